@@ -1,0 +1,18 @@
+"""Configuration of one trial: strict schema, YAML that remembers its lines, dotted overrides. No torch."""
+
+from far.config.document import Document, load_document
+from far.config.overrides import parse_override, resolve
+from far.config.schema import DataConfig, InitConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig
+
+__all__ = [
+    "DataConfig",
+    "Document",
+    "InitConfig",
+    "ModelConfig",
+    "RecipeConfig",
+    "RunConfig",
+    "TrialConfig",
+    "load_document",
+    "parse_override",
+    "resolve",
+]

@@ -1,0 +1,256 @@
+"""What a trial's configuration may say. Unknown keys and wrong types are errors; nothing is coerced.
+
+``model``, ``data``, ``recipe``, ``init`` and ``seed`` are the trial's scientific identity (see ``far.identity``);
+``run`` says how it is executed and changes no number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from far.errors import ConfigError
+from far.model.backbones import BACKBONES
+from far.model.classifiers import CLASSIFIERS
+from far.model.interactions import INTERACTIONS, POSITIONS
+from far.model.patterns import PATTERNS
+from far.registry import Registry
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+HeadLayout = dict[str, Positive]
+"""Shares of the heads by attention pattern, e.g. ``{global: 2, sparse-dense: 1}``; order is head order."""
+
+
+class Strict(BaseModel):
+    """A section of the configuration: strict types, no unknown keys, immutable once resolved."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+
+
+def _known(registry: Registry[Any], name: str, key: str) -> str:
+    try:
+        registry[name]
+    except ConfigError as error:
+        raise error.at(key=key) from None
+    return name
+
+
+class ModelConfig(Strict):
+    """The network. Sizes left out come from the backbone; shares of heads become numbers of heads."""
+
+    backbone: str = "small"
+    width: Positive | None = None
+    depth: Positive | None = None
+    heads: Positive | None = None
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    clip: Annotated[list[Positive], Field(min_length=3, max_length=3)] = [16, 224, 224]
+    """Frames, height, width of one clip in pixels."""
+    tubelet: Annotated[list[Positive], Field(min_length=3, max_length=3)] = [2, 16, 16]
+    """Frames, height, width of one token in pixels."""
+    attention: HeadLayout | list[HeadLayout] = {"global": 1, "sparse-dense": 1}
+    """One head layout for all blocks, or a list that is tiled over the blocks."""
+    interaction: str = "bottleneck"
+    interaction_position: str = "before-attention"
+    classifier: str = "group-mean"
+    position_embedding: Literal["sinusoid-1d", "sincos-3d", "learned"] = "sinusoid-1d"
+    """VideoMAE's is one-dimensional over the flattened index; MVD's is separable; ST-MAE's is learned."""
+    drop_path: Fraction = 0.0
+    init_scale: NonNegative = 0.001
+    """Factor on the head's initial weights (VideoMAE's ``init_scale``)."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _backbone(cls, value: str) -> str:
+        return _known(BACKBONES, value, "model.backbone")
+
+    @field_validator("interaction")
+    @classmethod
+    def _interaction(cls, value: str) -> str:
+        return _known(INTERACTIONS, value, "model.interaction")
+
+    @field_validator("classifier")
+    @classmethod
+    def _classifier(cls, value: str) -> str:
+        return _known(CLASSIFIERS, value, "model.classifier")
+
+    @field_validator("interaction_position")
+    @classmethod
+    def _position(cls, value: str) -> str:
+        if value not in POSITIONS:
+            raise ConfigError(
+                f"unknown interaction position '{value}'",
+                key="model.interaction_position",
+                choices=POSITIONS,
+                got=value,
+            )
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_from_backbone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("backbone", "small") in BACKBONES:
+            size = BACKBONES[values.get("backbone", "small")]
+            defaults = {"width": size.width, "depth": size.depth, "heads": size.heads}
+            values = {**values, **{k: v for k, v in defaults.items() if values.get(k) is None}}
+        return values
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelConfig:
+        width, heads = self.sizes[0], self.sizes[2]
+        if width % heads:
+            raise ConfigError(f"width {width} is not a multiple of {heads} heads", key="model.heads")
+        if width % 4 and self.interaction != "none":
+            raise ConfigError(f"the bottleneck needs a width that 4 divides, not {width}", key="model.width")
+        groups = INTERACTIONS[self.interaction](heads)
+        if groups and (width // 4) % groups:
+            raise ConfigError(
+                f"the interaction's {groups} groups do not divide its {width // 4} channels",
+                key="model.interaction",
+            )
+        for name, pixels, patch in zip(("frames", "height", "width"), self.clip, self.tubelet, strict=True):
+            if pixels % patch:
+                raise ConfigError(
+                    f"{name} {pixels} is not a multiple of the token's {patch}", key="model.clip"
+                )
+        layouts = self.attention if isinstance(self.attention, list) else [self.attention]
+        if not layouts:
+            raise ConfigError("an empty list of head layouts", key="model.attention")
+        for layout in layouts:
+            split_heads(layout, heads)
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Width, depth and heads, resolved."""
+        assert self.width and self.depth and self.heads
+        return self.width, self.depth, self.heads
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        t, h, w = (pixels // patch for pixels, patch in zip(self.clip, self.tubelet, strict=True))
+        return t, h, w
+
+    @property
+    def layouts(self) -> list[dict[str, int]]:
+        """The number of heads by pattern, one layout a block."""
+        _, depth, heads = self.sizes
+        tiles = self.attention if isinstance(self.attention, list) else [self.attention]
+        return [split_heads(tiles[block % len(tiles)], heads) for block in range(depth)]
+
+
+def split_heads(layout: HeadLayout, heads: int) -> dict[str, int]:
+    """Turn shares into numbers of heads, e.g. ``{global: 1, sparse-dense: 1}`` of 6 into 3 and 3.
+
+    Raises:
+        ConfigError: a pattern is unknown, or the shares do not divide the heads exactly.
+    """
+    if not layout:
+        raise ConfigError("an empty head layout", key="model.attention", choices=PATTERNS)
+    for name in layout:
+        _known(PATTERNS, name, "model.attention")
+    total = sum(layout.values())
+    if any(share * heads % total for share in layout.values()):
+        ratio = ":".join(str(share) for share in layout.values())
+        possible = [f"{a}:{heads - a}" for a in range(1, heads)] if len(layout) == 2 else []
+        raise ConfigError(
+            f"the ratio {ratio} ({', '.join(layout)}) does not divide {heads} heads",
+            key="model.attention",
+            choices=possible,
+            got=ratio,
+        )
+    return {name: share * heads // total for name, share in layout.items()}
+
+
+class DemoConfig(Strict):
+    """The generated data set: its size and what makes it hard (see ``far.data.demo``)."""
+
+    train_clips: Positive = 800
+    val_clips: Positive = 400
+    size: Positive = 64
+    noise: Fraction = 0.1
+    clutter: Annotated[int, Field(ge=0)] = 3
+    motion: Annotated[float, Field(gt=0)] = 10.0
+    """Length of the motion's path in pixels."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ViewsConfig(Strict):
+    """Views at test time: temporal clips x spatial crops."""
+
+    clips: Positive = 1
+    crops: Positive = 1
+
+
+class DataConfig(Strict):
+    """Which videos, and how clips are taken from them."""
+
+    source: str = "demo"
+    """``demo``, or the path of a manifest or of a data set that ``farlab data prepare`` has read."""
+    classes: Positive = 10
+    demo: DemoConfig = DemoConfig()
+    sampling: Literal["segments", "dense"] = "segments"
+    views: ViewsConfig = ViewsConfig()
+    flip: bool = False
+    mean: list[float] = [0.485, 0.456, 0.406]
+    std: list[float] = [0.229, 0.224, 0.225]
+
+
+class RecipeConfig(Strict):
+    """How the model is trained (paper, Table 1)."""
+
+    epochs: Positive = 40
+    batch_size: Positive = 384
+    """Videos in one optimiser step over all devices and accumulation steps."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """At a batch of ``lr_reference_batch`` videos; scaled linearly with the batch."""
+    lr_reference_batch: Positive = 256
+    min_lr: NonNegative = 1e-6
+    warmup_epochs: NonNegative = 5
+    weight_decay: NonNegative = 0.05
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    new_module_lr: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the rate of randomly initialised modules inside blocks, instead of the block's layer decay."""
+    label_smoothing: Fraction = 0.0
+    gradient_clipping: NonNegative = 0.0
+    """Largest gradient norm; 0 switches clipping off."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """``auto``: bf16 where the device has it natively and is not a CPU, else fp32."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed's ZeRO stage; part of the identity because stages use different optimiser wrappers."""
+
+
+class InitConfig(Strict):
+    """Initial weights: a checkpoint of any known family, or none."""
+
+    weights: str | None = None
+    family: str | None = None
+    """Checked against what the file's keys say, if given."""
+
+
+class RunConfig(Strict):
+    """Execution: changes speed and place, never a number."""
+
+    devices: Positive = 1
+    """GPUs a trial, or CPU processes where there is no GPU."""
+    cpus: Positive = 1
+    """CPU cores a device's process may use."""
+    micro_batch: Positive | None = None
+    """Videos on one device at once; the rest of the batch is accumulated. Default: the largest that fits."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    keep_checkpoints: Positive = 1
+
+
+class TrialConfig(Strict):
+    """One trial, completely."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    init: InitConfig = InitConfig()
+    run: RunConfig = RunConfig()
+    seed: Annotated[int, Field(ge=0)] = 0

@@ -1,0 +1,1 @@
+"""Video data: the demo set, manifests, decoding, sampling, augmentation, loading."""

@@ -1,0 +1,1 @@
+"""One trial: DeepSpeed training, evaluation, checkpoints."""

@@ -1,0 +1,1 @@
+"""Many trials: study, plan, store, executors on Ray, the MLflow mirror."""

@@ -1,0 +1,1 @@
+"""Results to tables, statistics and figures. Trains nothing."""
