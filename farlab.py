@@ -10,7 +10,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from far import __version__
@@ -21,6 +20,10 @@ COMMAND_MODULES = (
     "reports.commands.report",
 )
 """Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""
+
+
+ClickException = typer.BadParameter.__mro__[2]
+"""Click's base error, whether typer carries its own copy of click (0.26 on) or uses the installed one."""
 
 
 def build_app() -> typer.Typer:
@@ -52,15 +55,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except FarError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 0
-    except click.ClickException as error:
+    except ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted: what had finished is kept; run the same command again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # e.g. `farlab plan ... | head`
