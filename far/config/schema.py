@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from far.errors import ConfigError
 from far.model.backbones import BACKBONES
 from far.model.classifiers import CLASSIFIERS
-from far.model.interactions import INTERACTIONS, POSITIONS
+from far.model.interactions import INTERACTIONS, POSITIONS, Bottleneck
 from far.model.patterns import PATTERNS
 from far.registry import Registry
 
@@ -79,14 +79,7 @@ class ModelConfig(Strict):
     @field_validator("interaction_position")
     @classmethod
     def _position(cls, value: str) -> str:
-        if value not in POSITIONS:
-            raise ConfigError(
-                f"unknown interaction position '{value}'",
-                key="model.interaction_position",
-                choices=POSITIONS,
-                got=value,
-            )
-        return value
+        return _known(POSITIONS, value, "model.interaction_position")
 
     @model_validator(mode="before")
     @classmethod
@@ -102,14 +95,9 @@ class ModelConfig(Strict):
         width, heads = self.sizes[0], self.sizes[2]
         if width % heads:
             raise ConfigError(f"width {width} is not a multiple of {heads} heads", key="model.heads")
-        if width % 4 and self.interaction != "none":
-            raise ConfigError(f"the bottleneck needs a width that 4 divides, not {width}", key="model.width")
-        groups = INTERACTIONS[self.interaction](heads)
-        if groups and (width // 4) % groups:
-            raise ConfigError(
-                f"the interaction's {groups} groups do not divide its {width // 4} channels",
-                key="model.interaction",
-            )
+        bottleneck = INTERACTIONS[self.interaction]
+        if bottleneck is not None:
+            self._bottleneck_fits(bottleneck, width, heads)
         for name, pixels, patch in zip(("frames", "height", "width"), self.clip, self.tubelet, strict=True):
             if pixels % patch:
                 raise ConfigError(
@@ -121,6 +109,19 @@ class ModelConfig(Strict):
         for layout in layouts:
             split_heads(layout, heads)
         return self
+
+    @staticmethod
+    def _bottleneck_fits(spec: Bottleneck, width: int, heads: int) -> None:
+        if width % spec.reduction:
+            raise ConfigError(
+                f"the interaction needs a width that {spec.reduction} divides, not {width}", key="model.width"
+            )
+        hidden, groups = spec.hidden(width), spec.groups(heads)
+        if hidden % groups:
+            raise ConfigError(
+                f"the interaction's {groups} groups do not divide its {hidden} channels",
+                key="model.interaction",
+            )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -243,6 +244,10 @@ class RunConfig(Strict):
     """Videos on one device at once; the rest of the batch is accumulated. Default: the largest that fits."""
     workers: Annotated[int, Field(ge=0)] = 1
     keep_checkpoints: Positive = 1
+    compile: bool = False
+    """Compile the network with ``torch.compile``."""
+    activation_checkpointing: bool = False
+    """Recompute each block's activations in the backward pass: less memory, about a third more time."""
 
 
 class TrialConfig(Strict):

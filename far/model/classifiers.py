@@ -1,14 +1,14 @@
 """Classifiers: over which groups of tokens the final features are averaged (paper, Figure 4, Table 4).
 
-The means of the groups share one LayerNorm, are concatenated, and feed one linear layer; the global mean is the
-same thing over a single group.
+The means of the groups share one LayerNorm, are concatenated, and feed one linear layer; the global mean is
+the same thing over a single group.
 """
 
 from __future__ import annotations
 
-from far.model.patterns import PATTERNS, Partition
 from far.registry import Registry
 
-CLASSIFIERS: Registry[Partition] = Registry("classifier")
-CLASSIFIERS.register("global-mean")(PATTERNS["global"])
-CLASSIFIERS.register("group-mean")(PATTERNS["sparse-dense"])
+CLASSIFIERS: Registry[str] = Registry("classifier")
+"""The attention pattern whose groups are averaged."""
+CLASSIFIERS.register("global-mean")("global")
+CLASSIFIERS.register("group-mean")("sparse-dense")

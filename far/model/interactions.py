@@ -1,18 +1,40 @@
-"""Token-group interaction: which convolutions, and where in the block (paper, Section 3.2, Tables 3 and 6)."""
+"""Token-group interaction: which convolutions, where in the block (paper, Section 3.2, Tables 3 and 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from far.registry import Registry
 
-Groups = Callable[[int], int | None]
-"""Maps the number of heads to the groups of the 3x3x3 convolution; None: no interaction at all."""
 
-INTERACTIONS: Registry[Groups] = Registry("token-group interaction")
-INTERACTIONS.register("none")(lambda heads: None)
-INTERACTIONS.register("bottleneck")(lambda heads: heads)
-INTERACTIONS.register("bottleneck-ungrouped")(lambda heads: 1)
+@dataclass(frozen=True)
+class Bottleneck:
+    """A residual branch that mixes tokens on their grid: LayerNorm, D -> D/r, k x k x k in groups, D/r -> D.
 
-POSITIONS: tuple[str, ...] = ("before-attention", "after-attention", "after-mlp")
-"""Where the interaction's residual branch is inserted when a block is built (Table 6)."""
+    The paper's cost columns pin r = 4, a 3x3x3 kernel, groups = number of heads, and a normalisation of about
+    five operations per element: the natural reading is a LayerNorm before it (``docs/model.md``).
+    """
+
+    groups: Callable[[int], int]
+    """Maps the number of heads to the groups of the middle convolution."""
+    reduction: int = 4
+    kernel: tuple[int, int, int] = (3, 3, 3)
+    """Along time, height and width; odd, so that the grid keeps its size."""
+
+    def hidden(self, width: int) -> int:
+        """Return the channels of the middle convolution."""
+        return width // self.reduction
+
+
+INTERACTIONS: Registry[Bottleneck | None] = Registry("token-group interaction")
+"""None: no branch at all."""
+INTERACTIONS.register("none")(None)
+INTERACTIONS.register("bottleneck")(Bottleneck(groups=lambda heads: heads))
+INTERACTIONS.register("bottleneck-ungrouped")(Bottleneck(groups=lambda heads: 1))
+
+POSITIONS: Registry[int] = Registry("interaction position")
+"""Where the interaction is inserted into a block's list of residual branches, [attention, MLP] (Table 6)."""
+POSITIONS.register("before-attention")(0)
+POSITIONS.register("after-attention")(1)
+POSITIONS.register("after-mlp")(2)

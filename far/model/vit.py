@@ -1,0 +1,177 @@
+"""The network: a plain video ViT whose attention, interaction and classifier come from the registries.
+
+Parameter names are those of a VideoMAE fine-tune state dict; the interaction adds ``blocks.i.interaction.*``.
+Legend of shapes: B clips, N tokens in stored order (``far.model.layout``), D width, C classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from far.config.schema import ModelConfig
+from far.model.attention import HeadSplitAttention
+from far.model.bottleneck import BottleneckInteraction
+from far.model.classifiers import CLASSIFIERS
+from far.model.drop_path import BRANCHES
+from far.model.init import initialise
+from far.model.interactions import INTERACTIONS, POSITIONS
+from far.model.layout import Run, runs, token_order
+from far.model.parameter_groups import parameter_groups
+from far.model.permutation import Permutation
+from far.model.position import EMBEDDINGS
+
+__all__ = ["VideoTransformer", "build", "parameter_groups"]
+
+
+class PatchEmbedding(nn.Module):
+    """Cut clips into tubelets and embed each: the convolution of VideoMAE, computed as one matrix product."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        frames, height, width = config.tubelet
+        tubelet = (frames, height, width)
+        self.proj = nn.Conv3d(3, config.sizes[0], tubelet, stride=tubelet)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, 3, frames, height, width) to (B, N, D), raster order."""
+        return self.proj(clips).flatten(2).transpose(1, 2)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, N, D) to (B, N, D)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """A list of residual branches: attention and MLP, each behind its norm, and the interaction in its place."""
+
+    def __init__(self, config: ModelConfig, slices: list[tuple[int, tuple[Run, ...]]], to_grid: Permutation):
+        super().__init__()
+        width, _, heads = config.sizes
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = HeadSplitAttention(width, slices)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, int(width * config.mlp_ratio))
+        self.branches: list[tuple[str, tuple[str, ...]]] = [
+            ("attention", ("norm1", "attn")),
+            ("mlp", ("norm2", "mlp")),
+        ]
+        spec = INTERACTIONS[config.interaction]
+        if spec is not None:
+            self.interaction = BottleneckInteraction(spec, width, heads, config.grid, to_grid)
+            self.branches.insert(POSITIONS[config.interaction_position], ("interaction", ("interaction",)))
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Map (B, N, D) to (B, N, D); ``keep`` (B, branches) holds drop path's factors."""
+        for branch, names in self.branches:
+            y = x
+            for name in names:
+                y = getattr(self, name)(y)
+            x = x + y if keep is None else torch.addcmul(x, y, keep[:, BRANCHES.index(branch), None, None])
+        return x
+
+
+class VideoTransformer(nn.Module):
+    """Logits of clips. Build it with :func:`build`, which also gives it initial values.
+
+    Args:
+        config: the validated model section.
+        classes: number of classes C.
+        activation_checkpointing: recompute each block's activations in the backward pass instead of keeping
+            them.
+    """
+
+    positions: Tensor
+
+    def __init__(self, config: ModelConfig, classes: int, *, activation_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.activation_checkpointing = activation_checkpointing
+        width = config.sizes[0]
+        order = _order(config)
+        self.to_grid = Permutation(order)
+        self.patch_embed = PatchEmbedding(config)
+        shape = (1, len(order), width)
+        if EMBEDDINGS[config.position_embedding] is None:
+            self.pos_embed = nn.Parameter(torch.empty(shape))
+        else:
+            self.register_buffer("positions", torch.empty(shape), persistent=False)
+        slices = [
+            [(n, _runs(name, config, order)) for name, n in layout.items()] for layout in config.layouts
+        ]
+        self.blocks = nn.ModuleList(Block(config, each, self.to_grid) for each in slices)
+        self.pools = _runs(CLASSIFIERS[config.classifier], config, order)
+        self.fc_norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width * sum(pool.groups for pool in self.pools), classes)
+
+    def reset_buffers(self) -> None:
+        """Fill the position table, which a build on ``meta`` leaves empty."""
+        table = EMBEDDINGS[self.config.position_embedding]
+        if table is not None:
+            self.positions.copy_(torch.from_numpy(table(self.config.grid, self.config.sizes[0]))[None])
+
+    def forward(self, clips: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Classify normalised clips.
+
+        Args:
+            clips: shape (B, 3, frames, height, width), of the parameters' type.
+            keep: drop path's factors, shape (B, depth, 3), from ``far.model.drop_path.keep_factors``; None:
+                keep all.
+
+        Returns:
+            Logits, shape (B, C).
+        """
+        x = self.patch_embed(clips)
+        positions = self.pos_embed if hasattr(self, "pos_embed") else self.positions
+        x = self.to_grid.stored(x + positions)
+        keep = keep if keep is None else keep.to(x.dtype)
+        for index, block in enumerate(self.blocks):
+            factors = None if keep is None else keep[:, index]
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, factors, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, factors)
+        means = [x[:, p.start : p.stop].unflatten(1, (p.groups, p.size)).mean(2) for p in self.pools]
+        return self.head(self.fc_norm(torch.cat(means, dim=1)).flatten(1))
+
+
+def _order(config: ModelConfig) -> NDArray[np.int64]:
+    names = [name for layout in config.layouts for name in layout]
+    return token_order([*names, CLASSIFIERS[config.classifier]], config.grid)
+
+
+def _runs(pattern: str, config: ModelConfig, order: NDArray[np.int64]) -> tuple[Run, ...]:
+    found = runs(pattern, config.grid, order)
+    assert found is not None
+    return found
+
+
+def build(
+    model: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False
+) -> VideoTransformer:
+    """Build the network with its initial values, fp32 on the CPU.
+
+    Args:
+        model: the validated model section.
+        classes: number of classes.
+        seed: the trial's seed; initial values are keyed by (seed, parameter name).
+        activation_checkpointing: see :class:`VideoTransformer`.
+    """
+    with torch.device("meta"):
+        net = VideoTransformer(model, classes, activation_checkpointing=activation_checkpointing)
+    net.to_empty(device="cpu")
+    initialise(net, seed, model.init_scale)
+    return net

@@ -1,0 +1,31 @@
+"""Costs: the paper's cost columns, and the exact totals that were measured on the ancestors' code."""
+
+import pytest
+
+from far.config.schema import ModelConfig
+from far.costs import flops, parameters
+
+PLAIN = {"interaction": "none", "classifier": "global-mean"}
+
+
+@pytest.mark.parametrize(
+    ("attention", "total"),
+    [
+        ({"global": 1}, 56_950_230_144),
+        ({"sparse-dense": 1}, 45_620_890_752),
+        ({"temporal": 1}, 34_407_156_864),
+        ({"global": 1, "temporal": 1}, 45_678_693_504),
+        ({"global": 1, "sparse-dense": 1}, 51_285_560_448),
+    ],
+)
+def test_attention_patterns_cost_what_was_measured(attention: dict[str, int], total: int) -> None:
+    assert flops(ModelConfig.model_validate({"attention": attention, **PLAIN}), 174) == total
+
+
+def test_far_costs_the_papers_digits() -> None:
+    far = {"classifier": "group-mean"}
+    assert f"{flops(ModelConfig.model_validate(far), 174) / 1e9:.4f}" == "53.4894"
+    assert f"{parameters(ModelConfig.model_validate(far), 174) / 1e6:.4f}" == "23.4123"
+    assert f"{flops(ModelConfig.model_validate({**far, 'backbone': 'base'}), 174) / 1e9:.4f}" == "176.3420"
+    assert parameters(ModelConfig.model_validate({**PLAIN, "backbone": "base"}), 400) == 86_534_800
+    assert parameters(ModelConfig.model_validate(PLAIN), 174) == 21_946_926
