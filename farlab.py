@@ -17,6 +17,8 @@ from far.errors import FarError
 
 COMMAND_MODULES = (
     "orchestrator.commands.sweep",
+    "orchestrator.commands.plan",
+    "orchestrator.commands.validate",
     "reports.commands.report",
 )
 """Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""

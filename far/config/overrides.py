@@ -150,9 +150,7 @@ def validated(schema: type[M], tree: Mapping[str, Any], where: Where) -> M:
                 choices=section.model_fields if section else (),
                 got=path[-1],
             ) from None
-        choices = (
-            _literal_choices(schema, known) if first["type"] == "literal_error" else []
-        )
+        choices = _literal_choices(schema, known) if first["type"] == "literal_error" else []
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
         raise ConfigError(
             ("unknown value" if choices else message) + given,

@@ -100,9 +100,7 @@ class ModelConfig(Strict):
             self._bottleneck_fits(bottleneck, width, heads)
         for name, pixels, patch in zip(("frames", "height", "width"), self.clip, self.tubelet, strict=True):
             if pixels % patch:
-                raise ConfigError(
-                    f"{name} {pixels} is not a multiple of the token's {patch}", key="model.clip"
-                )
+                raise ConfigError(f"{name} {pixels} is not a multiple of the token's {patch}", key="model.clip")
         layouts = self.attention if isinstance(self.attention, list) else [self.attention]
         if not layouts:
             raise ConfigError("an empty list of head layouts", key="model.attention")

@@ -1,1 +1,1 @@
-"""One trial: DeepSpeed training, evaluation, checkpoints."""
+"""One trial: DeepSpeed training, evaluation, checkpoints. Needs no Ray, no MLflow."""

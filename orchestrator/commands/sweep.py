@@ -1,2 +1,79 @@
-def register(app):
-    pass
+"""``farlab sweep``: run what a study asks for and the store does not have yet."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import ProfileOption, SeedsOption, Targets
+
+
+class ExecutorName(enum.StrEnum):
+    """Who runs the trials."""
+
+    ray = "ray"
+    local = "local"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("sweep")
+    def sweep(
+        targets: Targets,
+        profile: ProfileOption = None,
+        seeds: SeedsOption = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; train nothing.")] = False,
+        tracking_uri: Annotated[
+            str | None, typer.Option(help="MLflow server or data base; default: SQLite in the store.")
+        ] = None,
+        executor: Annotated[ExecutorName, typer.Option(help="Who runs the trials.")] = ExecutorName.ray,
+    ) -> int:
+        """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
+        from orchestrator.commands.options import plan_targets
+        from orchestrator.commands.plan import show, warnings
+
+        plan, store, settings = plan_targets(targets, profile, seeds)
+        if dry_run:
+            show(plan)
+            return 0
+        for line in warnings(plan):
+            print(line, file=sys.stderr)
+        if plan.problems:
+            return 2
+        if tracking_uri:
+            settings = settings.model_copy(update={"tracking_uri": tracking_uri})
+
+        from rich.console import Console
+
+        from orchestrator.sweep import make_executor, run_sweep
+
+        console = Console()
+        todo, distinct = plan.missing(), plan.unique()
+        console.print(
+            f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
+            f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run",
+            highlight=False,
+        )
+        retries = max(study.retry.lost for study in plan.studies)
+        runner, cleanup = make_executor(executor.value, store, settings, retries)
+        with cleanup:
+            outcome = run_sweep(plan, store, settings, runner, console)
+        for line in outcome.bad:
+            print(line, file=sys.stderr)
+        if outcome.untracked:
+            print(
+                f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep catches up",
+                file=sys.stderr,
+            )
+        if outcome.interrupted:
+            print(
+                f"interrupted: {outcome.finished} trials are finished and kept; run the same command again to go on",
+                file=sys.stderr,
+            )
+        else:
+            console.print(f"{outcome.finished}/{len(distinct)} trials finished", highlight=False)
+        return outcome.exit_code

@@ -1,0 +1,72 @@
+"""Checkpoints that a kill cannot spoil: written beside, then renamed; a name that exists is complete.
+
+A checkpoint carries the metric history of the trial, so that what a resumed trial reports is what it would have
+reported uninterrupted.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from far.train.world import World
+
+_COMPLETE = re.compile(r"epoch-(\d+)")
+
+
+def latest(directory: Path) -> Path | None:
+    """Return the complete checkpoint with the most epochs behind it, if there is any."""
+    complete = [
+        (int(match[1]), path)
+        for path in (directory.iterdir() if directory.is_dir() else ())
+        if (match := _COMPLETE.fullmatch(path.name))
+    ]
+    return max(complete)[1] if complete else None
+
+
+def save(engine: Any, directory: Path, *, epochs: int, history: list[dict[str, Any]], world: World, keep: int) -> None:
+    """Write the state after ``epochs`` epochs; all ranks call this together.
+
+    Args:
+        engine: the DeepSpeed engine.
+        directory: the trial's checkpoint folder.
+        epochs: finished epochs.
+        history: one report an epoch, as in ``metrics.jsonl``.
+        world: this process's place.
+        keep: complete checkpoints to keep, newest first.
+    """
+    name = f"epoch-{epochs:04d}"
+    partial = f"{name}.partial"
+    if world.is_main:
+        shutil.rmtree(directory / partial, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
+    _barrier(world)
+    engine.save_checkpoint(
+        str(directory), tag=partial, client_state={"epochs": epochs, "history": history}, save_latest=False
+    )
+    _barrier(world)
+    if world.is_main:
+        shutil.rmtree(directory / name, ignore_errors=True)
+        (directory / partial).rename(directory / name)
+        complete = sorted(path for path in directory.iterdir() if _COMPLETE.fullmatch(path.name))
+        for old in complete[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+    _barrier(world)
+
+
+def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
+    """Load a checkpoint into the engine on every rank and return the history it carries."""
+    path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
+    if path is None:
+        raise RuntimeError(f"{checkpoint} could not be loaded")
+    history: list[dict[str, Any]] = state["history"]
+    return history
+
+
+def _barrier(world: World) -> None:
+    if world.size > 1:
+        import torch
+
+        torch.distributed.barrier()

@@ -1,0 +1,297 @@
+"""One process's part in one trial: build or resume, train epoch by epoch, evaluate, write the result last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from far import costs
+from far.config.schema import TrialConfig
+from far.data import Manifest, open_manifest
+from far.data.loader import EvalStream, TrainStream
+from far.errors import DivergedError
+from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
+from far.model import vit
+from far.model.drop_path import keep_factors
+from far.provenance import code_version, environment
+from far.train import checkpoint
+from far.train.engine import make_engine, micro_batch, resolve_precision
+from far.train.evaluate import Predictions, Scores, predict, score
+from far.train.schedule import Schedule
+from far.train.world import World
+
+HEARTBEAT = 1.0
+"""Seconds between two writings of ``progress.json``."""
+
+Record = dict[str, Any]
+
+
+class TrialRun:
+    """A trial in progress. All ranks make the same calls in the same order.
+
+    Args:
+        config: the resolved configuration.
+        identity: the trial's scientific identity (``far.identity``), copied into the result.
+        paths: where the trial's files lie.
+        world: this process's place among the trial's processes.
+        data_root: folder of data sets.
+        profile: name of the profile, copied into the result.
+        attempts: earlier starts of this trial; this start is appended and all are copied into the result.
+
+    Raises:
+        ConfigError: what the configuration asks for cannot be had on this device or with these data.
+        DataError: the data cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        identity: Record,
+        paths: TrialPaths,
+        world: World,
+        *,
+        data_root: Path,
+        profile: str | None = None,
+        attempts: list[Record] | None = None,
+    ) -> None:
+        self.config, self.identity, self.paths, self.world = config, identity, paths, world
+        self.profile, self.attempts = profile, attempts or []
+        self.manifest: Manifest = open_manifest(config.data, data_root)
+        self.precision = resolve_precision(config.recipe.precision, world.device.type)
+        self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
+        self.stream = TrainStream(self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro)
+        self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
+        model = vit.build(config.model, self.manifest.classes, seed=config.seed)
+        self.params = sum(parameter.numel() for parameter in model.parameters())
+        groups = vit.parameter_groups(model, config.model, config.recipe)
+        self.model = model.to(world.device)
+        self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
+        self.history: list[Record] = []
+        self._beat = 0.0
+        self._resume()
+        started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid()}
+        self.attempts.append({**started, "epoch": self.epochs_done})
+
+    # -- progress --
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs."""
+        return len(self.history)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all epochs are done and only ``finish`` is left."""
+        return self.epochs_done >= self.config.recipe.epochs
+
+    def _resume(self) -> None:
+        found = checkpoint.latest(self.paths.checkpoints)
+        if found is not None:
+            self.history = checkpoint.restore(self.engine, found)
+        if self.world.is_main:
+            # The checkpoint is the truth: an epoch logged after it will be run, and logged, again.
+            lines = [json.dumps(finite(r), separators=(",", ":")) + "\n" for r in self.history]
+            write_atomic(self.paths.metrics, "".join(lines))
+
+    def _report(self, phase: str, done: int, total: int, loss: float | None = None) -> None:
+        now = time.monotonic()
+        if self.world.is_main and (now - self._beat >= HEARTBEAT or done == total):
+            self._beat = now
+            beat = {"phase": phase, "epoch": self.epochs_done, "epochs": self.config.recipe.epochs}
+            # Not fsynced: it is worthless after a crash, and must not slow training.
+            partial = self.paths.progress.with_suffix(".partial")
+            with contextlib.suppress(OSError):
+                partial.write_text(json.dumps(finite({**beat, "done": done, "total": total, "loss": loss})))
+                partial.replace(self.paths.progress)
+
+    # -- training --
+
+    def train_epoch(self) -> Record:
+        """Train one epoch, validate, write the record and the checkpoint; return the record.
+
+        Raises:
+            DivergedError: the loss is no longer finite.
+        """
+        started, epoch = time.monotonic(), self.epochs_done
+        loss, rate, failed = self._optimise(epoch)
+        trained = time.monotonic()
+        scores = self._validate()
+        record = {
+            "epoch": epoch,
+            "time": _now(),
+            "train_loss": loss,
+            "lr": rate,
+            "val_loss": scores.loss,
+            "val_top1": scores.top1,
+            "val_top5": scores.top5,
+            "evaluated": scores.evaluated,
+            "expected": scores.expected,
+            "failed_videos": failed,
+            "train_seconds": trained - started,
+            "seconds": time.monotonic() - started,
+        }
+        self.history.append(record)
+        checkpoint.save(
+            self.engine,
+            self.paths.checkpoints,
+            epochs=self.epochs_done,
+            history=self.history,
+            world=self.world,
+            keep=self.config.run.keep_checkpoints,
+        )
+        if self.world.is_main:
+            append_json_line(self.paths.metrics, record)
+        return record
+
+    def _optimise(self, epoch: int) -> tuple[float, float, int]:
+        """Run an epoch's optimiser steps; return mean loss, last rate, and videos that could not be read."""
+        import torch
+
+        self.engine.train()
+        steps, accumulation = self.stream.steps_per_epoch, self.engine.gradient_accumulation_steps()
+        total = torch.zeros((), device=self.world.device)
+        rate, failed, micro_steps = 0.0, 0, steps * accumulation
+        for index, batch in enumerate(self.stream.epoch(epoch)):
+            step = index // accumulation
+            rate = self._set_rate(epoch * steps + step)
+            loss = self._loss(batch, epoch)
+            self.engine.backward(loss)
+            self.engine.step()
+            total += loss.detach()
+            failed += batch.failed
+            # A look at the value waits for the device, so a GPU is asked only now and then.
+            if self.world.device.type == "cpu" or index % 50 == 0 or index + 1 == micro_steps:
+                mean = float(total) / (index + 1)
+                if not math.isfinite(mean):
+                    raise DivergedError(f"the loss is {mean} at step {step} of epoch {epoch} (lr {rate:.3g})")
+                self._report("train", index + 1, micro_steps, mean)
+        return self._mean_over_ranks(float(total) / max(micro_steps, 1)), rate, failed
+
+    def _set_rate(self, step: int) -> float:
+        rate = self.schedule.rate(step)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        return rate
+
+    def _loss(self, batch: Any, epoch: int) -> Any:
+        """Return the mean loss of a micro-batch; DeepSpeed divides by the accumulation steps, nobody else."""
+        import torch.nn.functional as F
+
+        keep = keep_factors(
+            self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids, device=self.world.device
+        )
+        clips = batch.clips.to(self.world.device, self._dtype, non_blocking=True)
+        logits = self.engine(clips, keep=keep).float()
+        targets = batch.targets.to(self.world.device, non_blocking=True)
+        smoothing = 0.0 if targets.is_floating_point() else self.config.recipe.label_smoothing
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    @property
+    def _dtype(self) -> Any:
+        import torch
+
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+
+    def _mean_over_ranks(self, value: float) -> float:
+        import torch
+
+        if self.world.size == 1:
+            return value
+        tensor = torch.tensor([value], device=self.world.device)
+        torch.distributed.all_reduce(tensor)
+        return float(tensor) / self.world.size
+
+    # -- evaluation --
+
+    def _evaluate(self, config: TrialConfig, phase: str) -> tuple[Predictions, Scores]:
+        stream = EvalStream(
+            self.manifest, config, "val", rank=self.world.rank, world=self.world.size, micro_batch=self.micro
+        )
+        self.engine.eval()
+        views = stream.expected * config.data.views.clips * config.data.views.crops // self.world.size
+        predictions = predict(
+            self.engine,
+            stream,
+            self.world,
+            dtype=self._dtype,
+            on_batch=lambda done: self._report(phase, done, max(views, done)),
+        )
+        return predictions, score(predictions, stream.expected)
+
+    def _validate(self) -> Scores:
+        one_view = {"views": self.config.data.views.model_copy(update={"clips": 1, "crops": 1})}
+        data = self.config.data.model_copy(update=one_view)
+        return self._evaluate(self.config.model_copy(update={"data": data}), "validate")[1]
+
+    def finish(self) -> Record:
+        """Test the last epoch's weights on all views, write predictions and, last of all, the result."""
+        predictions, scores = self._evaluate(self.config, "test")
+        views = self.config.data.views
+        result = {
+            "key": self.paths.key,
+            "state": "finished",
+            "identity": self.identity,
+            "config": self.config.model_dump(mode="json"),
+            "profile": self.profile,
+            "metrics": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
+            "evaluated": scores.evaluated,
+            "expected": scores.expected,
+            "epochs": self.epochs_done,
+            "views": {"frames": self.config.model.clip[0], "clips": views.clips, "crops": views.crops},
+            "flops": costs.flops(self.config.model, self.manifest.classes),
+            "params": self.params,
+            "seconds": sum(record["seconds"] for record in self.history),
+            "steps": self.schedule.total_steps,
+            "peak_memory_bytes": self._peak_memory(),
+            "data_hash": self.manifest.content_hash,
+            "execution": {
+                "world_size": self.world.size,
+                "micro_batch": self.micro,
+                "precision": self.precision,
+            },
+            "code": code_version(),
+            "env": environment(),
+            "error": None,
+            "attempts": self.attempts,
+            "finished_at": _now(),
+        }
+        if self.world.is_main:
+            predictions.write(self.paths.predictions)
+            write_json(self.paths.result, result)
+        return result
+
+    def _peak_memory(self) -> int:
+        """Return the device's peak in bytes, or on a CPU the process's."""
+        if self.world.device.type == "cuda":
+            import torch
+
+            return int(torch.cuda.max_memory_allocated(self.world.device))
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def close(self) -> None:
+        """Give back what the trial held; the process group stays for the next trial."""
+        self.engine.destroy()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def run_trial(run: TrialRun, on_epoch: Callable[[Record], None] = lambda record: None) -> Record:
+    """Run a trial to its end in this process and return the result."""
+    try:
+        while not run.is_trained:
+            on_epoch(run.train_epoch())
+        return run.finish()
+    finally:
+        run.close()

@@ -1,0 +1,127 @@
+"""The processes of one trial: one a device, joined by torch.distributed under DeepSpeed.
+
+The same code serves one CPU process and several GPUs on several nodes; only the device and the backend differ.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a rank waits for its peers in a collective before it gives up."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of its trial."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the trial's files."""
+        return self.rank == 0
+
+
+class Rendezvous:
+    """Where ranks find each other: a TCP store that rank 0 binds to a port of the system's choice.
+
+    No port is picked before it is bound, so trials that start together cannot clash.
+    """
+
+    def __init__(self, size: int, host: str | None = None) -> None:
+        from torch.distributed import TCPStore
+
+        self.host = host or ("127.0.0.1" if size == 1 else _address())
+        self.store = TCPStore(self.host, 0, size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port for the other ranks."""
+        return self.host, self.store.port
+
+
+def join_world(
+    rank: int = 0,
+    size: int = 1,
+    *,
+    rendezvous: Rendezvous | tuple[str, int] | None = None,
+    local_rank: int = 0,
+    cpus: int = 1,
+) -> World:
+    """Join the trial's process group and return this process's place in it.
+
+    A process joins once and then serves many trials: destroying the group between trials breaks DeepSpeed.
+
+    Args:
+        rank: this process's number, from 0.
+        size: processes of the trial.
+        rendezvous: rank 0's own ``Rendezvous``; for other ranks its address. A single process needs none.
+        local_rank: which of the visible GPUs is this process's.
+        cpus: CPU cores that this process may use.
+    """
+    import torch
+
+    cuda = torch.cuda.is_available()
+    torch.set_num_threads(cpus)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(local_rank), LOCAL_SIZE="1")
+    if not cuda:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    deepspeed = import_deepspeed()
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if cuda else "gloo"
+        torch.distributed.init_process_group(
+            backend, store=_store(size, rendezvous), rank=rank, world_size=size, timeout=TIMEOUT
+        )
+        deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+    if cuda:
+        torch.cuda.set_device(local_rank)
+    return World(rank, size, torch.device("cuda", local_rank) if cuda else torch.device("cpu"))
+
+
+def import_deepspeed():  # type: ignore[no-untyped-def]
+    """Import DeepSpeed without the C++ build that it would start unasked on a CPU.
+
+    ``deepspeed_shm_comm`` compiles for 25-80 s on the first ``init_distributed``, and a killed build leaves a lock
+    that hangs every later start; gloo needs none of it.
+    """
+    import logging
+
+    import deepspeed
+    from deepspeed.ops import __compatible_ops__
+
+    __compatible_ops__["deepspeed_shm_comm"] = False
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    return deepspeed
+
+
+def _store(size: int, rendezvous: Rendezvous | tuple[str, int] | None) -> torch.distributed.Store:
+    from torch.distributed import HashStore, TCPStore
+
+    if size == 1:
+        return HashStore()
+    if isinstance(rendezvous, Rendezvous):
+        return rendezvous.store
+    if rendezvous is None:
+        raise ValueError("several ranks need a rendezvous")
+    host, port = rendezvous
+    return TCPStore(host, port, size, is_master=False, timeout=TIMEOUT)
+
+
+def _address() -> str:
+    """Return the address by which other nodes reach this one; loopback where there is no other."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # a documentation address: no packet is sent for UDP
+            return probe.getsockname()[0]
+    except OSError:
+        return "127.0.0.1"
