@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -19,12 +20,13 @@ COMMAND_MODULES = (
     "orchestrator.commands.sweep",
     "orchestrator.commands.plan",
     "orchestrator.commands.validate",
+    "orchestrator.commands.ui",
     "reports.commands.report",
 )
 """Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""
 
 
-ClickException = typer.BadParameter.__mro__[2]
+ClickException: Any = typer.BadParameter.__mro__[2]
 """Click's base error, whether typer carries its own copy of click (0.26 on) or uses the installed one."""
 
 

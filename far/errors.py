@@ -99,10 +99,3 @@ class StorageFullError(FarError):
 
     exit_code = 3
     kind = "disk-full"
-
-
-class Interrupted(FarError):
-    """The user asked to stop. What is finished stays finished."""
-
-    exit_code = 130
-    kind = "interrupted"

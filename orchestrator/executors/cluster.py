@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
@@ -44,12 +45,12 @@ def cluster(address: str | None, scratch: Path) -> Iterator[dict[str, float]]:
     import ray
 
     _log_to_file(scratch / "ray.log")
-    local = (
+    local: dict[str, Any] = (
         {"num_cpus": os.cpu_count(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         if address is None
         else {}
     )
-    context = ray.init(
+    context: Any = ray.init(
         address=address or "local", log_to_driver=False, configure_logging=False, namespace="farlab", **local
     )
     session = Path(context.address_info["session_dir"])

@@ -55,12 +55,13 @@ class TrialTrainable(tune.Trainable):
         config = config["trial"]
         size, cpus = config["devices"], config["cpus"]
         rendezvous = Rendezvous(size) if size > 1 else None
-        self._peers = []
+        self._peers: list[Any] = []
+        group: Any = get_current_placement_group()
         for rank in range(1, size):
             strategy = PlacementGroupSchedulingStrategy(
-                placement_group=get_current_placement_group(), placement_group_bundle_index=rank
+                placement_group=group, placement_group_bundle_index=rank
             )
-            actor = ray.remote(Rank).options(
+            actor: Any = ray.remote(Rank).options(
                 num_cpus=cpus, num_gpus=config["gpus"], scheduling_strategy=strategy, max_concurrency=1
             )
             assert rendezvous is not None
@@ -193,7 +194,7 @@ class RayTuneExecutor:
                     verbose=0,
                 ),
             )
-            results = tuner.fit()
+            results: Any = tuner.fit()
             for outcome in results:
                 if outcome.error is not None and outcome.config is not None:
                     write_failure(Path(outcome.config["trial"]["directory"]), outcome.error)
