@@ -1,2 +1,142 @@
-def register(app):
-    pass
+"""``farlab report``: tables in the paper's layout from whatever has finished so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from orchestrator.commands.options import ProfileOption, SeedsOption
+
+if TYPE_CHECKING:
+    from reports.results import Results
+    from reports.table import Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("report")
+    def report(
+        overrides: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[KEY=VALUE...]", help="Overrides that the sweep was given.", show_default=False),
+        ] = None,
+        table: Annotated[
+            list[str] | None,
+            typer.Option("--table", "-t", help="Numbers of the paper's tables: 5, or 2-6, or 2,5.", show_default=False),
+        ] = None,
+        study: Annotated[
+            list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)
+        ] = None,
+        all_: Annotated[bool, typer.Option("--all", help="Every table that has a study.")] = False,
+        profile: ProfileOption = None,
+        seeds: SeedsOption = None,
+        format_: Annotated[
+            str | None,
+            typer.Option("--format", "-f", help="term, md, latex, html, csv or json; default: by -o, else term."),
+        ] = None,
+        output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+        store: Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")] = None,
+        strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
+    ) -> None:
+        """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
+        from reports.build import build_table
+        from reports.renderers import RENDERERS
+
+        name = chosen_format(format_, output)
+        render = RENDERERS[name]
+        results = load(table, study, all_, profile, seeds, overrides, store)
+        tables = [build_table(found) for found in results]
+        deliver(render(tables), output)
+        raise typer.Exit(exit_code(tables, strict))
+
+
+def load(
+    table: list[str] | None,
+    study: list[str] | None,
+    all_: bool,
+    profile: str | None,
+    seeds: str | None,
+    overrides: list[str] | None,
+    store: Path | None,
+) -> list[Results]:
+    """Return the results that the options ask for.
+
+    Raises:
+        ConfigError: they ask for nothing, or for what does not exist.
+    """
+    from orchestrator.commands.options import parse_seeds
+    from reports.collect import collect, studies_for, tables_with_study
+
+    numbers = tables_with_study() if all_ else parse_tables(table or [])
+    wanted: list[Path | str] = [*studies_for(numbers), *(study or [])]
+    if not wanted:
+        raise ConfigError("name what to report: --table N, --study FILE or --all", where="command line")
+    for text in overrides or []:
+        if "=" not in text:
+            raise ConfigError(
+                f"'{text}' is not of the form key=value; studies are given by --study FILE",
+                where="command line",
+            )
+    return collect(wanted, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store)
+
+
+def parse_tables(texts: list[str]) -> list[int]:
+    """Read ``5``, ``2,5``, ``2-6`` or ``2..6``, each possibly several times.
+
+    Raises:
+        ConfigError: a part is no number, or no table of the paper.
+    """
+    from reports.paper import paper_tables
+
+    numbers: list[int] = []
+    for part in ",".join(texts).replace("..", "-").split(",") if texts else []:
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ConfigError(f"'{part}' is not a table's number", key="--table", choices=paper_tables(), got=part)
+        numbers += range(int(first), int(last or first) + 1)
+    unknown = [n for n in numbers if n not in paper_tables()]
+    if unknown:
+        raise ConfigError(f"the paper has no table {unknown[0]}", key="--table", choices=paper_tables(), got=unknown[0])
+    return list(dict.fromkeys(numbers))
+
+
+def chosen_format(name: str | None, output: Path | None) -> str:
+    """Return the format asked for, or that of the file's name, or the terminal's.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    from reports.renderers import RENDERERS, SUFFIXES
+
+    chosen = name or (SUFFIXES.get(output.suffix.lower(), "term") if output else "term")
+    if chosen not in RENDERERS:
+        raise ConfigError(f"unknown format '{chosen}'", key="--format", choices=RENDERERS, got=chosen)
+    return chosen
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Print, or write the file whole or not at all.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if output is None:
+        typer.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        partial = output.with_name(f".{output.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(output)
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(output)) from None
+    typer.echo(f"wrote {output}")
+
+
+def exit_code(tables: list[Table], strict: bool) -> int:
+    """0: a table with visible gaps is a success; with ``--strict`` gaps exit 3."""
+    return 3 if strict and any(table.unfinished for table in tables) else 0

@@ -1,0 +1,126 @@
+"""Joining a study's plan with the store: the look-up that a sweep makes, so table and sweep cannot disagree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far.errors import ConfigError
+from reports.results import STATE_OF, Results, RowResults, TrialRecord
+from reports.table import State
+
+if TYPE_CHECKING:
+    from orchestrator.plan import PlannedTrial
+    from orchestrator.settings import Settings
+    from orchestrator.store import Store
+    from orchestrator.study import Study
+
+
+def study_of_table(number: int) -> Path | None:
+    """Return the study file of one of the paper's tables: from ``studies/`` here, else the shipped one."""
+    from orchestrator.study.profiles import packaged_studies
+
+    wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
+    for directory in (Path("studies"), packaged_studies()):
+        for path in sorted(directory.glob("*.yaml")):
+            if wanted.search(path.read_text(encoding="utf-8", errors="replace")):
+                return path
+    return None
+
+
+def tables_with_study() -> list[int]:
+    """Return the numbers of the paper's tables for which there is a study."""
+    return [number for number in range(2, 9) if study_of_table(number)]
+
+
+def collect(
+    studies: Sequence[Path | str],
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | int | None = None,
+    store: Path | None = None,
+) -> list[Results]:
+    """Load studies, plan them, and read what has finished.
+
+    Args:
+        studies: files or names.
+        profile: the scale; default as for ``farlab sweep``.
+        overrides: ``dotted.key=value`` as given to the sweep.
+        seeds: instead of the studies' own.
+        store: instead of the workspace's own.
+
+    Raises:
+        ConfigError: a study cannot be meant.
+    """
+    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.plan import make_plan
+    from orchestrator.settings import load_settings
+    from orchestrator.store import Store
+    from orchestrator.study import load_study
+
+    settings = load_settings()
+    if store is not None:
+        settings = settings.model_copy(update={"store": store.resolve()})
+    place = Store(settings.store)
+    loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
+    found = []
+    for study in loaded:
+        plan = make_plan(study, place, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+        found.append(join(study, plan.trials, place, settings, problems=[*plan.problems, *plan.damaged]))
+    return found
+
+
+def join(
+    study: Study,
+    trials: Sequence[PlannedTrial],
+    store: Store,
+    settings: Settings,
+    *,
+    problems: Sequence[str] = (),
+) -> Results:
+    """Put each planned trial's result beside it."""
+    by_row: dict[str, list[TrialRecord]] = {row.name: [] for row in study.rows}
+    for trial in trials:
+        by_row[trial.row].append(_record(trial, store))
+    return Results(
+        study=study.name,
+        title=study.title,
+        profile=study.profile.name,
+        rows=[RowResults(name, records) for name, records in by_row.items()],
+        table=study.table,
+        row_header=study.row_header,
+        baseline=study.baseline,
+        comparable=study.profile.comparable,
+        path=study.path,
+        store=store.root,
+        overrides=study.overrides,
+        problems=tuple(problems),
+        tracking_uri=settings.tracking_uri,
+    )
+
+
+def _record(trial: PlannedTrial, store: Store) -> TrialRecord:
+    state = STATE_OF.get(trial.state, State.MISSING)
+    result: dict[str, Any] = {}
+    if state not in (State.MISSING, State.RUNNING):
+        result = dict(store.result(trial.key) or {})
+    return TrialRecord(trial.row, trial.seed, trial.key, state, result, store.paths(trial.key).directory)
+
+
+def studies_for(tables: Sequence[int]) -> list[Path]:
+    """Return one study for each table.
+
+    Raises:
+        ConfigError: a table has none.
+    """
+    paths = []
+    for number in tables:
+        path = study_of_table(number)
+        if path is None:
+            choices = [str(n) for n in tables_with_study()]
+            raise ConfigError(f"no study has 'table: {number}'", key="--table", choices=choices, got=str(number))
+        paths.append(path)
+    return paths

@@ -1,0 +1,45 @@
+"""CSV: one line a row; averages, deviations, seeds and states in columns of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from reports.renderers import RENDERERS
+from reports.table import Cell, Column, Origin, Table
+
+
+@RENDERERS.register("csv")
+def render(tables: Sequence[Table]) -> str:
+    """Several tables follow each other, told apart by the first column."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for table in tables:
+        fields = [field for column in table.columns for field in _names(column)]
+        writer.writerow(["table", "profile", *fields, "state"])
+        for row in table.rows:
+            values = [v for column in table.columns for v in _values(column, table.cell(row, column))]
+            writer.writerow([table.key, table.profile, *values, row.state.value])
+    return buffer.getvalue()
+
+
+def _names(column: Column) -> list[str]:
+    names = [column.key]
+    if column.key in ("top1", "top5"):
+        names += [f"{column.key}_std", f"{column.key}_n"]
+    if column.key.startswith("delta"):
+        names += [f"{column.key}_low", f"{column.key}_high"]
+    return names
+
+
+def _values(column: Column, cell: Cell) -> list[object]:
+    value = "" if cell.value is None else cell.value
+    if isinstance(value, str) and column.origin is Origin.LABEL and value[:1] in "=+-@\t\r":
+        value = f"'{value}" if value[:1] else value  # a spreadsheet would run it as a formula
+    values: list[object] = [value]
+    if column.key in ("top1", "top5"):
+        values += ["" if cell.std is None else cell.std, len(cell.values)]
+    if column.key.startswith("delta"):
+        values += list(cell.interval or ("", ""))
+    return values

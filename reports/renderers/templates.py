@@ -1,0 +1,57 @@
+"""The template engine, set up once: strict about names, escaping what each format needs escaped."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+# fmt: off
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$",
+    "Δ": r"$\Delta$", "–": "--", "—": "---", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$",
+    "β": r"$\beta$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "\n": " ",
+}
+# fmt: on
+"""What must not reach TeX as it is."""
+
+
+def latex(text: object) -> str:
+    """Escape for LaTeX's text mode; a character that pdfLaTeX's default fonts lack becomes ``?``."""
+    return "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in str(text)).replace(r"\textquotedbl{}", "''")
+
+
+def markdown(text: object) -> str:
+    """Escape what would break a Markdown table's cell or be taken for markup."""
+    escaped = "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in str(text))
+    return escaped.replace("\n", " ").replace("\r", " ")
+
+
+@lru_cache
+def _environment(html: bool) -> Any:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def load(name: str) -> str:
+        return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+    marks: dict[str, Any] = {} if html else {
+        "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
+        "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
+    }  # fmt: skip
+    environment = Environment(
+        loader=FunctionLoader(load),
+        undefined=StrictUndefined,
+        autoescape=html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **marks,
+    )
+    environment.filters |= {"latex": latex, "markdown": markdown}
+    return environment
+
+
+def fill(template: str, **values: Any) -> str:
+    """Fill a template of ``reports/templates``; those of HTML escape everything by themselves."""
+    return _environment(template.endswith(".html.jinja")).get_template(template).render(**values)

@@ -1,0 +1,86 @@
+"""A terminal's table (rich): as wide as the terminal, colour only where it is shown."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from reports.renderers import RENDERERS
+from reports.table import Cell, Origin, State, Table, folded
+
+STYLE = {
+    State.FINISHED: "",
+    State.PARTIAL: "yellow",
+    State.RUNNING: "cyan",
+    State.MISSING: "yellow",
+    State.FAILED: "red",
+    State.DIVERGED: "red",
+    State.INCOMPARABLE: "magenta",
+    State.UNREPORTED: "dim",
+}
+
+
+@RENDERERS.register("term")
+def render(tables: Sequence[Table]) -> str:
+    """Draw the tables; piped output is as wide as it needs to be, so that nothing is cut."""
+    interactive = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if interactive else int(os.environ.get("COLUMNS", "200"))
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, 60), force_terminal=interactive or None, highlight=False)
+    for index, table in enumerate(tables):
+        if index:
+            console.print()
+        _print(console, folded(table))
+    return buffer.getvalue()
+
+
+def _print(console: Console, table: Table) -> None:
+    console.print(Text(f"{table.title}", style="bold"), Text(f"profile: {table.profile}"))
+    if table.warning:
+        console.print(Text(table.warning, style="yellow"))
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in table.columns:
+        title = f"paper\n{column.title}" if column.origin is Origin.PAPER else column.title
+        if column.origin is Origin.MEASURED:
+            title = f"{table.profile}\n{title}" if column.key in ("top1", "top5", "flops", "params") else f"\n{title}"
+        elif column.origin is Origin.LABEL:
+            title = f"\n{title}"
+        drawn.add_column(
+            Text(title, style="dim italic" if column.origin is Origin.PAPER else ""),
+            justify="left" if column.origin is Origin.LABEL else "right",
+            style="dim italic" if column.origin is Origin.PAPER else "",
+            overflow="fold",
+        )
+    group = ""
+    for row in table.rows:
+        if row.ruled or row.group != group:
+            drawn.add_section()
+        if row.group != group:
+            group = row.group
+            drawn.add_row(Text(group, style="italic"))
+        drawn.add_row(
+            *[_text(table.cell(row, column)) for column in table.columns],
+            style="on grey15" if row.default else "",
+        )
+    console.print(drawn)
+    for note in table.notes:
+        mark = f"[{note.mark}] " if note.mark else ""
+        console.print(Text(f"{mark}{note.text}", style="dim"))
+
+
+def _text(cell: Cell) -> Text:
+    style = STYLE[cell.state] + (" bold" if cell.best else "")
+    marks = f" [{','.join(cell.marks)}]" if cell.marks else ""
+    return Text(f"{cell.text}{'*' if cell.best and not _colours() else ''}{marks}", style=style.strip())
+
+
+def _colours() -> bool:
+    return sys.stdout.isatty()

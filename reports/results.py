@@ -1,0 +1,138 @@
+"""What is known about a study's trials: the plan joined with what the store (or a tracking server) holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reports.table import State
+
+STATE_OF = {
+    "finished": State.FINISHED,
+    "done": State.FINISHED,
+    "failed": State.FAILED,
+    "diverged": State.DIVERGED,
+    "partial": State.PARTIAL,
+    "running": State.RUNNING,
+}
+"""States of trials as the store names them; whatever is not here has no result yet."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a row: planned, and with its result once there is one."""
+
+    row: str
+    seed: int
+    key: str
+    state: State
+    result: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    directory: Path | None = None
+    link: str | None = None
+    """Address of the trial's run in the tracking UI."""
+
+    def metric(self, name: str) -> float | None:
+        """Return a metric of a finished trial (``top1`` and ``top5`` in percent), else None."""
+        if self.state is not State.FINISHED:
+            return None
+        value = (self.result.get("metrics") or {}).get(name)
+        return None if value is None else float(value)
+
+    @property
+    def flops(self) -> int | None:
+        """Multiply-accumulates of one clip through the model that ran."""
+        return self.result.get("flops")
+
+    @property
+    def params(self) -> int | None:
+        """Parameters of the model that ran."""
+        return self.result.get("params")
+
+    def setting(self, *path: str) -> Any:
+        """Return a setting of the resolved configuration, e.g. ``setting("data", "views", "clips")``."""
+        node: Any = self.result.get("config") or {}
+        for part in path:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return node
+
+    @property
+    def views(self) -> tuple[int, int, int] | None:
+        """Frames a clip, clips and crops at test time."""
+        clip, clips, crops = (
+            self.setting("model", "clip"),
+            self.setting("data", "views", "clips"),
+            self.setting("data", "views", "crops"),
+        )
+        return (int(clip[0]), int(clips), int(crops)) if clip and clips and crops else None
+
+
+@dataclass(frozen=True)
+class RowResults:
+    """All trials of one row, in the order of the seeds."""
+
+    name: str
+    trials: Sequence[TrialRecord]
+
+    @cached_property
+    def finished(self) -> list[TrialRecord]:
+        """The trials whose numbers may be averaged."""
+        return [trial for trial in self.trials if trial.state is State.FINISHED]
+
+    @property
+    def state(self) -> State:
+        """Of the row as a whole: the worst that happened, unless some seeds are there to show."""
+        if self.finished:
+            return State.FINISHED if len(self.finished) == len(self.trials) else State.PARTIAL
+        order = (State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
+        states = {trial.state for trial in self.trials}
+        return next((state for state in order if state in states), State.MISSING)
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Return a metric by seed, of the finished trials that have it."""
+        values = {trial.seed: trial.metric(metric) for trial in self.finished}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study's rows, each with its trials."""
+
+    study: str
+    title: str
+    profile: str
+    rows: Sequence[RowResults]
+    table: int | None = None
+    """Number of the paper's table that the study reproduces."""
+    row_header: str = "Row"
+    baseline: str | None = None
+    comparable: bool = False
+    """Whether the profile's scale is the paper's."""
+    path: Path | None = None
+    store: Path | None = None
+    overrides: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    """What stood in the way of reading, e.g. a data set that is not there."""
+    tracking_uri: str | None = None
+
+    def row(self, name: str) -> RowResults:
+        """Return a row by name, whatever its case.
+
+        Raises:
+            ConfigError: the study has no such row.
+        """
+        from far.errors import ConfigError
+        from reports.paper import normal
+
+        for row in self.rows:
+            if normal(row.name) == normal(name):
+                return row
+        names = [row.name for row in self.rows]
+        raise ConfigError(f"the study {self.study} has no row '{name}'", choices=names, got=name)
+
+    @cached_property
+    def finished(self) -> list[TrialRecord]:
+        """Every finished trial."""
+        return [trial for row in self.rows for trial in row.finished]

@@ -1,0 +1,161 @@
+"""A table before it is drawn: typed cells that know their state, their seeds and the trials behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What a cell, a row or a trial is; anything but ``FINISHED`` is drawn visibly."""
+
+    FINISHED = "finished"
+    PARTIAL = "partial"
+    RUNNING = "running"
+    MISSING = "missing"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    INCOMPARABLE = "not comparable"
+    UNREPORTED = "n/a"
+    """Literature reports no number here."""
+
+
+class Origin(StrEnum):
+    """Whose number it is: a demo number never stands unmarked beside a paper number."""
+
+    MEASURED = "measured"
+    PAPER = "paper"
+    LABEL = "label"
+
+
+MINUS = "−"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; ``key`` is stable (CSV, JSON, ``--explain``), ``title`` is what people read."""
+
+    key: str
+    title: str
+    origin: Origin = Origin.MEASURED
+    foldable: bool = False
+    """Whether a column that says the same in every row may become a line under the table."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell. ``values`` are per seed; ``value`` is their mean, or the one number there is."""
+
+    value: float | str | None = None
+    state: State = State.FINISHED
+    decimals: int = 1
+    values: tuple[float, ...] = ()
+    std: float | None = None
+    expected: int = 0
+    """Number of seeds planned, where the cell is an average."""
+    interval: tuple[float, float] | None = None
+    signed: bool = False
+    stars: str = ""
+    best: bool = False
+    marks: tuple[str, ...] = ()
+    """Letters of the notes that concern this cell."""
+    trials: tuple[str, ...] = ()
+    """Keys of the trials behind the number."""
+    link: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The cell as people read it, in Unicode and without marks."""
+        if self.state in (State.MISSING, State.FAILED, State.DIVERGED, State.RUNNING, State.UNREPORTED):
+            return self.state.value
+        if self.value is None:
+            return "–"
+        if isinstance(self.value, str):
+            return self.value
+        text = number(self.value, self.decimals, signed=self.signed)
+        if self.std is not None:
+            text += f" ± {number(self.std, self.decimals)}"
+        if self.interval is not None:
+            low, high = (number(end, self.decimals, signed=self.signed) for end in self.interval)
+            text += f" [{low}, {high}]"
+        text += self.stars
+        if self.state is State.PARTIAL and self.expected:
+            text += f" ({len(self.values)}/{self.expected} seeds)"
+        return text
+
+
+def number(value: float, decimals: int, *, signed: bool = False) -> str:
+    """Write a number with a true minus sign; ``-0.0`` does not exist."""
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; ``group`` is the compartment's heading, ``ruled`` asks for a rule before it."""
+
+    name: str
+    cells: Mapping[str, Cell]
+    state: State
+    group: str = ""
+    default: bool = False
+    ruled: bool = False
+    seeds: tuple[int, ...] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    """The machine-readable form (``--format json``)."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line under the table; without a mark it concerns the whole table."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready for any renderer."""
+
+    key: str
+    """``5`` for the paper's Table 5, else the study's name."""
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    profile: str = ""
+    warning: str = ""
+    """What must be read before the numbers, such as that they are of demo scale."""
+    notes: tuple[Note, ...] = ()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """``Table 5. Caption`` for the paper's tables."""
+        return f"Table {self.key}. {self.caption}." if self.key.isdigit() else f"{self.caption}."
+
+    def cell(self, row: Row, column: Column) -> Cell:
+        """Return a cell; one that was never set reads as a dash."""
+        return row.cells.get(column.key, Cell())
+
+    @property
+    def unfinished(self) -> list[Row]:
+        """Rows whose measured numbers are not all there."""
+        return [row for row in self.rows if row.state not in (State.FINISHED, State.UNREPORTED)]
+
+
+def folded(table: Table) -> Table:
+    """Turn columns that say the same in every row into one line under the table."""
+    lines, kept = [], []
+    for column in table.columns:
+        texts = {table.cell(row, column).text for row in table.rows if column.key in row.cells}
+        if column.foldable and len(texts) == 1 and len(table.rows) > 1:
+            lines.append(f"{column.title}: {texts.pop()}")
+        else:
+            kept.append(column)
+    if not lines:
+        return table
+    note = Note("; ".join(lines) + " in every row.")
+    return replace(table, columns=tuple(kept), notes=(note, *table.notes))
