@@ -208,6 +208,8 @@ def _notes(results: Results, printed: PaperTable | None) -> list[Note]:
     if printed:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
     notes += [Note(f"Problem: {text}") for text in results.problems]
+    if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
+        notes.append(Note(f"Nothing has run yet: farlab sweep {results.path or results.study}"))
     for row in results.rows:
         for trial in row.trials:
             if trial.state is not State.FINISHED and row.state is not State.MISSING:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far.errors import ConfigError
+from far.errors import ConfigError, DataError
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
 if TYPE_CHECKING:
+    from far.config import DataConfig
     from orchestrator.plan import PlannedTrial
     from orchestrator.settings import Settings
     from orchestrator.store import Store
@@ -55,7 +57,7 @@ def collect(
     Raises:
         ConfigError: a study cannot be meant.
     """
-    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.content import weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.settings import load_settings
     from orchestrator.store import Store
@@ -66,11 +68,60 @@ def collect(
         settings = settings.model_copy(update={"store": store.resolve()})
     place = Store(settings.store)
     loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
+    content = DataContent(settings, place)
     found = []
     for study in loaded:
-        plan = make_plan(study, place, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+        plan = make_plan(study, place, manifest_hash=content, weights_hash=weights_hash(settings))
         found.append(join(study, plan.trials, place, settings, problems=[*plan.problems, *plan.damaged]))
     return found
+
+
+class DataContent:
+    """Content hash of a data set for reading results: a report never generates or prepares data.
+
+    Where the data set is not on this machine, the hash is that of the finished trials on the same data settings.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._of_trials: dict[str, set[str]] | None = None
+
+    def __call__(self, data: DataConfig) -> str:
+        """Return the hash.
+
+        Raises:
+            DataError: the data set is not here, and no finished trial used it, or several contents of it.
+        """
+        from orchestrator.content import manifest_hash
+
+        if self._is_here(data):
+            return manifest_hash(self._settings)(data)
+        known = self._finished_on(data)
+        if len(known) == 1:
+            return next(iter(known))
+        reason = "finished trials hold several contents of it" if known else "no trial has run on it"
+        raise DataError(f"the data set '{data.source}' is not under {self._settings.data_root}, and {reason}")
+
+    def _is_here(self, data: DataConfig) -> bool:
+        from far.data.generate import directory_of
+        from far.data.manifest import FILE_NAME
+
+        root = self._settings.data_root
+        if data.source == "demo":
+            return (directory_of(data.demo, root) / FILE_NAME).is_file()
+        places = (Path(data.source).expanduser(), root / data.source)
+        return any(place.is_file() or (place / FILE_NAME).is_file() for place in places)
+
+    def _finished_on(self, data: DataConfig) -> set[str]:
+        if self._of_trials is None:
+            self._of_trials = {}
+            for key in self._store.keys():  # noqa: SIM118  (a method, not a mapping)
+                result = self._store.result(key)
+                settings = ((result or {}).get("config") or {}).get("data")
+                if result and settings and result.get("data_hash"):
+                    name = json.dumps(settings, sort_keys=True)
+                    self._of_trials.setdefault(name, set()).add(result["data_hash"])
+        return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
 
 
 def join(

@@ -147,15 +147,13 @@ class Table:
 
 
 def folded(table: Table) -> Table:
-    """Turn columns that say the same in every row into one line under the table."""
+    """Turn columns that say the same in every row (where they say anything) into one line under the table."""
     lines, kept = [], []
     for column in table.columns:
-        texts = {table.cell(row, column).text for row in table.rows if column.key in row.cells}
-        if column.foldable and len(texts) == 1 and len(table.rows) > 1:
-            lines.append(f"{column.title}: {texts.pop()}")
+        texts = {table.cell(row, column).text for row in table.rows} - {"–"}
+        if column.foldable and len(texts) <= 1 and len(table.rows) > 1:
+            lines += [f"{column.title}: {text}" for text in texts]
         else:
             kept.append(column)
-    if not lines:
-        return table
-    note = Note("; ".join(lines) + " in every row.")
-    return replace(table, columns=tuple(kept), notes=(note, *table.notes))
+    notes = [Note(line[:1].upper() + line[1:] + ".") for line in lines]
+    return replace(table, columns=tuple(kept), notes=(*notes, *table.notes))

@@ -43,7 +43,7 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _print(console: Console, table: Table) -> None:
-    console.print(Text(f"{table.title}", style="bold"), Text(f"profile: {table.profile}"))
+    console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}."))
     if table.warning:
         console.print(Text(table.warning, style="yellow"))
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
