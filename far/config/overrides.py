@@ -6,9 +6,10 @@ a value given to a setting replaces it whole (so ``model.attention: {global: 1}`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -139,53 +140,61 @@ def validated(schema: type[M], tree: Mapping[str, Any], where: Where) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         path = tuple(str(part) for part in first["loc"])
-        known = _known_path(schema, path)
-        message = first["msg"][:1].lower() + first["msg"][1:]
+        known, annotation = _descend(schema, path)
+        place = where(path) or None
         if first["type"] == "extra_forbidden":
-            section = _section_at(schema, path[:-1])
+            section = next(_members(annotation, lambda kind: hasattr(kind, "model_fields")), None)
             raise ConfigError(
                 f"unknown key '{path[-1]}'",
                 key=".".join(path),
-                where=where(path) or None,
+                where=place,
                 choices=section.model_fields if section else (),
                 got=path[-1],
             ) from None
-        choices = _literal_choices(schema, known) if first["type"] == "literal_error" else []
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        is_literal = first["type"] == "literal_error"
+        choices = [
+            c for kind in _members(annotation, lambda k: get_origin(k) is Literal) for c in get_args(kind) if is_literal
+        ]
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
         raise ConfigError(
-            ("unknown value" if choices else message) + given,
-            key=".".join(known),
-            where=where(path) or None,
+            ("unknown value" if choices else message[:1].lower() + message[1:]) + given,
+            key=".".join(known or path),
+            where=place,
             choices=choices,
             got=first["input"],
         ) from None
 
 
-def _section_at(schema: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel] | None:
-    section: type[BaseModel] | None = schema
-    for part in path:
-        if section is None or part not in section.model_fields:
-            return None
-        section = section_of(section, part)
-    return section
+def _members(annotation: Any, wanted: Callable[[Any], bool]) -> Iterator[Any]:
+    """Yield an annotation, or the members of its union, that are of the wanted kind."""
+    if wanted(annotation):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType, Annotated):
+        for member in get_args(annotation):
+            yield from _members(member, wanted)
 
 
-def _known_path(schema: type[BaseModel], path: tuple[str, ...]) -> tuple[str, ...]:
-    """Cut off what pydantic appends to a location, such as the member of a union that was tried."""
-    known: list[str] = []
-    section: type[BaseModel] | None = schema
-    for part in path:
-        if section is None:
-            break
-        if part not in section.model_fields:
-            break
-        known.append(part)
-        section = section_of(section, part)
-    return tuple(known) or path
+def _descend(schema: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+    """Follow a location through sections, mappings and lists as far as it names what a person wrote.
 
-
-def _literal_choices(schema: type[BaseModel], path: tuple[str, ...]) -> list[object]:
-    section = _section_at(schema, path[:-1])
-    if section is None or path[-1] not in section.model_fields:
-        return []
-    return list(get_args(section.model_fields[path[-1]].annotation))
+    Returns:
+        The part of the location that was written (pydantic appends e.g. the member of a union that it tried), and
+        the annotation that stands there.
+    """
+    here: Any = schema
+    for depth, part in enumerate(path):
+        step = None
+        for kind in _members(here, lambda k: get_origin(k) not in (Union, UnionType, Annotated)):
+            if hasattr(kind, "model_fields") and part in kind.model_fields:
+                step = kind.model_fields[part].annotation
+            elif get_origin(kind) is dict:
+                step = get_args(kind)[1]
+            elif get_origin(kind) is list and part.isdigit():
+                step = get_args(kind)[0]
+            if step is not None:
+                break
+        if step is None:
+            return path[:depth], here
+        here = step
+    return path, here

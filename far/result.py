@@ -1,0 +1,74 @@
+"""What a trial leaves behind when it has ended: the contract between training, the store and the reports."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict, get_args
+
+State = Literal["finished", "failed", "diverged", "partial"]
+"""
+- ``finished``: trained to its last epoch and evaluated.
+- ``diverged``: the loss or the gradient stopped being finite, which is a result.
+- ``partial``: stopped on purpose before the last epoch (pruned, or out of budget); never enters an ablation table.
+- ``failed``: see ``error``.
+"""
+
+STATES: tuple[str, ...] = get_args(State)
+
+
+class Failure(TypedDict):
+    """Why a trial failed."""
+
+    kind: str
+    """``FarError.kind``, or the class of an error that nobody expected."""
+    message: str
+
+
+class Result(TypedDict, total=False):
+    """The content of ``result.json``."""
+
+    key: str
+    state: State
+    identity: dict[str, Any]
+    """See ``far.identity``."""
+    config: dict[str, Any]
+    """The resolved ``TrialConfig``."""
+    profile: str
+    metrics: dict[str, float | None]
+    """``top1`` and ``top5`` in percent, ``loss`` in nats, over the videos that were evaluated."""
+    evaluated: int
+    """Videos that count in the metrics."""
+    expected: int
+    """Videos in the validation split."""
+    epochs: int
+    """Epochs trained."""
+    flops: int
+    """Of one clip, in the fvcore convention."""
+    params: int
+    seconds: float
+    """Wall clock of training and evaluation, over all attempts."""
+    steps: int
+    """Optimiser steps."""
+    peak_memory_bytes: int
+    """Of the device where there is one, else of the process."""
+    data_hash: str
+    code: dict[str, Any]
+    """``version``, ``git``, ``dirty``."""
+    env: dict[str, Any]
+    """Versions of Python, torch, DeepSpeed; the device."""
+    error: Failure | None
+    attempts: list[dict[str, Any]]
+    finished_at: str
+    """ISO 8601, UTC."""
+
+
+def problem(value: Any, key: str) -> str | None:
+    """Return what is wrong with the content of a result file, None if it is in order."""
+    if not isinstance(value, dict):
+        return "not a whole JSON object"
+    if value.get("key") != key:
+        return f"belongs to trial {value.get('key')!r}"
+    if value.get("state") not in STATES:
+        return f"unknown state {value.get('state')!r}"
+    if value["state"] == "finished" and not isinstance(value.get("metrics"), dict):
+        return "finished without metrics"
+    return None

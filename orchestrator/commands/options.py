@@ -1,0 +1,88 @@
+"""What several commands take: studies, overrides, profile, seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+    from orchestrator.settings import Settings
+    from orchestrator.store import Store
+    from orchestrator.study import Study
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STUDY... [KEY=VALUE...]",
+        help="Study files, names or directories; then dotted overrides, e.g. recipe.epochs=4.",
+        show_default=False,
+    ),
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="At what scale; default: farlab.toml, then demo.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", help="A number n for 0..n-1, or a list: 0,1,4.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def split_targets(targets: list[str]) -> tuple[list[str], list[str]]:
+    """Separate studies from ``key=value`` overrides."""
+    overrides = [text for text in targets if "=" in text and not Path(text).exists()]
+    return [text for text in targets if text not in overrides], overrides
+
+
+def parse_seeds(text: str | None) -> list[int] | int | None:
+    """Read ``--seeds``.
+
+    Raises:
+        ConfigError: it is neither a number nor a list of numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")] if "," in text else int(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is neither a number of seeds nor a list such as 0,1,4", key="--seeds") from None
+
+
+def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> list[Study]:
+    """Load the studies that a command names; a directory stands for all studies in it.
+
+    Raises:
+        ConfigError: see ``load_study``; or no study is named, or two have one name.
+    """
+    from orchestrator.study import load_study, study_files
+
+    names, overrides = split_targets(targets)
+    if not names:
+        raise ConfigError("no study is named", where="command line")
+    parsed = parse_seeds(seeds)
+    files = [file for name in names for file in study_files(name)]
+    studies = [load_study(file, profile=profile, overrides=overrides, seeds=parsed) for file in files]
+    by_name: dict[str, Path] = {}
+    for study in studies:
+        other = by_name.setdefault(study.name, study.path)
+        if other != study.path:
+            raise ConfigError(f"two studies are called '{study.name}'", key="study", where=f"{other}, {study.path}")
+    return studies
+
+
+def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> tuple[Plan, Store, Settings]:
+    """Load studies and plan them against the workspace's store."""
+    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.plan import make_plan
+    from orchestrator.settings import load_settings
+    from orchestrator.store import Store
+
+    studies = load_targets(targets, profile, seeds)
+    settings = load_settings()
+    store = Store(settings.store)
+    plan = make_plan(studies, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+    return plan, store, settings

@@ -1,0 +1,30 @@
+"""``farlab validate``: is everything that these files say possible?"""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.commands.options import ProfileOption, Targets
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("validate")
+    def validate(targets: Targets, profile: ProfileOption = None) -> None:
+        """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
+        import sys
+
+        from orchestrator.commands.options import load_targets
+        from orchestrator.plan import make_plan
+        from orchestrator.settings import load_settings
+        from orchestrator.store import Store
+
+        studies = load_targets(targets, profile, None)
+        store = Store(load_settings().store)
+        plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)
+        for study in studies:
+            size = f"{len(study.rows)} rows x {len(study.seeds)} seeds"
+            print(f"{study.path}: {size}, profile {study.profile.name}: ok")
+        for duplicate in plan.duplicates:
+            print(f"warning: {duplicate}", file=sys.stderr)

@@ -1,0 +1,141 @@
+"""The plan: rows × seeds of one or several studies, each trial with its key, and what the store has of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from far.config import DataConfig, InitConfig, TrialConfig
+from far.errors import DataError, FarError, WeightsError
+from far.identity import identity, trial_key
+from orchestrator.store import DONE, Store, TrialState
+from orchestrator.study import Study
+from orchestrator.study.schema import ResourcesConfig
+
+ManifestHash = Callable[[DataConfig], str]
+WeightsHash = Callable[[InitConfig], str | None]
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One cell of the plan. Cells of several rows or studies may share a key: they are one trial."""
+
+    study: str
+    row: str
+    seed: int
+    key: str
+    config: TrialConfig
+    identity: dict[str, Any]
+    state: TrialState
+    profile: str
+    resources: ResourcesConfig
+
+    @property
+    def done(self) -> bool:
+        """Whether the store already has what this trial would give."""
+        return self.state in DONE
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Rows of one study that build the same model with the same recipe."""
+
+    study: str
+    rows: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = " and ".join(f"'{row}'" for row in self.rows)
+        return f"study '{self.study}': rows {names} are the same trial: what tells them apart changes nothing"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the studies ask for."""
+
+    studies: tuple[Study, ...]
+    trials: tuple[PlannedTrial, ...]
+    duplicates: tuple[Duplicate, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What stands in the way of running it, e.g. a data set that is not there."""
+    damaged: tuple[str, ...] = field(default=())
+    """Result files that cannot be read; their trials will be run again."""
+
+    def unique(self) -> list[PlannedTrial]:
+        """Return one trial a key, in the order of the plan."""
+        return list({trial.key: trial for trial in reversed(self.trials)}.values())[::-1]
+
+    def missing(self) -> list[PlannedTrial]:
+        """Return what is left to run, one trial a key, in the order of the plan."""
+        return [trial for trial in self.unique() if not trial.done]
+
+    def cells(self, study: str) -> list[PlannedTrial]:
+        """Return the trials of one study, rows × seeds, sharing keys where rows are the same model."""
+        return [trial for trial in self.trials if trial.study == study]
+
+
+def make_plan(
+    studies: Study | Sequence[Study],
+    store: Store,
+    *,
+    manifest_hash: ManifestHash,
+    weights_hash: WeightsHash | None = None,
+) -> Plan:
+    """Expand studies into trials and look each up in the store.
+
+    Args:
+        studies: one or several; they make one plan, in which equal trials are one.
+        store: where finished trials lie.
+        manifest_hash: content hash of the data a configuration asks for; may raise ``DataError``.
+        weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
+    """
+    studies = (studies,) if isinstance(studies, Study) else tuple(studies)
+    contents = _Contents(manifest_hash, weights_hash or (lambda init: None))
+    cells: list[tuple[Study, str, int, str, TrialConfig, dict[str, Any]]] = []
+    duplicates: list[Duplicate] = []
+    for study in studies:
+        by_key: dict[str, list[str]] = defaultdict(list)
+        for row in study.rows:
+            whole = contents.identity(row.config)
+            for number, seed in enumerate(study.seeds):
+                own = {**whole, "seed": seed}
+                key = trial_key(own)
+                cells.append((study, row.name, seed, key, row.config.model_copy(update={"seed": seed}), own))
+                if number == 0:
+                    by_key[key].append(row.name)
+        duplicates += [Duplicate(study.name, tuple(names)) for names in by_key.values() if len(names) > 1]
+    states = store.states({cell[3] for cell in cells})
+    trials = tuple(
+        PlannedTrial(study.name, row, seed, key, config, own, states[key], study.profile.name, study.resources)
+        for study, row, seed, key, config, own in cells
+    )
+    damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
+    return Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged)
+
+
+class _Contents:
+    """Content hashes by configuration, each computed once; what is not there is noted, not fatal."""
+
+    def __init__(self, manifest_hash: ManifestHash, weights_hash: WeightsHash) -> None:
+        self._manifest, self._weights = manifest_hash, weights_hash
+        self._known: dict[str, str | None] = {}
+        self.problems: list[str] = []
+
+    def identity(self, config: TrialConfig) -> dict[str, Any]:
+        data = self._once("data " + config.data.model_dump_json(), lambda: self._manifest(config.data))
+        weights = self._once("init " + config.init.model_dump_json(), lambda: self._weights(config.init))
+        return identity(config, data_hash=data or "", weights_hash=weights)
+
+    def _once(self, name: str, compute: Callable[[], str | None]) -> str | None:
+        if name not in self._known:
+            try:
+                self._known[name] = compute()
+            except (DataError, WeightsError) as error:
+                self._note(error)
+                self._known[name] = f"unavailable: {name}"
+        return self._known[name]
+
+    def _note(self, error: FarError) -> None:
+        if str(error) not in self.problems:
+            self.problems.append(str(error))

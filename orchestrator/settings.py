@@ -1,0 +1,90 @@
+"""The workspace's own settings: ``farlab.toml``, looked for from the current directory upwards."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import Field
+
+from far.config.overrides import validated
+from far.config.schema import Strict
+from far.errors import ConfigError
+
+FILE_NAME = "farlab.toml"
+
+
+class SettingsFile(Strict):
+    """What ``farlab.toml`` may say; relative paths are relative to the file."""
+
+    store: str = "runs"
+    """Where trials are kept."""
+    data_root: str = "data"
+    """Where data sets lie; the demo's is generated here."""
+    weights_root: str = "weights"
+    """Where ``init.weights`` is looked for."""
+    tracking_uri: str | None = None
+    """MLflow server or data base; default: SQLite inside the store."""
+    ray_address: str | None = None
+    """An existing cluster; default: Ray on this machine."""
+    profile: str = "demo"
+    """The profile of every command that names none."""
+    device_memory_gib: float | None = Field(default=None, gt=0)
+    """Memory of the target GPU, for the price of a plan made on a machine without it."""
+
+
+class Settings(Strict):
+    """The workspace, with absolute paths."""
+
+    workspace: Path
+    file: Path | None
+    """The ``farlab.toml`` that was read, None if there is none."""
+    store: Path
+    data_root: Path
+    weights_root: Path
+    tracking_uri: str
+    ray_address: str | None
+    profile: str
+    device_memory_gib: float | None
+
+
+def load_settings(cwd: Path | str | None = None) -> Settings:
+    """Return the settings of the nearest ``farlab.toml``, or the defaults relative to ``cwd``.
+
+    Raises:
+        ConfigError: the file is not TOML, holds an unknown key or a wrong type.
+    """
+    start = Path(cwd or Path.cwd()).resolve()
+    found = next((d / FILE_NAME for d in (start, *start.parents) if (d / FILE_NAME).is_file()), None)
+    values = _read(found) if found else SettingsFile()
+    workspace = found.parent if found else start
+    store = (workspace / Path(values.store).expanduser()).resolve()
+    return Settings(
+        workspace=workspace,
+        file=found,
+        store=store,
+        data_root=(workspace / Path(values.data_root).expanduser()).resolve(),
+        weights_root=(workspace / Path(values.weights_root).expanduser()).resolve(),
+        tracking_uri=values.tracking_uri or f"sqlite:///{store / 'mlflow.db'}",
+        ray_address=values.ray_address,
+        profile=values.profile,
+        device_memory_gib=values.device_memory_gib,
+    )
+
+
+def _read(path: Path) -> SettingsFile:
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise ConfigError(f"not valid TOML: {error}", where=f"{path}:{line[1]}" if line else str(path)) from None
+
+    def where(keys: tuple[str, ...]) -> str:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if keys and re.match(rf"""\s*[\["']*{re.escape(keys[0])}\b""", line):
+                return f"{path}:{number}"
+        return str(path)
+
+    return validated(SettingsFile, tree, where)

@@ -1,0 +1,156 @@
+"""The store: what has been run. The truth; everything else (MLflow, tables) can be rebuilt from it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from far.errors import ConfigError
+from far.files import FileLock, TrialPaths, read_json, write_json
+from far.result import Result, problem
+
+TrialState = Literal["missing", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"]
+"""``running``: somebody holds the trial's lock; ``interrupted``: started, not ended, nobody at it;
+``corrupt``: a result file that does not parse or belongs elsewhere; the rest as in ``far.result``."""
+
+DONE: frozenset[TrialState] = frozenset({"finished", "diverged"})
+"""Not run again by the same command."""
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Every path that belongs to one study rather than to a trial."""
+
+    directory: Path
+
+    @property
+    def frozen(self) -> Path:
+        """The study as it was submitted, with the resolved configuration of every trial."""
+        return self.directory / "study.lock.yaml"
+
+    @property
+    def driver_lock(self) -> Path:
+        """Held by the process that drives the study."""
+        return self.directory / "driver.lock"
+
+    @property
+    def search(self) -> Path:
+        """Optuna's journal."""
+        return self.directory / "search.journal"
+
+    @property
+    def log(self) -> Path:
+        """What Ray, DeepSpeed and MLflow say while the study runs."""
+        return self.directory / "log.txt"
+
+
+class Store:
+    """Trials and studies under one directory.
+
+    Args:
+        root: the directory; it is made when something is written.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.trials = self.root / "trials"
+
+    def paths(self, key: str) -> TrialPaths:
+        """Return where the files of a trial lie."""
+        return TrialPaths(self.trials / key)
+
+    def study(self, name: str) -> StudyPaths:
+        """Return where the files of a study lie."""
+        return StudyPaths(self.root / "studies" / name)
+
+    def keys(self) -> list[str]:
+        """Return the keys of all trials that were ever started, sorted."""
+        try:
+            with os.scandir(self.trials) as entries:
+                return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def find(self, prefix: str) -> str:
+        """Return the one key that begins so.
+
+        Raises:
+            ConfigError: no trial or more than one does.
+        """
+        keys = self.keys()
+        hits = [key for key in keys if key.startswith(prefix)]
+        if len(hits) == 1:
+            return hits[0]
+        what = f"{len(hits)} trials begin" if hits else "no trial begins"
+        raise ConfigError(f"{what} with '{prefix}'", choices=(hits or keys)[:10], got=prefix)
+
+    def write_trial(self, key: str, record: dict[str, Any]) -> None:
+        """Write ``trial.json``, atomically."""
+        write_json(self.paths(key).trial, record)
+
+    def trial(self, key: str) -> dict[str, Any]:
+        """Return what ``trial.json`` holds; empty if it is missing or damaged."""
+        record = read_json(self.paths(key).trial)
+        return record if isinstance(record, dict) else {}
+
+    def result(self, key: str) -> Result | None:
+        """Return a trial's result, None if it has none or a damaged one."""
+        value = read_json(self.paths(key).result)
+        return cast(Result, value) if problem(value, key) is None else None
+
+    def state(self, key: str) -> TrialState:
+        """Return where a trial stands."""
+        paths = self.paths(key)
+        value = read_json(paths.result)
+        if problem(value, key) is None:
+            return cast(TrialState, value["state"])
+        if paths.result.exists():
+            return "corrupt"
+        if not paths.directory.is_dir():
+            return "missing"
+        return "running" if is_held(paths.lock) else "interrupted"
+
+    def states(self, keys: Iterable[str]) -> dict[str, TrialState]:
+        """Return where each trial stands, with one look at the directory for those never started."""
+        started = set(self.keys())
+        return {key: self.state(key) if key in started else "missing" for key in keys}
+
+    def finished(self, keys: Collection[str] | None = None) -> set[str]:
+        """Return which of these trials (default: of all) are done and will not be run again."""
+        states = self.states(self.keys() if keys is None else keys)
+        return {key for key, state in states.items() if state in DONE}
+
+    def damage(self, key: str) -> str | None:
+        """Return what is wrong with a trial's result file, None if there is none or it is in order."""
+        path = self.paths(key).result
+        if not path.exists():
+            return None
+        wrong = problem(read_json(path), key)
+        return f"{path}: {wrong}" if wrong else None
+
+    def lock_study(self, name: str) -> FileLock:
+        """Return the lock that keeps a second driver off a study; use it as a context manager."""
+        return FileLock(self.study(name).driver_lock, f"study '{name}'")
+
+    def lock_trial(self, key: str) -> FileLock:
+        """Return the lock that whoever writes into a trial's directory holds."""
+        return FileLock(self.paths(key).lock, f"trial {key}")
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether somebody holds this lock file, without taking it from anybody."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,188 @@
+"""Reading a study: find the file, check it, lay profile < base < row < command line over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from far.config import Document, TrialConfig, load_document, parse_override, resolve
+from far.config.overrides import Layer, flatten, validated
+from far.errors import ConfigError
+from orchestrator.settings import load_settings
+from orchestrator.study.expand import Draft, expand
+from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
+from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: its name and its configuration, complete but for the seed."""
+
+    name: str
+    config: TrialConfig
+    settings: dict[str, Any]
+    """What the row itself sets, by dotted key: what makes it differ from the base."""
+    where: str
+    """``file:line`` where the row is written."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, resolved: every row is a valid configuration."""
+
+    name: str
+    title: str
+    table: int | None
+    row_header: str
+    rows: tuple[Row, ...]
+    baseline: str | None
+    """The row that others are compared with; None in a study that only searches."""
+    seeds: tuple[int, ...]
+    profile: Profile
+    path: Path
+    resources: ResourcesConfig
+    retry: RetryConfig
+    budget: BudgetConfig
+    search: SearchConfig | None
+    overrides: tuple[str, ...] = ()
+    file: StudyFile | None = field(default=None, repr=False)
+    base: tuple[Layer, ...] = field(default=(), repr=False)
+    """Profile and base, under every row; a search lays its proposals over them."""
+
+    def row(self, name: str) -> Row:
+        """Return a row by name.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ConfigError(f"study '{self.name}' has no row '{name}'", choices=[r.name for r in self.rows], got=name)
+
+
+def find_study(path_or_name: Path | str) -> Path:
+    """Return the file of a study given by path, or by name from ``studies/`` here or from the shipped ones.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(path_or_name)
+    if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path
+    directories = [Path("studies"), packaged_studies()]
+    for directory in directories:
+        if (directory / f"{path.name}.yaml").is_file():
+            return directory / f"{path.name}.yaml"
+    known = sorted({file.stem for directory in directories for file in directory.glob("*.yaml")})
+    raise ConfigError(f"unknown study '{path}'", where="command line", choices=known, got=str(path))
+
+
+def study_files(target: Path | str) -> list[Path]:
+    """Return the study files that a word on the command line stands for: one, or all in a directory."""
+    path = Path(target)
+    if not path.is_dir():
+        return [find_study(path)]
+    files = sorted(path.glob("*.yaml"))
+    if not files:
+        raise ConfigError("the directory holds no study (*.yaml)", where=str(path))
+    return files
+
+
+def load_study(
+    path_or_name: Path | str,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | int | None = None,
+) -> Study:
+    """Read, check and expand a study.
+
+    Args:
+        path_or_name: a file, or the name of a study in ``studies/`` or of a shipped one.
+        profile: the scale; default: the study's own, then that of ``farlab.toml``.
+        overrides: ``dotted.key=value``, laid over every row.
+        seeds: instead of the study's: a number n for 0 … n-1, or a list.
+
+    Raises:
+        ConfigError: anything in it cannot be meant; with file, line, dotted key and nearest valid choice.
+    """
+    path = find_study(path_or_name)
+    document = load_document(path)
+    file = validated(StudyFile, document.data, document.where)
+    settings = load_settings()
+    name = profile or file.profile or settings.profile
+    asked = "command line" if profile else document.where(("profile",)) if file.profile else str(settings.file)
+    chosen = find_profile(name, profile_directories(path.parent, settings.workspace), where=asked)
+    base = (*chosen.layers, Layer(file.base, lambda keys: document.where(("base", *keys))))
+    over = tuple(_override(text) for text in overrides)
+    rows = tuple(_row(draft, base, over, document) for draft in expand(file, document))
+    if not rows and file.search is None:
+        raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
+    resolve((*base, *over))  # so that a search's base, too, is checked now
+    return Study(
+        name=file.study,
+        title=file.title,
+        table=file.table,
+        row_header=file.row_header,
+        rows=rows,
+        baseline=_baseline(file, rows, document),
+        seeds=tuple(_seeds(seeds) if seeds is not None else file.seed_list),
+        profile=chosen,
+        path=path,
+        resources=file.resources,
+        retry=file.retry,
+        budget=file.budget,
+        search=file.search,
+        overrides=tuple(overrides),
+        file=file,
+        base=(*base, *over),
+    )
+
+
+def _override(text: str) -> Layer:
+    layer = parse_override(text)
+    _no_seed(layer)
+    return layer
+
+
+def _row(draft: Draft, base: Sequence[Layer], over: Sequence[Layer], document: Document) -> Row:
+    settings: dict[str, Any] = {}
+    for layer in draft.layers:
+        _no_seed(layer)
+        settings.update({".".join(path): value for path, (value, _) in flatten(layer).items()})
+    config = resolve((*base, *draft.layers, *over))
+    return Row(draft.name, config, settings, document.where(draft.source))
+
+
+def _no_seed(layer: Layer) -> None:
+    for path, (_, where) in flatten(layer).items():
+        if path == ("seed",):
+            raise ConfigError(
+                "the seed is an axis of its own: use 'seeds' in the study, or --seeds",
+                key="seed",
+                where=where,
+            )
+
+
+def _baseline(file: StudyFile, rows: Sequence[Row], document: Document) -> str | None:
+    if file.baseline is None:
+        return rows[0].name if rows else None
+    if file.baseline not in {row.name for row in rows}:
+        raise ConfigError(
+            f"no row is called '{file.baseline}'",
+            key="baseline",
+            where=document.where(("baseline",)),
+            choices=[row.name for row in rows],
+            got=file.baseline,
+        )
+    return file.baseline
+
+
+def _seeds(seeds: Sequence[int] | int) -> list[int]:
+    found = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not found or min(found) < 0 or len(set(found)) != len(found):
+        raise ConfigError(f"seeds must be distinct, at least one, and not negative: {seeds}", key="--seeds")
+    return found

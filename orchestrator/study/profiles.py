@@ -1,0 +1,103 @@
+"""Profiles: a study says what varies, a profile says at what scale. Looked up by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from far.config import load_document
+from far.config.overrides import Layer, validated
+from far.config.schema import Strict
+from far.errors import ConfigError
+
+
+class ProfileFile(Strict):
+    """What a profile file may say."""
+
+    profile: str
+    title: str = ""
+    description: str = ""
+    comparable: bool = False
+    """Whether its numbers may stand beside the paper's."""
+    extends: str | None = None
+    """Another profile whose settings come first."""
+    settings: dict[str, Any] = Field(default={})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named scale: its settings, layer on layer."""
+
+    name: str
+    title: str
+    description: str
+    comparable: bool
+    path: Path
+    layers: tuple[Layer, ...]
+
+
+def packaged_studies() -> Path:
+    """Return the directory of the shipped studies."""
+    return Path(str(resources.files("studies")))
+
+
+def profile_directories(*beside: Path) -> list[Path]:
+    """Return where profiles are looked for: beside the study, in the workspace, then the shipped ones."""
+    places = [p for base in beside for p in (base / "profiles", base / "studies" / "profiles")]
+    return list(dict.fromkeys([*places, packaged_studies() / "profiles"]))
+
+
+def profile_names(directories: Sequence[Path]) -> list[str]:
+    """Return the names of all profiles that can be found."""
+    return sorted({path.stem for directory in directories for path in directory.glob("*.yaml")})
+
+
+def find_profile(name: str, directories: Sequence[Path], *, where: str = "command line") -> Profile:
+    """Read a profile and those that it extends.
+
+    Args:
+        name: the profile's name, which is its file's name without ``.yaml``.
+        directories: where to look, in this order.
+        where: who asked for it, for the error message.
+
+    Raises:
+        ConfigError: there is none of this name, it is malformed, or it extends itself.
+    """
+    files = list(_chain(name, directories, where))
+    path, file, _ = files[0]
+    layers = tuple(layer for _, _, layer in reversed(files))
+    return Profile(file.profile, file.title, file.description, file.comparable, path, layers)
+
+
+def _chain(name: str, directories: Sequence[Path], where: str) -> Iterator[tuple[Path, ProfileFile, Layer]]:
+    seen: list[str] = []
+    following: str | None = name
+    while following is not None:
+        if following in seen:
+            raise ConfigError(f"profiles extend each other: {' -> '.join([*seen, following])}", where=where)
+        seen.append(following)
+        path = next((d / f"{following}.yaml" for d in directories if (d / f"{following}.yaml").is_file()), None)
+        if path is None:
+            raise ConfigError(
+                f"unknown profile '{following}'",
+                key="profile",
+                where=where,
+                choices=profile_names(directories),
+                got=following,
+            )
+        document = load_document(path)
+        file = validated(ProfileFile, document.data, document.where)
+        if file.profile != path.stem:
+            raise ConfigError(
+                f"the file is called {path.name}, so the profile is '{path.stem}', not '{file.profile}'",
+                key="profile",
+                where=document.where(("profile",)),
+            )
+        where = document.where(("extends",))
+        yield path, file, Layer(file.settings, lambda keys, d=document: d.where(("settings", *keys)))  # type: ignore[misc]
+        following = file.extends

@@ -1,0 +1,183 @@
+"""What a study file may say, strictly; the settings in it are checked by ``far.config``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from far.config.schema import Positive, Strict
+from far.errors import ConfigError
+
+Settings = dict[str, Any]
+"""Settings of a trial, nested or dotted; checked against ``TrialConfig`` when a row is resolved."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+Seed = Annotated[int, Field(ge=0)]
+Axis = Annotated[list[Any], Field(min_length=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Component(Strict):
+    """One part of the full model that can be taken away."""
+
+    without: Annotated[Settings, Field(min_length=1)]
+    """Settings that switch the component off."""
+    full: Settings = Field(default={})
+    """Settings that switch it on, where the study's base does not."""
+
+
+class AblateConfig(Strict):
+    """Ablation over named components, in the order in which they are listed."""
+
+    components: Annotated[dict[str, Component], Field(min_length=1)]
+    modes: Annotated[list[Literal["leave-one-out", "add-one-in", "cumulative"]], Field(min_length=1)] = Field(
+        default=["leave-one-out"]
+    )
+
+
+class ResourcesConfig(Strict):
+    """What one trial takes; left out, the configuration's ``run.devices`` and ``run.cpus`` decide."""
+
+    gpus: Annotated[float, Field(ge=0)] | None = None
+    """A whole number, or a part of one GPU (a logical share; the plan packs by measured memory)."""
+    cpus: PositiveFloat | None = None
+    concurrent: Positive | None = None
+    """At most so many trials at once."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_part(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ConfigError(
+                f"{value} GPUs: more than one GPU must be a whole number",
+                key="resources.gpus",
+                choices=[int(value), int(value) + 1],
+            )
+        return value
+
+
+class RetryConfig(Strict):
+    """What happens to a trial that did not end well (never to a configuration error, nor to divergence)."""
+
+    lost: Annotated[int, Field(ge=0)] = 3
+    """Times a trial is started again from its last checkpoint after its worker or node was lost."""
+    out_of_memory: Annotated[int, Field(ge=0)] = 4
+    """Times the micro-batch is halved and the accumulation doubled."""
+    wait_seconds: Annotated[float, Field(ge=0)] = 2.0
+    """Before the first retry; doubled each time."""
+
+
+class BudgetConfig(Strict):
+    """Where a sweep stops starting trials (exit code 4)."""
+
+    gpu_hours: PositiveFloat | None = None
+    hours: PositiveFloat | None = None
+    """Wall clock."""
+    trials: Positive | None = None
+
+
+class Objective(Strict):
+    """A quantity of a finished trial and its good direction."""
+
+    metric: str = "top1"
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class Parameter(Strict):
+    """Values that a search may try for one setting: ``choices``, ``each_block``, or ``low`` and ``high``."""
+
+    choices: Axis | None = None
+    each_block: Axis | None = None
+    """Chosen independently for every block, e.g. head layouts for ``model.attention``."""
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: PositiveFloat | None = None
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Parameter:
+        is_range = self.low is not None or self.high is not None
+        if (self.choices is not None) + (self.each_block is not None) + is_range != 1:
+            raise ValueError("give exactly one of: choices; each_block; low and high")
+        if is_range and (self.low is None or self.high is None or self.low >= self.high):
+            raise ValueError(f"a range needs low < high, not {self.low} and {self.high}")
+        if self.log and (self.low or 0) <= 0:
+            raise ValueError("a logarithmic range needs low > 0")
+        if not is_range and (self.log or self.step is not None or self.integer):
+            raise ValueError("log, step and integer belong to a range")
+        if self.log and self.step is not None:
+            raise ValueError("a range is logarithmic or stepped, not both")
+        return self
+
+
+class SearchConfig(Strict):
+    """Search beside ablation, by Optuna through Ray Tune."""
+
+    space: Annotated[dict[str, Parameter], Field(min_length=1)]
+    trials: Positive = 20
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    pruner: Literal["none", "asha", "median"] = "none"
+    objectives: Annotated[list[Objective], Field(min_length=1)] = Field(default=[Objective()])
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> SearchConfig:
+        if len(self.objectives) > 1 and self.pruner != "none":
+            raise ValueError("pruning needs a single objective: use pruner: none")
+        return self
+
+
+class StudyFile(Strict):
+    """A study: one table of the paper, or a question of one's own."""
+
+    study: Name
+    title: str = ""
+    description: str = ""
+    table: Positive | None = None
+    """The paper's table that this study reproduces; its numbers are then printed beside."""
+    row_header: str = "Row"
+    profile: Name | None = None
+    """The scale to run at unless the command line says otherwise."""
+    base: Settings = Field(default={})
+    rows: dict[str, Settings | None] = Field(default={})
+    ablate: AblateConfig | None = None
+    grid: dict[str, Axis] = Field(default={})
+    """Every combination."""
+    zip: dict[str, Axis] | list[dict[str, Axis]] = Field(default={})
+    """Coupled settings, taken in step; a list of such groups is combined."""
+    include: dict[str, Settings] = Field(default={})
+    """Rows added after grid and zip."""
+    exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
+    """Combinations left out: those in which every named setting has the given value (``row: NAME`` too)."""
+    baseline: str | None = None
+    """The row that the others are compared with; default: the first."""
+    seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = 2
+    """A number n for 0 … n-1, or a list."""
+    resources: ResourcesConfig = ResourcesConfig()
+    retry: RetryConfig = RetryConfig()
+    budget: BudgetConfig = BudgetConfig()
+    search: SearchConfig | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: int | list[int]) -> int | list[int]:
+        if isinstance(value, list) and len(set(value)) != len(value):
+            raise ConfigError("a seed is listed twice", key="seeds")
+        return value
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> StudyFile:
+        if not (self.rows or self.ablate or self.grid or self.zip or self.include or self.search):
+            raise ConfigError(
+                "the study varies nothing",
+                key="rows",
+                choices=["rows", "ablate", "grid", "zip", "include", "search"],
+            )
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)

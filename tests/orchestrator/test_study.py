@@ -1,0 +1,199 @@
+"""Study files: what they expand to, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from far.errors import ConfigError
+from orchestrator.study import Study, load_study
+from orchestrator.study.profiles import packaged_studies
+
+PAPER = ["attention_pattern", "interaction", "classifier", "head_ratio", "interaction_position"]
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def load(text: str, **options) -> Study:
+        path = tmp_path / "s.yaml"
+        path.write_text(dedent(text))
+        return load_study(path, **options)
+
+    return load
+
+
+def names(study: Study) -> list[str]:
+    return [row.name for row in study.rows]
+
+
+@pytest.mark.parametrize("path", sorted(packaged_studies().glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_resolves(path: Path) -> None:
+    study = load_study(path)
+    assert study.name == path.stem
+    assert study.rows
+    assert study.row(study.baseline or "") in study.rows
+    assert len(study.seeds) >= 2
+
+
+def test_tables_2_to_6_cover_the_papers_rows() -> None:
+    tables = {study.table: names(study) for study in map(load_study, PAPER)}
+    assert tables == {
+        2: ["Global", "Sparse-Dense", "Temporal", "Head-Split Temporal", "Head-Split Sparse-Dense"],
+        3: ["w/o Bottleneck", "Bottleneck w Group", "Bottleneck w/o Group"],
+        4: ["Global-Mean", "Group-Mean"],
+        5: ["1:1", "2:1", "1:2"],
+        6: ["Before Attention", "After Attention", "After MLP"],
+    }
+
+
+def test_layers_later_ones_win(study) -> None:
+    loaded = study(
+        """
+        study: s
+        base: {recipe.epochs: 3, recipe: {lr: 0.1}}
+        rows:
+          a: {recipe.lr: 0.2}
+          b:
+        """,
+        overrides=["recipe.epochs=5"],
+    )
+    a, b = loaded.row("a").config, loaded.row("b").config
+    assert (a.recipe.epochs, a.recipe.lr) == (5, 0.2)
+    assert b.recipe.lr == 0.1
+    assert a.model.width == 96  # the demo profile, under everything
+
+
+def test_seeds_of_the_command_line_replace_the_studys(study) -> None:
+    text = "study: s\nrows: {a: {}}\nseeds: [4, 7]"
+    assert study(text).seeds == (4, 7)
+    assert study(text, seeds=3).seeds == (0, 1, 2)
+    assert study(text, seeds=[9]).seeds == (9,)
+
+
+def test_grid_and_zip_multiply_rows(study) -> None:
+    loaded = study(
+        """
+        study: s
+        rows: {a: {}, b: {model.interaction: none}}
+        grid: {recipe.lr: [0.1, 0.2]}
+        zip: {recipe.epochs: [1, 2], recipe.batch_size: [8, 16]}
+        """
+    )
+    assert len(loaded.rows) == 8
+    assert names(loaded)[0] == "a, lr=0.1, epochs=1, batch_size=8"
+    last = loaded.rows[-1].config
+    assert (last.recipe.lr, last.recipe.epochs, last.recipe.batch_size) == (0.2, 2, 16)
+    assert last.model.interaction == "none"
+
+
+def test_include_and_exclude(study) -> None:
+    loaded = study(
+        """
+        study: s
+        grid: {recipe.lr: [0.1, 0.2], recipe.epochs: [1, 2]}
+        exclude: [{recipe: {lr: 0.2}, recipe.epochs: 2}]
+        include: {special: {recipe.lr: 0.5}}
+        """
+    )
+    assert names(loaded) == ["lr=0.1, epochs=1", "lr=0.1, epochs=2", "lr=0.2, epochs=1", "special"]
+
+
+def test_ablations_have_one_row_a_distinct_set_of_components(study) -> None:
+    loaded = study(
+        """
+        study: s
+        ablate:
+          components:
+            split: {without: {model.attention: {global: 1}}}
+            exchange: {without: {model.interaction: none}}
+            groups: {without: {model.classifier: global-mean}}
+          modes: [leave-one-out, add-one-in, cumulative]
+        """
+    )
+    assert names(loaded) == [
+        "full", "w/o split", "w/o exchange", "w/o groups",
+        "none", "+ split", "+ exchange", "+ groups",
+    ]  # "+ split + exchange" is "w/o groups"  # fmt: skip
+    without = loaded.row("w/o exchange").config.model
+    assert (without.interaction, without.classifier) == ("none", "group-mean")
+    only = loaded.row("+ exchange").config.model
+    assert (only.interaction, only.classifier, only.attention) == ("bottleneck", "global-mean", {"global": 1})
+    models = [row.config.model_dump_json() for row in loaded.rows]
+    assert len(set(models)) == len(models)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "said"),
+    [
+        ("study: s\nrwos: {a: {}}", 2, "rwos", "'rows'"),
+        ("study: s\nrows:\n  a:\n    model.widht: 3", 4, "model.widht", "'width'"),
+        ("study: s\nrows:\n  a:\n    model:\n      attention: {globl: 1}", 5, "model.attention", "'global'"),
+        ("study: s\nrows:\n  a: {model.interaction: bottlneck}", 3, "model.interaction", "'bottleneck'"),
+        ("study: s\nrows:\n  a: {recipe.epochs: 2.5}", 3, "recipe.epochs", "integer"),
+        ("study: s\nrows:\n  a: {recipe.epochs: '3'}", 3, "recipe.epochs", "integer"),
+        ("study: s\nrows:\n  a: {model.attention: {global: 3, temporal: 1}}", 3, "model.attention", "3:1"),
+        ("study: s\nrows: {Abc: {}}\nbaseline: Abd", 3, "baseline", "'Abc'"),
+        ("study: s\nrows: {a: {}}\nseeds: 0", 3, "seeds", "greater than"),
+        ("study: s\nrows: {a: {}}\nseeds: [1, 1]", 3, "seeds", "twice"),
+        ("study: s\nrows:\n  a: {seed: 3}", 3, "seed", "seeds"),
+        ("study: s\nrows: {a: {}}\nprofile: dmo", 3, "profile", "'demo'"),
+        ("study: s\nrows: {a: {}}\nexclude:\n  - {recipe.lr: 7.0}", 4, "exclude.0", "no row"),
+        ("study: s\nzip: {recipe.lr: [0.1], recipe.epochs: [1, 2]}", 2, "zip", "one length"),
+        ("study: s\nrows: {a: {}}\nresources: {gpus: 1.5}", 3, "resources.gpus", "whole number"),
+        ("study: s\nrows: {a: {}}\nresources:\n  gpu: 1", 4, "resources.gpu", "'gpus'"),
+        ("study: s\nrows: {a: {}}\nretry: {lots: 1}", 3, "retry.lots", "'lost'"),
+        ("study: s", 1, "rows", "varies nothing"),
+        ("study: s\ngrid: {recipe.lr: [0.1, 0.1]}", 2, "grid", "two rows"),
+        ("study: s\nrows: {a: {}}\nsearch:\n  space: {recipe.lr: {low: 1.0}}", 4, "space.recipe.lr", "low < high"),
+        ("study: s\nrows: {a: {}}\nsearch:\n  space: {recipe.lr: {lo: 1.0}}", 4, "space.recipe.lr.lo", "'low'"),
+        ("study: s\nablate:\n  modes: [leave-one]\n  components: {a: {without: {x: 1}}}", 3, "ablate.modes", "one-out"),
+        ("study: s\nrows: {a: {}}\nrows: {b: {}}", 3, "", "duplicate"),
+        ("study: s\nrows: {a: {}", None, "", "YAML"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(study, text: str, line: int | None, key: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        study(text)
+    message = str(caught.value)
+    assert f"s.yaml:{line or ''}" in message
+    assert key in message
+    assert said in message
+
+
+def test_wrong_override_names_the_command_line(study) -> None:
+    with pytest.raises(ConfigError, match=r"command line: recipe\.epoch.*'epochs'"):
+        study("study: s\nrows: {a: {}}", overrides=["recipe.epoch=3"])
+
+
+def test_unknown_study_and_profile_offer_the_nearest(study) -> None:
+    with pytest.raises(ConfigError, match="'head_ratio'"):
+        load_study("head_rato")
+    with pytest.raises(ConfigError, match=r"command line.*'demo'"):
+        load_study("head_ratio", profile="demmo")
+
+
+def test_profile_beside_the_study_wins_and_extends(study, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "half.yaml").write_text(
+        "profile: half\nextends: demo\nsettings: {recipe: {epochs: 1}, data: {demo: {noise: 0.5}}}"
+    )
+    loaded = study("study: s\nprofile: half\nrows: {a: {}}")
+    config = loaded.row("a").config
+    assert (loaded.profile.name, config.recipe.epochs, config.data.demo.noise) == ("half", 1, 0.5)
+    assert config.model.width == 96
+
+    (tmp_path / "profiles" / "half.yaml").write_text("profile: half\nsettings: {recipe: {epoch: 1}}")
+    with pytest.raises(ConfigError, match=r"half\.yaml:2: recipe\.epoch.*'epochs'"):
+        study("study: s\nprofile: half\nrows: {a: {}}")
+
+
+def test_profiles_that_extend_each_other_are_refused(study, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "a.yaml").write_text("profile: a\nextends: b")
+    (tmp_path / "profiles" / "b.yaml").write_text("profile: b\nextends: a")
+    with pytest.raises(ConfigError, match="a -> b -> a"):
+        study("study: s\nprofile: a\nrows: {a: {}}")
