@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from far.model.layout import Run
+from far.model.layout import Grouping, Run
+from far.model.permutation import Permutation
 
 
 class QKV(nn.Linear):
@@ -17,37 +18,49 @@ class QKV(nn.Linear):
         return F.linear(x, self.weight, torch.cat([q_bias, torch.zeros_like(v_bias), v_bias]))
 
 
+class GroupedAttention(nn.Module):
+    """Attention of some heads, each token within its group."""
+
+    def __init__(self, heads: int, grouping: Grouping) -> None:
+        super().__init__()
+        self.heads = heads
+        self.runs = grouping.runs
+        self.gather = None if grouping.gather is None else Permutation(grouping.gather)
+
+    def forward(self, qkv: Tensor) -> Tensor:
+        """Map (B, N, 3, heads, d) to (B, N, heads, d)."""
+        if self.gather is not None:
+            qkv = self.gather(qkv)
+        parts = [attend_within(qkv, run) for run in self.runs]
+        y = torch.cat(parts, dim=1) if parts[1:] else parts[0]
+        return y if self.gather is None else self.gather.undo(y)
+
+
 class HeadSplitAttention(nn.Module):
     """Multi-head attention with one pattern per slice of heads.
 
     Args:
         width: channels D.
-        slices: number of heads and the pattern's runs of groups, in head order.
+        slices: number of heads and the pattern's grouping, in head order.
     """
 
-    def __init__(self, width: int, slices: list[tuple[int, tuple[Run, ...]]]) -> None:
+    def __init__(self, width: int, slices: list[tuple[int, Grouping]]) -> None:
         super().__init__()
-        self.slices = slices
-        self.heads = sum(heads for heads, _ in slices)
+        self.heads = [heads for heads, _ in slices]
         self.q_bias = nn.Parameter(torch.empty(width))
         self.v_bias = nn.Parameter(torch.empty(width))
         self.qkv = QKV(width, 3 * width, bias=False)
+        self.slices = nn.ModuleList(GroupedAttention(heads, grouping) for heads, grouping in slices)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to (B, N, D)."""
-        qkv = self.qkv(x, self.q_bias, self.v_bias).unflatten(-1, (3, self.heads, -1))  # B, N, 3, heads, d
-        out, first = [], 0
-        for heads, runs in self.slices:
-            part = qkv[:, :, :, first : first + heads]
-            out.append(
-                torch.cat([_within(part, run) for run in runs], dim=1) if runs[1:] else _within(part, runs[0])
-            )
-            first += heads
-        return self.proj(torch.cat(out, dim=2).flatten(2) if out[1:] else out[0].flatten(2))
+        qkv = self.qkv(x, self.q_bias, self.v_bias).unflatten(-1, (3, sum(self.heads), -1))
+        parts = [attention(part) for attention, part in zip(self.slices, qkv.split(self.heads, dim=3), strict=True)]
+        return self.proj((torch.cat(parts, dim=2) if parts[1:] else parts[0]).flatten(2))
 
 
-def _within(qkv: Tensor, run: Run) -> Tensor:
+def attend_within(qkv: Tensor, run: Run) -> Tensor:
     """Attend within each group of a run: (B, N, 3, heads, d) to (B, groups * size, heads, d)."""
     groups = qkv[:, run.start : run.stop].unflatten(1, (run.groups, run.size))  # B, G, S, 3, heads, d
     q, k, v = groups.permute(3, 0, 1, 4, 2, 5).flatten(1, 2).unbind(0)  # B * G, heads, S, d

@@ -10,6 +10,10 @@ from far.model.patterns import Grid
 from far.model.permutation import Permutation
 
 
+class Pointwise(nn.Linear):
+    """A 1x1x1 convolution over tokens (..., channels), with a convolution's initial values."""
+
+
 class BottleneckInteraction(nn.Module):
     """``expand(gelu(conv(gelu(reduce(norm(x))))))``; the residual is added by the block.
 
@@ -18,23 +22,23 @@ class BottleneckInteraction(nn.Module):
         width: channels D of the tokens.
         heads: heads of the attention, which give the groups.
         grid: tokens along time, height and width.
-        to_grid: turns stored order into raster order and back.
+        order: raster index of each stored token.
     """
 
-    def __init__(self, spec: Bottleneck, width: int, heads: int, grid: Grid, to_grid: Permutation) -> None:
+    def __init__(self, spec: Bottleneck, width: int, heads: int, grid: Grid, order: Permutation) -> None:
         super().__init__()
         hidden = spec.hidden(width)
-        padding = tuple(k // 2 for k in spec.kernel)
+        t, h, w = (k // 2 for k in spec.kernel)
         self.grid = grid
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.reduce = nn.Linear(width, hidden)
-        self.conv = nn.Conv3d(hidden, hidden, spec.kernel, padding=padding, groups=spec.groups(heads))
-        self.expand = nn.Linear(hidden, width)
-        self.to_grid = to_grid
+        self.reduce = Pointwise(width, hidden)
+        self.conv = nn.Conv3d(hidden, hidden, spec.kernel, padding=(t, h, w), groups=spec.groups(heads))
+        self.expand = Pointwise(hidden, width)
+        self.order = order
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to the branch's output (B, N, D)."""
         h = F.gelu(self.reduce(self.norm(x)))
-        h = self.to_grid.raster(h).unflatten(1, self.grid).movedim(-1, 1)  # B, D/r, T, H, W; channels last
+        h = self.order.undo(h).unflatten(1, self.grid).movedim(-1, 1)  # B, D/r, T, H, W; channels last
         h = F.gelu(self.conv(h)).movedim(1, -1).flatten(1, 3)
-        return self.expand(self.to_grid.stored(h))
+        return self.expand(self.order(h))

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from far.model.bottleneck import Pointwise
 from far.randomness import torch_rng
 
 
@@ -36,8 +37,9 @@ def initialise(net: nn.Module, seed: int, init_scale: float = 1.0) -> None:
 def _values(module: nn.Module, name: str, like: Tensor, rng: torch.Generator) -> Tensor:
     """Return the initial values of one parameter, fp32 on the CPU whatever it is itself."""
     values = torch.zeros(like.shape)
-    if isinstance(module, nn.Conv3d) or getattr(module, "conv_init", False):
-        fan_in = math.prod(module.weight.shape[1:])  # type: ignore[union-attr, arg-type]
+    if isinstance(module, (nn.Conv3d, Pointwise)):
+        weight = module.get_parameter("weight")
+        fan_in = math.prod(weight.shape[1:])
         return values.uniform_(-1, 1, generator=rng) / math.sqrt(fan_in)
     if isinstance(module, nn.LayerNorm):
         return torch.ones_like(values) if name == "weight" else values

@@ -1,4 +1,4 @@
-"""Reordering of tokens between storage and raster order, with a gather as its own gradient."""
+"""Reordering of tokens, with a gather as its own gradient instead of a scatter-add."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 
 class _Gather(torch.autograd.Function):
-    """``x[:, index]`` for a permutation: its gradient is the gather by the inverse, not a scatter-add."""
+    """``x[:, index]`` for a permutation, whose gradient is the gather by the inverse."""
 
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, x: Tensor, index: Tensor, inverse: Tensor
-    ) -> Tensor:
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(index, inverse)
         return x.index_select(1, index)
 
@@ -25,10 +23,10 @@ class _Gather(torch.autograd.Function):
 
 
 class Permutation(nn.Module):
-    """Between stored order and raster order (t, h, w); nothing is moved where they are the same.
+    """``x[:, order]`` and its inverse; nothing is moved where they are the same.
 
     Args:
-        order: the raster index of each stored token, shape (N,).
+        order: a permutation of the tokens, shape (N,).
     """
 
     index: Tensor
@@ -46,10 +44,10 @@ class Permutation(nn.Module):
         self.index.copy_(torch.from_numpy(self.order))
         self.inverse.copy_(torch.from_numpy(np.argsort(self.order)))
 
-    def stored(self, x: Tensor) -> Tensor:
-        """Bring (B, N, ...) from raster order into stored order."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, N, ...) to ``x[:, order]``."""
         return x if self.identity else _Gather.apply(x, self.index, self.inverse)
 
-    def raster(self, x: Tensor) -> Tensor:
-        """Bring (B, N, ...) from stored order into raster order."""
+    def undo(self, x: Tensor) -> Tensor:
+        """Map ``x[:, order]`` back to ``x``."""
         return x if self.identity else _Gather.apply(x, self.inverse, self.index)

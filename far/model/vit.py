@@ -20,7 +20,7 @@ from far.model.classifiers import CLASSIFIERS
 from far.model.drop_path import BRANCHES
 from far.model.init import initialise
 from far.model.interactions import INTERACTIONS, POSITIONS
-from far.model.layout import Run, runs, token_order
+from far.model.layout import Grouping, grouping, token_order
 from far.model.parameter_groups import parameter_groups
 from far.model.permutation import Permutation
 from far.model.position import EMBEDDINGS
@@ -56,9 +56,9 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """A list of residual branches: attention and MLP, each behind its norm, and the interaction in its place."""
+    """A list of residual branches: attention and MLP, each behind its norm, and the interaction."""
 
-    def __init__(self, config: ModelConfig, slices: list[tuple[int, tuple[Run, ...]]], to_grid: Permutation):
+    def __init__(self, config: ModelConfig, slices: list[tuple[int, Grouping]], order: Permutation):
         super().__init__()
         width, _, heads = config.sizes
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
@@ -71,7 +71,7 @@ class Block(nn.Module):
         ]
         spec = INTERACTIONS[config.interaction]
         if spec is not None:
-            self.interaction = BottleneckInteraction(spec, width, heads, config.grid, to_grid)
+            self.interaction = BottleneckInteraction(spec, width, heads, config.grid, order)
             self.branches.insert(POSITIONS[config.interaction_position], ("interaction", ("interaction",)))
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -82,6 +82,23 @@ class Block(nn.Module):
                 y = getattr(self, name)(y)
             x = x + y if keep is None else torch.addcmul(x, y, keep[:, BRANCHES.index(branch), None, None])
         return x
+
+
+class GroupMean(nn.Module):
+    """The mean over each group of tokens (paper, Figure 4)."""
+
+    def __init__(self, grouping: Grouping) -> None:
+        super().__init__()
+        self.runs = grouping.runs
+        self.groups = sum(run.groups for run in grouping.runs)
+        self.gather = None if grouping.gather is None else Permutation(grouping.gather)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map stored tokens (B, N, D) to (B, groups, D)."""
+        if self.gather is not None:
+            x = self.gather(x)
+        means = [x[:, run.start : run.stop].unflatten(1, (run.groups, run.size)).mean(2) for run in self.runs]
+        return torch.cat(means, dim=1) if means[1:] else means[0]
 
 
 class VideoTransformer(nn.Module):
@@ -102,20 +119,18 @@ class VideoTransformer(nn.Module):
         self.activation_checkpointing = activation_checkpointing
         width = config.sizes[0]
         order = _order(config)
-        self.to_grid = Permutation(order)
+        self.order = Permutation(order)
         self.patch_embed = PatchEmbedding(config)
         shape = (1, len(order), width)
         if EMBEDDINGS[config.position_embedding] is None:
             self.pos_embed = nn.Parameter(torch.empty(shape))
         else:
             self.register_buffer("positions", torch.empty(shape), persistent=False)
-        slices = [
-            [(n, _runs(name, config, order)) for name, n in layout.items()] for layout in config.layouts
-        ]
-        self.blocks = nn.ModuleList(Block(config, each, self.to_grid) for each in slices)
-        self.pools = _runs(CLASSIFIERS[config.classifier], config, order)
+        slices = [[(n, grouping(name, config.grid, order)) for name, n in layout.items()] for layout in config.layouts]
+        self.blocks = nn.ModuleList(Block(config, each, self.order) for each in slices)
+        self.pool = GroupMean(grouping(CLASSIFIERS[config.classifier], config.grid, order))
         self.fc_norm = nn.LayerNorm(width, eps=1e-6)
-        self.head = nn.Linear(width * sum(pool.groups for pool in self.pools), classes)
+        self.head = nn.Linear(width * self.pool.groups, classes)
 
     def reset_buffers(self) -> None:
         """Fill the position table, which a build on ``meta`` leaves empty."""
@@ -136,7 +151,7 @@ class VideoTransformer(nn.Module):
         """
         x = self.patch_embed(clips)
         positions = self.pos_embed if hasattr(self, "pos_embed") else self.positions
-        x = self.to_grid.stored(x + positions)
+        x = self.order(x + positions)
         keep = keep if keep is None else keep.to(x.dtype)
         for index, block in enumerate(self.blocks):
             factors = None if keep is None else keep[:, index]
@@ -144,8 +159,7 @@ class VideoTransformer(nn.Module):
                 x = checkpoint(block, x, factors, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = block(x, factors)
-        means = [x[:, p.start : p.stop].unflatten(1, (p.groups, p.size)).mean(2) for p in self.pools]
-        return self.head(self.fc_norm(torch.cat(means, dim=1)).flatten(1))
+        return self.head(self.fc_norm(self.pool(x)).flatten(1))
 
 
 def _order(config: ModelConfig) -> NDArray[np.int64]:
@@ -153,15 +167,7 @@ def _order(config: ModelConfig) -> NDArray[np.int64]:
     return token_order([*names, CLASSIFIERS[config.classifier]], config.grid)
 
 
-def _runs(pattern: str, config: ModelConfig, order: NDArray[np.int64]) -> tuple[Run, ...]:
-    found = runs(pattern, config.grid, order)
-    assert found is not None
-    return found
-
-
-def build(
-    model: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False
-) -> VideoTransformer:
+def build(model: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False) -> VideoTransformer:
     """Build the network with its initial values, fp32 on the CPU.
 
     Args:

@@ -62,7 +62,7 @@ def test_a_dropped_branch_adds_nothing() -> None:
     keep = torch.ones(2, 1, 3)
     assert torch.allclose(net(clips, keep), net(clips), atol=1e-7)
     keep[1] = 0
-    x = net.to_grid.stored(net.patch_embed(clips) + net.positions)
+    x = net.order(net.patch_embed(clips) + net.positions)
     assert torch.equal(net.blocks[0](x, keep[:, 0])[1], x[1])
 
 
