@@ -191,7 +191,8 @@ class DataConfig(Strict):
     """``demo``, or the path of a manifest or of a data set that ``farlab data prepare`` has read."""
     classes: Positive = 10
     demo: DemoConfig = DemoConfig()
-    sampling: Literal["segments", "dense"] = "segments"
+    sampling: str = "segments-mvd"
+    """Which frames make a clip (see ``far.data.sampling``)."""
     views: ViewsConfig = ViewsConfig()
     flip: bool = False
     mean: list[float] = [0.485, 0.456, 0.406]

@@ -1,0 +1,107 @@
+"""Decoded frames kept on disk and shared by all epochs and all trials of a machine.
+
+Small data sets are decoded once: the first reader of a clip writes its frames into one sparse file that every process
+maps, and records their checksum last. A torn write, by a kill or a power cut, fails its checksum and is decoded again;
+two writers of one clip write the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from far.data.decoder import Frames, Pick, read_frames
+from far.data.manifest import Manifest, Video
+from far.files import storage_errors
+
+LIMIT = 1 << 30
+"""Bytes of decoded frames up to which a data set is cached."""
+_INDEX_BYTES = 8
+
+
+class FrameSource(Protocol):
+    """Where clips come from; what serves one decoding to several trials is another implementation of it."""
+
+    def read(self, video: Video, pick: Pick) -> Frames:
+        """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
+
+
+class DecodedFrames:
+    """Decodes every time."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def read(self, video: Video, pick: Pick) -> Frames:
+        """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
+        return read_frames(self._manifest.file(video), pick)
+
+
+class CachedFrames:
+    """Decodes each video once a machine, if the manifest knows every video's number and size of frames."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._rows = {(video.split, video.id): row for row, video in enumerate(manifest.videos)}
+        sizes = np.array([_bytes(video) for video in manifest.videos], np.int64)
+        header = _INDEX_BYTES * len(sizes)
+        self._offsets = header + np.concatenate([[0], np.cumsum(sizes)])
+        path = manifest.directory / f".frames-{manifest.content_hash[:16]}.bin"
+        _create_sparse(path, int(self._offsets[-1]))
+        self._bytes = np.memmap(path, np.uint8, "r+")
+        self._checksums = self._bytes[:header].view(np.uint64)
+        self._verified = np.zeros(len(sizes), bool)
+
+    def read(self, video: Video, pick: Pick) -> Frames:
+        """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
+        row = self._rows[video.split, video.id]
+        shape = (video.frames, video.height, video.width, 3)
+        stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
+        if not self._verified[row]:
+            if self._checksums[row] != _checksum(stored):
+                frames = read_frames(self._manifest.file(video), lambda count: np.arange(count))
+                if frames.shape != shape:  # the manifest is wrong about this file: never cached
+                    return frames[pick(len(frames))]
+                stored[...] = frames
+                self._checksums[row] = _checksum(frames)
+            self._verified[row] = True
+        return stored[pick(video.frames)]
+
+
+def open_frames(manifest: Manifest) -> FrameSource:
+    """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
+    known = all(video.frames and video.width and video.height for video in manifest.videos)
+    if known and sum(_bytes(video) for video in manifest.videos) <= LIMIT:
+        with suppress(OSError):
+            return CachedFrames(manifest)
+    return DecodedFrames(manifest)
+
+
+def _bytes(video: Video) -> int:
+    return video.frames * video.height * video.width * 3
+
+
+def _checksum(frames: Frames) -> np.uint64:
+    """Return a CRC-32 that is never 0, which is what an empty slot holds."""
+    return np.uint64(zlib.crc32(np.ascontiguousarray(frames).data) | 1 << 32)
+
+
+def _create_sparse(path: Path, size: int) -> None:
+    """Create the file at its full length in one step, if it is not there."""
+    if path.exists() and path.stat().st_size == size:
+        return
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with storage_errors(path):
+        try:
+            with partial.open("wb") as stream:
+                os.truncate(stream.fileno(), size)
+            if not path.exists() or path.stat().st_size != size:
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

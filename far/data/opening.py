@@ -1,0 +1,49 @@
+"""From what the configuration names to a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from far.config.schema import DataConfig
+from far.data.generate import Progress, open_demo
+from far.data.manifest import FILE_NAME, Manifest, read_manifest
+from far.errors import ConfigError
+
+
+def open_manifest(data: DataConfig, root: Path, progress: Progress | None = None) -> Manifest:
+    """Return the manifest of ``data.source``; the demo set is generated if it is not there yet.
+
+    Args:
+        data: what the trial's configuration says about data.
+        root: folder of data sets, which relative sources are relative to.
+        progress: called with (clips done, clips in all) while the demo set is generated.
+
+    Raises:
+        ConfigError: there is no such data set, or it has another number of classes than configured.
+        DataError: the manifest is damaged.
+    """
+    if data.source == "demo":
+        manifest = open_demo(data.demo, root, progress)
+    else:
+        manifest = read_manifest(_locate(data.source, root))
+    if manifest.classes != data.classes:
+        raise ConfigError(
+            f"the data set '{data.source}' has {manifest.classes} classes, not {data.classes}",
+            key="data.classes",
+        )
+    return manifest
+
+
+def _locate(source: str, root: Path) -> Path:
+    candidates = [Path(source).expanduser(), root / source]
+    for path in candidates:
+        if path.is_file() or (path / FILE_NAME).is_file():
+            return path
+    prepared = sorted(path.parent.name for path in root.glob(f"*/{FILE_NAME}")) if root.is_dir() else []
+    raise ConfigError(
+        f"no prepared data set '{source}' (looked for {FILE_NAME} in {candidates[0]} and {candidates[1]}); "
+        "make one with `farlab data prepare`",
+        key="data.source",
+        choices=["demo", *(name for name in prepared if not name.startswith("demo-"))],
+        got=source,
+    )

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from far.config.schema import DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
+from far.data import Manifest, open_manifest
+from far.data.cache import CachedFrames, DecodedFrames, open_frames
+from far.data.loader import UNREADABLE, EvalStream, TrainStream
+from far.errors import ConfigError
+
+
+def collect(manifest: Manifest, trial: TrialConfig, world: int, micro: int, epoch: int = 0, start: int = 0) -> dict:
+    """All clips of an epoch by (step, position), gathered over ranks."""
+    found = {}
+    per_step = trial.recipe.batch_size // (world * micro)
+    for rank in range(world):
+        stream = TrainStream(manifest, trial, rank=rank, world=world, micro_batch=micro)
+        for number, batch in enumerate(stream.epoch(epoch, start)):
+            for clip, target, name, position in zip(
+                batch.clips, batch.targets, batch.ids, batch.positions, strict=True
+            ):
+                key = (start + number // per_step, position)
+                assert key not in found
+                found[key] = (name, int(target), clip)
+    return found
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(
+        first[k][:2] == second[k][:2] and torch.equal(first[k][2], second[k][2]) for k in first
+    )
+
+
+def test_an_epoch_is_the_same_for_any_world_and_micro_batch(demo_set: Manifest, trial: TrialConfig) -> None:
+    reference = collect(demo_set, trial, world=1, micro=16)
+    assert len(reference) == 400 // 16 * 16
+    assert len({name for name, *_ in reference.values()}) == len(reference)
+    assert same(reference, collect(demo_set, trial, world=1, micro=4))
+    assert same(reference, collect(demo_set, trial, world=2, micro=2))
+
+
+def test_an_epoch_can_be_entered_in_the_middle(demo_set: Manifest, trial: TrialConfig) -> None:
+    whole, rest = collect(demo_set, trial, 1, 8, epoch=2), collect(demo_set, trial, 1, 8, epoch=2, start=20)
+    assert same({k: v for k, v in whole.items() if k[0] >= 20}, rest)
+
+
+def test_epochs_and_seeds_differ(demo_set: Manifest, trial: TrialConfig) -> None:
+    first = [v[0] for v in collect(demo_set, trial, 1, 16, epoch=0).values()]
+    assert first != [v[0] for v in collect(demo_set, trial, 1, 16, epoch=1).values()]
+    other = trial.model_copy(update={"seed": 1})
+    assert first != [v[0] for v in collect(demo_set, other, 1, 16, epoch=0).values()]
+
+
+def test_clips_are_normalised_as_configured(demo_set: Manifest, trial: TrialConfig) -> None:
+    data = trial.data.model_copy(update={"mean": [0.0] * 3, "std": [1.0] * 3})
+    plain = next(
+        iter(TrainStream(demo_set, trial.model_copy(update={"data": data}), rank=0, world=1, micro_batch=16).epoch(0))
+    )
+    batch = next(iter(TrainStream(demo_set, trial, rank=0, world=1, micro_batch=16).epoch(0)))
+    assert batch.clips.shape == (16, 3, 16, 64, 64)
+    assert batch.clips.dtype == torch.float32
+    assert plain.clips.min() >= 0
+    assert plain.clips.max() <= 1
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1, 1) for v in (trial.data.mean, trial.data.std))
+    torch.testing.assert_close(batch.clips, (plain.clips - mean) / std, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_evaluation_yields_every_view_once(demo_set: Manifest, trial: TrialConfig, world: int) -> None:
+    data = trial.data.model_copy(update={"views": ViewsConfig(clips=2, crops=3)})
+    config = trial.model_copy(update={"data": data})
+    seen = []
+    for rank in range(world):
+        stream = EvalStream(demo_set, config, "val", rank=rank, world=world, micro_batch=4)
+        assert stream.expected == 200
+        for batch in stream:
+            assert len(batch.clips) <= 4
+            seen += list(zip(batch.ids, batch.clip, batch.crop, strict=True))
+    assert len(seen) == len(set(seen)) == 200 * 6
+
+
+def test_evaluation_is_deterministic(demo_set: Manifest, trial: TrialConfig) -> None:
+    def once() -> torch.Tensor:
+        return torch.cat([b.clips for b in EvalStream(demo_set, trial, "val", rank=0, world=1, micro_batch=50)])
+
+    assert torch.equal(once(), once())
+
+
+@pytest.fixture
+def broken_set(tmp_path: Path) -> Manifest:
+    """A demo set with two unreadable training clips and one unreadable validation clip."""
+    manifest = open_manifest(DataConfig(demo=DemoConfig(train_clips=20, val_clips=10, size=64)), tmp_path)
+    for name in ("train/00003", "train/00004", "val/00002"):
+        (manifest.directory / f"{name}.mp4").write_bytes(b"no video")
+    return manifest
+
+
+def test_unreadable_videos_are_skipped_and_counted(broken_set: Manifest, trial: TrialConfig) -> None:
+    config = trial.model_copy(update={"recipe": trial.recipe.model_copy(update={"batch_size": 20})})
+    stream = TrainStream(broken_set, config, rank=0, world=1, micro_batch=10)
+    batches = list(stream.epoch(0))
+    ids = [name for batch in batches for name in batch.ids]
+    assert sum(batch.failed for batch in batches) == 2
+    assert set(stream.failures) == {"train/00003", "train/00004"}
+    assert len(ids) == len(set(ids)) == 18  # nothing stands in for them
+    assert "decord" in stream.failures["train/00003"]
+
+
+def test_a_micro_batch_of_nothing_trains_nothing(broken_set: Manifest, trial: TrialConfig) -> None:
+    stream = TrainStream(broken_set, trial, rank=0, world=1, micro_batch=1)
+    placeholders = [batch for epoch in range(3) for batch in stream.epoch(epoch) if batch.ids == [UNREADABLE]]
+    assert placeholders
+    logits = torch.randn(1, 10, requires_grad=True)
+    torch.nn.functional.cross_entropy(logits, placeholders[0].targets).backward()
+    assert torch.count_nonzero(logits.grad) == 0
+
+
+def test_unreadable_videos_are_unanswered_in_evaluation(broken_set: Manifest, trial: TrialConfig) -> None:
+    stream = EvalStream(broken_set, trial, "val", rank=0, world=1, micro_batch=4)
+    ids = [name for batch in stream for name in batch.ids]
+    assert stream.expected == 10
+    assert len(ids) == 9
+    assert list(stream.failures) == ["val/00002"]
+
+
+def test_the_cache_gives_what_decoding_gives(demo_set: Manifest) -> None:
+    video = demo_set.split("train")[11]
+    pick = np.array([0, 5, 5, 32])
+    direct = DecodedFrames(demo_set).read(video, lambda n: pick)
+    first, again = CachedFrames(demo_set), CachedFrames(demo_set)
+    assert np.array_equal(first.read(video, lambda n: pick), direct)
+    assert np.array_equal(again.read(video, lambda n: pick), direct)
+
+
+def test_a_torn_cache_entry_is_decoded_again(tmp_path: Path) -> None:
+    manifest = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
+    video = manifest.split("val")[0]
+    pick = np.arange(33)
+    good = CachedFrames(manifest).read(video, lambda n: pick)
+    path = next(manifest.directory.glob(".frames-*.bin"))
+    content = bytearray(path.read_bytes())
+    size = len(content) // 20
+    content[size * 10 + 5000 : size * 10 + 9000] = bytes(4000)  # the first validation clip comes after ten others
+    path.write_bytes(content)
+    assert np.array_equal(CachedFrames(manifest).read(video, lambda n: pick), good)
+
+
+def test_large_sets_are_not_cached(demo_set: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("far.data.cache.LIMIT", 1000)
+    assert isinstance(open_frames(demo_set), DecodedFrames)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_leaving_an_epoch_early_ends_the_threads(demo_set: Manifest, trial: TrialConfig, workers: int) -> None:
+    config = trial.model_copy(update={"run": RunConfig(workers=workers)})
+    iterator = TrainStream(demo_set, config, rank=0, world=1, micro_batch=8).epoch(0)
+    next(iterator)
+    iterator.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("far-data")]
+
+
+def test_a_batch_that_does_not_divide_is_refused(demo_set: Manifest, trial: TrialConfig) -> None:
+    with pytest.raises(ConfigError, match=r"run\.micro_batch"):
+        TrainStream(demo_set, trial, rank=0, world=3, micro_batch=2)
