@@ -183,6 +183,9 @@ def make_executor(name: str, store: Store, settings: Settings, retries: int) -> 
         from orchestrator.executors.local import LocalExecutor
 
         return LocalExecutor(), stack
+    from orchestrator.executors.cluster import prepare_environment
+
+    prepare_environment(settings.ray_address)
     from orchestrator.executors.ray_tune import RayTuneExecutor
 
     scratch = store.root / "ray"

@@ -113,8 +113,8 @@ class Mirror:
     def _connect(self) -> MlflowClient:
         if self._client is None:
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            for name in ("mlflow", "alembic"):
-                logging.getLogger(name).setLevel(logging.ERROR)
+            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+            logging.getLogger("alembic").setLevel(logging.ERROR)
             from mlflow import MlflowClient
 
             self._client = MlflowClient(self.uri)

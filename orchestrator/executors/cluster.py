@@ -28,6 +28,16 @@ _QUIET = {
 }
 
 
+def prepare_environment(address: str | None) -> None:
+    """Set what Ray reads while it is imported; call this before the first ``import ray``."""
+    for key, value in _QUIET.items():
+        os.environ.setdefault(key, value)
+    if address is None:
+        # Token authentication is on by default; a token in the environment keeps Ray from writing one into the home.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 @contextlib.contextmanager
 def cluster(address: str | None, scratch: Path) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the cluster's resources; a cluster started here is stopped and its files removed.
@@ -36,13 +46,9 @@ def cluster(address: str | None, scratch: Path) -> Iterator[dict[str, float]]:
         address: of an existing cluster, or None.
         scratch: where a log of the driver's side goes.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
-    if address is None:
-        # Token authentication is on by default; a token in the environment keeps Ray from writing one into the home.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
+
+    scratch.mkdir(parents=True, exist_ok=True)
 
     _log_to_file(scratch / "ray.log")
     local: dict[str, Any] = (
