@@ -20,8 +20,10 @@ COMMAND_MODULES = (
     "orchestrator.commands.sweep",
     "orchestrator.commands.plan",
     "orchestrator.commands.validate",
+    "orchestrator.commands.study",
     "orchestrator.commands.ui",
     "reports.commands.report",
+    "reports.commands.cost",
 )
 """Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 from far.config import DataConfig, InitConfig
@@ -14,14 +15,26 @@ from orchestrator.settings import Settings
 
 
 def manifest_hash(settings: Settings) -> ManifestHash:
-    """Return the function that hashes the data a configuration asks for, under this workspace's data root."""
+    """Return the function that hashes the data a configuration asks for, under this workspace's data root.
+
+    The demo set is generated if it is not there, with a line of progress on standard error.
+    """
 
     def compute(data: DataConfig) -> str:
         from far.data import open_manifest
 
-        return open_manifest(data, settings.data_root).content_hash
+        return open_manifest(data, settings.data_root, _show_generation).content_hash
 
     return compute
+
+
+def _show_generation(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rgenerating the demo data set (once): {done}/{total} clips", end="", file=sys.stderr)
+        if done == total:
+            print(file=sys.stderr)
+    elif done == total:
+        print(f"generated the demo data set: {total} clips", file=sys.stderr)
 
 
 def weights_path(init: InitConfig, settings: Settings) -> Path | None:

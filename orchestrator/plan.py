@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from far.config import DataConfig, InitConfig, TrialConfig
-from far.errors import DataError, FarError, WeightsError
+from far.errors import ConfigError, DataError, FarError, WeightsError
 from far.identity import identity, trial_key
 from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
@@ -16,6 +16,8 @@ from orchestrator.study.schema import ResourcesConfig
 
 ManifestHash = Callable[[DataConfig], str]
 WeightsHash = Callable[[InitConfig], str | None]
+ABSENT = ("data.source", "init.weights")
+"""Keys whose errors mean "not here": the plan can still be shown and priced, though not run."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class _Contents:
         if name not in self._known:
             try:
                 self._known[name] = compute()
-            except (DataError, WeightsError) as error:
+            except (DataError, WeightsError, ConfigError) as error:
+                if isinstance(error, ConfigError) and error.key not in ABSENT:
+                    raise
                 self._note(error)
                 self._known[name] = f"unavailable: {name}"
         return self._known[name]

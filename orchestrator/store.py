@@ -27,10 +27,13 @@ class StudyPaths:
 
     directory: Path
 
-    @property
-    def frozen(self) -> Path:
-        """The study as it was submitted, with the resolved configuration of every trial."""
-        return self.directory / "study.lock.yaml"
+    def frozen(self, profile: str) -> Path:
+        """The study as it was last submitted at this scale, with the resolved configuration of every trial."""
+        return self.directory / profile / "study.lock.yaml"
+
+    def submissions(self) -> list[Path]:
+        """The frozen studies that there are, one a profile."""
+        return sorted(self.directory.glob("*/study.lock.yaml"))
 
     @property
     def driver_lock(self) -> Path:
@@ -66,6 +69,10 @@ class Store:
     def study(self, name: str) -> StudyPaths:
         """Return where the files of a study lie."""
         return StudyPaths(self.root / "studies" / name)
+
+    def studies(self) -> list[str]:
+        """Return the names of the studies that were ever submitted, sorted."""
+        return sorted({path.parent.parent.name for path in self.root.glob("studies/*/*/study.lock.yaml")})
 
     def keys(self) -> list[str]:
         """Return the keys of all trials that were ever started, sorted."""

@@ -1,0 +1,89 @@
+"""A JSON Schema of study files, for editors: completion and errors while typing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from far.config.overrides import Layer, resolve, section_of
+from far.config.schema import TrialConfig
+from far.errors import ConfigError
+from orchestrator.study.schema import StudyFile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def study_schema() -> dict[str, Any]:
+    """Return the schema: the study's own keys, and below them every setting, nested or dotted."""
+    schema = StudyFile.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    definitions["Settings"] = _settings(TrialConfig, (), definitions)
+    definitions["Axes"] = {
+        "type": "object",
+        "properties": {
+            key: {"type": "array", "minItems": 1, "items": value}
+            for key, value in definitions["Settings"]["properties"].items()
+            if "." in key
+        },
+        "additionalProperties": False,
+    }
+    settings, axes = {"$ref": "#/$defs/Settings"}, {"$ref": "#/$defs/Axes"}
+    keys = schema["properties"]
+    keys["base"] = settings
+    keys["rows"] = {"type": "object", "additionalProperties": {"anyOf": [settings, {"type": "null"}]}}
+    keys["include"] = {"type": "object", "additionalProperties": settings}
+    keys["grid"] = axes
+    keys["zip"] = {"anyOf": [axes, {"type": "array", "items": axes}]}
+    definitions["Component"]["properties"].update(without=settings, full=settings)
+    text = json.dumps(schema)
+    schema["$defs"] = {name: d for name, d in definitions.items() if f'"#/$defs/{name}"' in text}
+    return {"$schema": DIALECT, **schema, "title": "FARLab study"}
+
+
+def _settings(section: type[BaseModel], path: tuple[str, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Describe a section's settings, all optional; at the root, also by their dotted keys."""
+    full = section.model_json_schema()
+    definitions.update({k: v for k, v in full.pop("$defs", {}).items() if k not in definitions})
+    properties: dict[str, Any] = {}
+    for name in section.model_fields:
+        here = (*path, name)
+        inner = section_of(section, name)
+        if inner is None:
+            properties[name] = _with_choices(full["properties"][name], here)
+            continue
+        nested = _settings(inner, here, definitions)
+        properties[name] = nested
+        below = nested["properties"].items()
+        properties.update({f"{name}.{key}": value for key, value in below})
+    if not path:
+        properties.pop("seed", None)  # an axis of its own
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _with_choices(described: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Add the names of a registry: asked by trying a name that is in none."""
+    kinds = str(described)
+    described = {key: value for key, value in described.items() if key != "default"}
+    if described.get("type") == "string" and "enum" not in described:
+        choices = _choices(path, "\0")
+        return {**described, "enum": choices} if choices else described
+    if "HeadLayout" in kinds or path[-1] == "attention":
+        patterns = _choices(path, {"\0": 1})
+        layout = {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {name: {"type": "integer", "minimum": 1} for name in patterns},
+            "additionalProperties": False,
+        }
+        return {"anyOf": [layout, {"type": "array", "minItems": 1, "items": layout}]}
+    return described
+
+
+def _choices(path: tuple[str, ...], impossible: object) -> list[str]:
+    try:
+        resolve([Layer({".".join(path): impossible}, lambda _: "")])
+    except ConfigError as error:
+        return error.choices
+    return []
