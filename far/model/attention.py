@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from far.model import kernels
 from far.model.layout import Grouping, Run
 from far.model.permutation import Permutation
 
@@ -64,5 +65,5 @@ def attend_within(qkv: Tensor, run: Run) -> Tensor:
     """Attend within each group of a run: (B, N, 3, heads, d) to (B, groups * size, heads, d)."""
     groups = qkv[:, run.start : run.stop].unflatten(1, (run.groups, run.size))  # B, G, S, 3, heads, d
     q, k, v = groups.permute(3, 0, 1, 4, 2, 5).flatten(1, 2).unbind(0)  # B * G, heads, S, d
-    y = F.scaled_dot_product_attention(q, k, v)
+    y = kernels.attend(q, k, v)
     return y.unflatten(0, (-1, run.groups)).transpose(2, 3).flatten(1, 2)

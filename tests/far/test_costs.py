@@ -29,3 +29,34 @@ def test_far_costs_the_papers_digits() -> None:
     assert f"{flops(ModelConfig.model_validate({**far, 'backbone': 'base'}), 174) / 1e9:.4f}" == "176.3420"
     assert parameters(ModelConfig.model_validate({**PLAIN, "backbone": "base"}), 400) == 86_534_800
     assert parameters(ModelConfig.model_validate(PLAIN), 174) == 21_946_926
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes"),
+    [
+        ({"clip": [16, 224, 224]}, 174),
+        ({"clip": [8, 112, 112], "interaction": "bottleneck-ungrouped"}, 10),
+        ({"clip": [8, 112, 112], "attention": {"global": 1, "temporal": 1, "spatial": 1}, **PLAIN}, 10),
+    ],
+    ids=["far", "odd-grid", "not-nested"],
+)
+def test_an_independent_counter_agrees(
+    changes: dict[str, object], classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fvcore counts what actually runs, on the path where attention's products are visible to it."""
+    import logging
+
+    import torch
+    from fvcore.nn import FlopCountAnalysis
+
+    from far.model import kernels
+    from far.model.vit import build
+
+    monkeypatch.setattr(kernels, "choose", lambda q: kernels.explicit)
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    model = ModelConfig.model_validate(changes)
+    net = build(model, classes, seed=0).eval()
+    with torch.no_grad():
+        analysis = FlopCountAnalysis(net, torch.zeros(1, 3, *model.clip))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        assert int(analysis.total()) == flops(model, classes)

@@ -1,0 +1,97 @@
+"""``farlab cost``: FLOPs and parameters of the rows of a table, a study or a profile, counted exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from orchestrator.commands.options import JsonOption, ProfileOption
+
+if TYPE_CHECKING:
+    from reports.costs import CostTable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("cost")
+    def cost(
+        targets: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[STUDY...] [KEY=VALUE...]", help="Studies, then overrides.", show_default=False),
+        ] = None,
+        table: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--table", "-t", help="The paper's tables at the paper's scale: 5, or 2-8.", show_default=False
+            ),
+        ] = None,
+        profile: ProfileOption = None,
+        json_: JsonOption = False,
+    ) -> None:
+        """Print exact FLOPs and parameters beside the paper's digits; nothing is built or run.
+
+        Without arguments: all of Tables 2-8. JSON is one object for one table, a list for several.
+        """
+        import json
+
+        tables = chosen(targets or [], table or [], profile)
+        if json_:
+            found = [each.as_json() for each in tables]
+            typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+            return
+        typer.echo("\n\n".join(text(each) for each in tables))
+
+
+def chosen(targets: list[str], table: list[str], profile: str | None) -> list[CostTable]:
+    """Return the tables that the arguments ask for.
+
+    Raises:
+        ConfigError: they contradict each other, or name what does not exist.
+    """
+    from orchestrator.commands.options import load_targets, split_targets
+    from reports.commands.report import parse_tables
+    from reports.costs import cost_of_study, cost_of_table
+
+    names, overrides = split_targets(targets)
+    if table and (targets or profile):
+        raise ConfigError("--table is counted at the paper's scale; name the study instead", key="--table")
+    if names:
+        return [cost_of_study(study) for study in load_targets(targets, profile, None)]
+    if profile or overrides:
+        return [_profile_cost(profile, overrides)]
+    return [cost_of_table(number) for number in parse_tables(table or ["2-8"])]
+
+
+def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
+    from far.config import parse_override, resolve
+    from orchestrator.settings import load_settings
+    from orchestrator.study import find_profile
+    from orchestrator.study.profiles import profile_directories
+    from reports.costs import cost_of_trial
+
+    settings = load_settings()
+    profile = find_profile(name or settings.profile, profile_directories(settings.workspace))
+    return cost_of_trial(profile.name, resolve([*profile.layers, *map(parse_override, overrides)]))
+
+
+def text(table: CostTable) -> str:
+    """Lay a table out for a terminal, with the paper's digits and what to know about them."""
+    from reports.costs import GIGA, MEGA
+
+    width = max(len("row"), *(len(row.row) for row in table.rows))
+    lines = [
+        table.title,
+        f"{'row':{width}}  {'FLOPs':>16}  {'(G)':>9}  {'paper':>6}  {'params':>12}  {'(M)':>8}  {'paper':>6}",
+    ]
+    for row in table.rows:
+        cells = [f"{row.row:{width}}", f"{row.flops:>16,}", f"{row.flops / GIGA:>9.4f}", _paper(row.paper.get("flops"))]
+        cells += [f"{row.params:>12,}", f"{row.params / MEGA:>8.4f}", _paper(row.paper.get("params"))]
+        lines.append("  ".join(cells))
+    return "\n".join([*lines, *table.notes])
+
+
+def _paper(number: float | None) -> str:
+    return f"{'-' if number is None else number:>6}"
