@@ -1,6 +1,24 @@
 """Video data: the demo set, manifests, decoding, sampling, augmentation, loading."""
 
-from far.data.manifest import Manifest, Video
-from far.data.opening import open_manifest
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from far.data.manifest import Manifest, Video
+    from far.data.opening import open_manifest
 
 __all__ = ["Manifest", "Video", "open_manifest"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the configuration names samplers of this package, and must not import all of it."""
+    if name == "open_manifest":
+        from far.data.opening import open_manifest
+
+        return open_manifest
+    if name in __all__:
+        from far.data import manifest
+
+        return getattr(manifest, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -91,7 +91,7 @@ class _Stream:
 
     def __post_init__(self) -> None:
         self._frames: FrameSource = self.frames or open_frames(self.manifest)
-        self._sampler = SAMPLERS[self.config.data.sampling]
+        self._sampler = SAMPLERS[self.config.data.sampling](self.config.data.stride)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
 
