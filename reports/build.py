@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reports import paper
+from reports.comparability import Finding, findings, incomparable
+from reports.differences import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
 from reports.results import Results, RowResults, TrialRecord
 from reports.table import Cell, Column, Note, Origin, Row, State, Table
@@ -30,18 +32,21 @@ def build_table(results: Results) -> Table:
         results: the plan joined with what has finished.
     """
     printed = paper.paper_table(results.table) if results.table in paper.paper_tables()[1:] else None
+    found = findings(results)
+    results = results.without(incomparable(found))
+    comparison = compare_rows(results)
     lines = _lines(results, printed)
     costs = {name: _decimals(_cost_values(results.rows, name)) for name in COSTS}
-    rows = [_row(results, line, about, costs) for line, about in lines]
+    rows = [_row(results, line, about, costs, comparison) for line, about in lines]
     rows = _best_marked(rows)
     return Table(
         key=str(results.table) if printed else results.study,
         caption=printed.title if printed else results.title or results.study,
-        columns=tuple(_columns(results, printed)),
+        columns=tuple(_columns(results, printed, comparison)),
         rows=tuple(_ruled(rows, printed)),
         profile=results.profile,
         warning=_warning(results),
-        notes=tuple(_notes(results, printed)),
+        notes=tuple(_notes(results, printed, comparison, found)),
         provenance={"study": str(results.path or results.study), "store": str(results.store or "")},
     )
 
@@ -56,10 +61,12 @@ def _lines(results: Results, printed: PaperTable | None) -> list[tuple[RowResult
     return sorted(lines, key=lambda line: order[line[1].name] if line[1] else len(order))
 
 
-def _columns(results: Results, printed: PaperTable | None) -> list[Column]:
+def _columns(results: Results, printed: PaperTable | None, comparison: Comparison | None) -> list[Column]:
     head = printed.label_columns[0] if printed else results.row_header
     columns = [Column("row", head, Origin.LABEL)]
     columns += [Column(name, title) for name, title in METRICS.items()]
+    if comparison and comparison.differences:
+        columns.append(Column("delta_top1", "Δ Top-1"))
     columns += [Column(name, title) for name, (title, _) in COSTS.items()]
     columns += [
         Column("n", "n"),
@@ -72,13 +79,21 @@ def _columns(results: Results, printed: PaperTable | None) -> list[Column]:
     return columns
 
 
-def _row(results: Results, line: RowResults, about: PaperRow | None, costs: dict[str, int]) -> Row:
+def _row(
+    results: Results,
+    line: RowResults,
+    about: PaperRow | None,
+    costs: dict[str, int],
+    comparison: Comparison | None,
+) -> Row:
     cells = {"row": Cell(about.name if about else line.name)}
     cells |= {name: accuracy_cell(line, name) for name in METRICS}
     cells |= {name: cost_cell(line, name, decimals) for name, decimals in costs.items()}
     cells["n"] = Cell(
         f"{len(line.finished)}/{len(line.trials)}" if line.state is not State.FINISHED else str(len(line.finished))
     )
+    if comparison:
+        cells["delta_top1"] = comparison.cell(line.name, line.state)
     cells["coverage"] = coverage_cell(line)
     cells["views"] = views_cell(line)
     if about:
@@ -90,11 +105,11 @@ def _row(results: Results, line: RowResults, about: PaperRow | None, costs: dict
         state=line.state,
         default=line.name == results.baseline,
         seeds=tuple(trial.seed for trial in line.trials),
-        data=_data(line, about),
+        data=_data(line, about, comparison),
     )
 
 
-def _data(line: RowResults, about: PaperRow | None) -> dict[str, object]:
+def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | None) -> dict[str, object]:
     """The row for machines: means and deviations unrounded, costs as exact integers."""
     metrics = {}
     for name in (*METRICS, "loss"):
@@ -110,6 +125,7 @@ def _data(line: RowResults, about: PaperRow | None) -> dict[str, object]:
         "row": line.name,
         "metrics": metrics,
         **{name: counts.pop() if len(counts) == 1 else None for name, counts in costs.items()},
+        "delta": {"top1": comparison.data(line.name)} if comparison else None,
         "paper": dict(about.numbers) if about else None,
         "state": line.state.value,
         "seeds": {str(t.seed): {"key": t.key, "state": t.state.value} for t in line.trials},
@@ -203,8 +219,13 @@ def _warning(results: Results) -> str:
     )
 
 
-def _notes(results: Results, printed: PaperTable | None) -> list[Note]:
+def _notes(
+    results: Results, printed: PaperTable | None, comparison: Comparison | None, found: Sequence[Finding]
+) -> list[Note]:
     notes = [Note("Mean ± sample standard deviation over n seeds; a single seed has no ±.")]
+    if comparison:
+        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
+    notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
     notes += [Note(f"Problem: {text}") for text in results.problems]

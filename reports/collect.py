@@ -148,6 +148,7 @@ def join(
         path=study.path,
         store=store.root,
         overrides=study.overrides,
+        varied=frozenset(key for row in study.rows for key in row.settings),
         problems=tuple(problems),
         tracking_uri=settings.tracking_uri,
     )

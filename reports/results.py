@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class RowResults:
         """Of the row as a whole: the worst that happened, unless some seeds are there to show."""
         if self.finished:
             return State.FINISHED if len(self.finished) == len(self.trials) else State.PARTIAL
-        order = (State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
+        order = (State.INCOMPARABLE, State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
         states = {trial.state for trial in self.trials}
         return next((state for state in order if state in states), State.MISSING)
 
@@ -113,6 +113,8 @@ class Results:
     path: Path | None = None
     store: Path | None = None
     overrides: Sequence[str] = ()
+    varied: frozenset[str] = frozenset()
+    """Dotted settings that the rows themselves set, so that a difference in them is meant."""
     problems: Sequence[str] = ()
     """What stood in the way of reading, e.g. a data set that is not there."""
     tracking_uri: str | None = None
@@ -131,6 +133,17 @@ class Results:
                 return row
         names = [row.name for row in self.rows]
         raise ConfigError(f"the study {self.study} has no row '{name}'", choices=names, got=name)
+
+    def without(self, keys: Collection[str]) -> Results:
+        """Return the same results with these trials marked as not comparable."""
+        rows = [
+            RowResults(
+                row.name,
+                [replace(t, state=State.INCOMPARABLE) if t.key in keys else t for t in row.trials],
+            )
+            for row in self.rows
+        ]
+        return replace(self, rows=rows) if keys else self
 
     @cached_property
     def finished(self) -> list[TrialRecord]:

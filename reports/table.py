@@ -67,7 +67,9 @@ class Cell:
     @property
     def text(self) -> str:
         """The cell as people read it, in Unicode and without marks."""
-        if self.state in (State.MISSING, State.FAILED, State.DIVERGED, State.RUNNING, State.UNREPORTED):
+        if self.state not in (State.FINISHED, State.PARTIAL, State.INCOMPARABLE) or (
+            self.value is None and self.state is State.INCOMPARABLE
+        ):
             return self.state.value
         if self.value is None:
             return "–"

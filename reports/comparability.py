@@ -1,0 +1,66 @@
+"""Which numbers may not stand beside each other, and why: checked over the trials behind a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from reports.results import Results, TrialRecord
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Trials that differ from the rest of the table in what should be the same."""
+
+    what: str
+    text: str
+    keys: frozenset[str]
+    fatal: bool
+    """Whether their numbers are kept out of averages and comparisons."""
+
+
+CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
+    ("data", "data", lambda t: t.result.get("data_hash"), True),
+    ("epochs", "recipe.epochs", lambda t: t.result.get("epochs"), True),
+    ("views", "data.views", lambda t: t.views and t.views[1:], True),
+    ("frames", "model.clip", lambda t: t.views and t.views[0], True),
+    ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
+    ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),
+)
+"""What is compared, the setting it follows from, how it is read off a trial, and whether a difference forbids
+averaging. A setting that the rows themselves vary is meant to differ."""
+
+
+def findings(results: Results) -> list[Finding]:
+    """Compare every finished trial with the majority of the table."""
+    found = []
+    for what, setting, read, fatal in CHECKS:
+        if setting and any(key == setting or key.startswith(f"{setting}.") for key in results.varied):
+            continue
+        values = {trial.key: read(trial) for trial in results.finished}
+        counts = Counter(value for value in values.values() if value is not None)
+        if len(counts) < 2:
+            continue
+        usual = counts.most_common(1)[0][0]
+        for value, _ in counts.most_common()[1:]:
+            odd = frozenset(key for key, own in values.items() if own == value)
+            names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
+            text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
+            found.append(Finding(what, text, odd, fatal))
+    dirty = [t for t in results.finished if (t.result.get("code") or {}).get("dirty")]
+    if dirty:
+        text = f"{len(dirty)} of {len(results.finished)} trials ran with uncommitted changes in the code"
+        found.append(Finding("code", text, frozenset(t.key for t in dirty), fatal=False))
+    return found
+
+
+def incomparable(found: list[Finding]) -> frozenset[str]:
+    """Return the keys of trials whose numbers must not be averaged with the others."""
+    return frozenset().union(*(finding.keys for finding in found if finding.fatal))
+
+
+def _show(value: Hashable) -> str:
+    if isinstance(value, tuple):
+        return " × ".join(str(part) for part in value)
+    return str(value)[:12]

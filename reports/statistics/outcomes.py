@@ -1,0 +1,95 @@
+"""Which videos each trial of a row answers correctly, from the per-view scores that every trial keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """A row's answers: by seed, one truth value a video, in the order of ``ids``."""
+
+    ids: tuple[str, ...]
+    correct: Mapping[int, Bits]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One trial's merged scores: ids sorted, labels (videos,), probabilities (videos, classes)."""
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    def correct(self, k: int = 1) -> Bits:
+        """Whether the label is among the k highest; a tie counts against the model."""
+        own = self.probabilities[np.arange(len(self.labels)), self.labels]
+        rank = (self.probabilities >= own[:, None]).sum(axis=1)
+        return rank <= min(k, self.probabilities.shape[1])
+
+
+def read_scores(path: Path) -> Scores:
+    """Read ``predictions.parquet`` and merge the views of each video: the mean of their softmax.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from far.errors import DataError
+
+    try:
+        table = pq.read_table(path, columns=["id", "label", "logits"], memory_map=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+    names = table.column("id").to_numpy()
+    logits = table.column("logits").combine_chunks()
+    if len(names) == 0:
+        return Scores((), np.zeros(0, np.int64), np.zeros((0, 1)))
+    values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(names), -1).astype(np.float64)
+    values = np.exp(values - values.max(axis=1, keepdims=True))
+    values /= values.sum(axis=1, keepdims=True)
+    ids, first, video = np.unique(names.astype(str), return_index=True, return_inverse=True)
+    if len(ids) == len(names):
+        merged = values[first]
+    else:
+        merged = np.zeros((len(ids), values.shape[1]))
+        np.add.at(merged, video, values)
+        merged /= np.bincount(video)[:, None]
+    labels = table.column("label").to_numpy()[first].astype(np.int64)
+    return Scores(tuple(ids.tolist()), labels, merged)
+
+
+def stack(trials: Mapping[int, tuple[Sequence[str], Bits]]) -> Outcomes:
+    """Put the trials of a row on common videos; one that a trial did not answer counts as wrong there."""
+    every = [tuple(ids) for ids, _ in trials.values()]
+    if len(set(every)) <= 1:
+        return Outcomes(every[0] if every else (), {seed: bits for seed, (_, bits) in trials.items()})
+    ids = tuple(sorted(set().union(*every)))
+    return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()})
+
+
+def common(a: Outcomes, b: Outcomes) -> tuple[list[int], Bits, Bits]:
+    """Return the shared seeds and both rows' answers of shape (seeds, videos), on the same videos."""
+    seeds = sorted(a.correct.keys() & b.correct.keys())
+    if a.ids != b.ids:
+        ids = tuple(sorted({*a.ids, *b.ids}))
+        a, b = (Outcomes(ids, {s: _spread(o.ids, o.correct[s], ids) for s in seeds}) for o in (a, b))
+    empty = np.zeros((0, len(a.ids)), dtype=bool)
+    both = [np.stack([o.correct[s] for s in seeds]) if seeds else empty for o in (a, b)]
+    return seeds, both[0], both[1]
+
+
+def _spread(names: Sequence[str], bits: Bits, ids: tuple[str, ...]) -> Bits:
+    place = {name: index for index, name in enumerate(ids)}
+    wide = np.zeros(len(ids), dtype=bool)
+    wide[[place[name] for name in names]] = bits
+    return wide
