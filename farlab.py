@@ -22,6 +22,7 @@ COMMAND_MODULES = (
     "orchestrator.commands.validate",
     "orchestrator.commands.study",
     "orchestrator.commands.ui",
+    "orchestrator.commands.weights",
     "reports.commands.report",
     "reports.commands.cost",
 )

@@ -56,7 +56,7 @@ def parameters(model: ModelConfig, classes: int) -> int:
     norm = 2 * width
     block = 3 * width**2 + 2 * width + width**2 + width + 2 * width * hidden + hidden + width + 2 * norm
     embedding = width * 3 * math.prod(model.tubelet) + width
-    if EMBEDDINGS[model.position_embedding] is None:
+    if EMBEDDINGS[model.embedding] is None:
         embedding += math.prod(model.grid) * width
     pooled = len(group_sizes(CLASSIFIERS[model.classifier], model.grid)) * width
     return embedding + depth * (block + _interaction_parameters(model)) + norm + (pooled + 1) * classes

@@ -16,6 +16,7 @@ from far.model.backbones import BACKBONES
 from far.model.classifiers import CLASSIFIERS
 from far.model.interactions import INTERACTIONS, POSITIONS, Bottleneck
 from far.model.patterns import PATTERNS
+from far.model.position import EMBEDDINGS
 from far.registry import Registry
 
 Positive = Annotated[int, Field(ge=1)]
@@ -23,6 +24,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+AUTO = "auto"
 HeadLayout = dict[str, Positive]
 """Shares of the heads by attention pattern, e.g. ``{global: 2, sparse-dense: 1}``; order is head order."""
 
@@ -58,8 +60,9 @@ class ModelConfig(Strict):
     interaction: str = "bottleneck"
     interaction_position: str = "before-attention"
     classifier: str = "group-mean"
-    position_embedding: Literal["sinusoid-1d", "sincos-3d", "learned"] = "sinusoid-1d"
-    """VideoMAE's is one-dimensional over the flattened index; MVD's is separable; ST-MAE's is learned."""
+    position_embedding: str = "auto"
+    """VideoMAE's is one-dimensional over the flattened index; MVD's is separable; ST-MAE's is learned. ``auto``: that
+    of the initial weights' family, VideoMAE's without any."""
     drop_path: Fraction = 0.0
     init_scale: NonNegative = 0.001
     """Factor on the head's initial weights (VideoMAE's ``init_scale``)."""
@@ -78,6 +81,18 @@ class ModelConfig(Strict):
     @classmethod
     def _classifier(cls, value: str) -> str:
         return _known(CLASSIFIERS, value, "model.classifier")
+
+    @field_validator("position_embedding")
+    @classmethod
+    def _position_embedding(cls, value: str) -> str:
+        if value != AUTO and value not in EMBEDDINGS:
+            raise ConfigError(
+                f"unknown position embedding '{value}'",
+                key="model.position_embedding",
+                choices=[AUTO, *EMBEDDINGS],
+                got=value,
+            )
+        return value
 
     @field_validator("interaction_position")
     @classmethod
@@ -104,6 +119,10 @@ class ModelConfig(Strict):
         for name, pixels, patch in zip(("frames", "height", "width"), self.clip, self.tubelet, strict=True):
             if pixels % patch:
                 raise ConfigError(f"{name} {pixels} is not a multiple of the token's {patch}", key="model.clip")
+        if self.embedding == "sincos-3d" and width % 16:
+            raise ConfigError(
+                f"the separable table needs a width that 16 divides, not {width}", key="model.position_embedding"
+            )
         layouts = self.attention if isinstance(self.attention, list) else [self.attention]
         if not layouts:
             raise ConfigError("an empty list of head layouts", key="model.attention")
@@ -129,6 +148,11 @@ class ModelConfig(Strict):
         """Width, depth and heads, resolved."""
         assert self.width and self.depth and self.heads
         return self.width, self.depth, self.heads
+
+    @property
+    def embedding(self) -> str:
+        """The position embedding, ``auto`` resolved as for a random start."""
+        return "sinusoid-1d" if self.position_embedding == AUTO else self.position_embedding
 
     @property
     def grid(self) -> tuple[int, int, int]:

@@ -122,7 +122,7 @@ class VideoTransformer(nn.Module):
         self.order = Permutation(order)
         self.patch_embed = PatchEmbedding(config)
         shape = (1, len(order), width)
-        if EMBEDDINGS[config.position_embedding] is None:
+        if EMBEDDINGS[config.embedding] is None:
             self.pos_embed = nn.Parameter(torch.empty(shape))
         else:
             self.register_buffer("positions", torch.empty(shape), persistent=False)
@@ -134,7 +134,7 @@ class VideoTransformer(nn.Module):
 
     def reset_buffers(self) -> None:
         """Fill the position table, which a build on ``meta`` leaves empty."""
-        table = EMBEDDINGS[self.config.position_embedding]
+        table = EMBEDDINGS[self.config.embedding]
         if table is not None:
             self.positions.copy_(torch.from_numpy(table(self.config.grid, self.config.sizes[0]))[None])
 

@@ -88,7 +88,7 @@ def dense_logits(net: VideoTransformer, clips: Tensor) -> Tensor:
         branches.insert(POSITIONS[model.interaction_position], interaction)
     embed = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
     x = F.conv3d(clips, *embed, stride=tuple(model.tubelet)).flatten(2).transpose(1, 2)
-    x = x + (net.pos_embed if EMBEDDINGS[model.position_embedding] is None else net.positions)
+    x = x + (net.pos_embed if EMBEDDINGS[model.embedding] is None else net.positions)
     for index, layout in enumerate(model.layouts):
         for branch in branches:
             x = x + branch(x, f"blocks.{index}", layout)
@@ -131,7 +131,7 @@ def test_counts_dtype_batch_of_one_and_round_trip(variant: dict[str, Any]) -> No
     other = build(model, 5, seed=1)
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(clips), both)
-    learned = {"pos_embed"} if EMBEDDINGS[model.position_embedding] is None else set()
+    learned = {"pos_embed"} if EMBEDDINGS[model.embedding] is None else set()
     assert {name.split(".")[0] for name in net.state_dict()} == {
         "patch_embed", "blocks", "fc_norm", "head", *learned,
     }  # fmt: skip

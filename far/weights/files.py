@@ -1,0 +1,130 @@
+"""Opening files of weights without running anything that they contain."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray
+from torch import Tensor
+
+from far.errors import WeightsError
+
+STATES = ("model", "module", "model_state", "state_dict", "model_state_dict")
+"""Under which key training scripts keep the state dict (DeepSpeed: ``module``; mae_st's release: ``model_state``)."""
+
+IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin", "mp_rank_00_model_states.pt")
+"""What a directory is opened by, in this order; the first two also as shards with an ``.index.json``."""
+
+WRAPPERS = ("module.", "_orig_mod.", "backbone.")
+"""Prefixes of DistributedDataParallel, torch.compile and of classes around the backbone."""
+
+HARMLESS: list[Any] = [
+    argparse.Namespace,  # VideoMAE's and MVD's files hold their arguments
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
+    multiarray.scalar,
+    (multiarray.scalar, "numpy.core.multiarray.scalar"),  # its place before NumPy 2
+]
+"""Classes that files of weights hold beside tensors and that run nothing when they are rebuilt."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Tensors by the names that stand in the file, wrappers' prefixes removed, and its metadata."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    path: Path
+
+
+def open_file(path: Path) -> Opened:
+    """Read a file of weights, or a directory as Hugging Face and DeepSpeed leave it.
+
+    Raises:
+        WeightsError: it is not there, is no file of weights, is damaged, or would run code when opened.
+    """
+    parts = list(_parts(path))
+    metadata: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    for part in parts:
+        found, about = _safetensors(part) if part.suffix == ".safetensors" else (_pickled(part), {})
+        tensors.update(found)
+        metadata.update(about)
+    if not tensors:
+        raise WeightsError(f"{path}: holds no tensors")
+    return Opened({_unwrapped(name): tensor for name, tensor in tensors.items()}, metadata, path)
+
+
+def _parts(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        near = sorted(p.name for p in path.parent.glob("*"))[:20] if path.parent.is_dir() else []
+        raise WeightsError(f"{path}: no such file" + (f" (there: {', '.join(near)})" if near else ""))
+    for name in IN_DIRECTORY:
+        index = path / f"{name}.index.json"
+        if (path / name).is_file():
+            yield path / name
+            return
+        if index.is_file():
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            yield from (path / shard for shard in sorted(set(shards)))
+            return
+    raise WeightsError(f"{path}: a directory without any of {', '.join(IN_DIRECTORY)}")
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_refusal(path, str(error))) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: not a readable file of weights ({str(error).splitlines()[0]})") from None
+    state = next((found[key] for key in STATES if isinstance(found, Mapping) and _is_state(found.get(key))), found)
+    if not _is_state(state):
+        kind = type(found).__name__
+        raise WeightsError(f"{path}: holds a {kind} without a state dict (looked for {', '.join(STATES)})")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(each, Tensor) for each in value.values())
+
+
+def _refusal(path: Path, message: str) -> str:
+    match = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)|Can only build.*?([\w.]+)", message)
+    if match is None:
+        return f"{path}: not a file of weights that PyTorch can read safely ({message.splitlines()[0]})"
+    wanted = next(group for group in match.groups() if group)
+    return (
+        f"{path}: refused, because opening it would run code: its pickle asks for '{wanted}'. Only tensors and plain "
+        "values are read from files of weights. If you trust its origin, take the tensors out where it may run: "
+        "torch.save({'model': torch.load(FILE, weights_only=False)['model']}, OUT)"
+    )
+
+
+def _unwrapped(name: str) -> str:
+    while name.startswith(WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name

@@ -1,0 +1,105 @@
+"""``farlab weights``: what a checkpoint holds, and the same under our names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from far.weights import Source
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A checkpoint, or a directory of Hugging Face or DeepSpeed.")
+]
+FamilyOption = Annotated[str | None, typer.Option(help="The family, where the names fit several.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    weights = typer.Typer(name="weights", help="Initial weights: inspect, convert.", no_args_is_help=True)
+    app.add_typer(weights)
+
+    @weights.command("inspect")
+    def inspect_(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
+        """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
+        import json
+
+        from far.weights import open_source
+
+        source = open_source(file, family)
+        typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))
+
+    @weights.command("convert")
+    def convert_(
+        file: FileArgument,
+        out: Annotated[Path, typer.Argument(metavar="OUT.safetensors")],
+        family: FamilyOption = None,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    ) -> None:
+        """Write a checkpoint under our names, without anything that could run."""
+        from far.weights import open_source
+        from far.weights.convert import convert
+
+        source = open_source(file, family)
+        convert(source, out, overwrite=overwrite)
+        typer.echo(f"{out}: {len(source.tensors)} tensors of {file.name} ({source.family})")
+
+
+def described(source: Source) -> dict[str, Any]:
+    """Return what is known of a file, as plain values."""
+    from far.model.backbones import BACKBONES
+    from far.weights.convert import sha256_of
+
+    sizes = (source.width, source.depth)
+    return {
+        "file": str(source.path),
+        "sha256": sha256_of(source.path),
+        "family": source.family,
+        "could_be": list(source.others),
+        "width": source.width,
+        "depth": source.depth,
+        "backbone": next((name for name, b in BACKBONES.items() if (b.width, b.depth) == sizes), None),
+        "tubelet": list(source.tensors["patch_embed.proj.weight"].shape[2:]),
+        "position_embedding": source.position_embedding,
+        "position_grid": source.grid,
+        "classes": source.classes,
+        "interaction": any(".interaction." in name for name in source.tensors),
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in source.tensors.values()}),
+        "parameters": sum(tensor.numel() for tensor in source.tensors.values()),
+        "used": sorted(source.tensors),
+        "ignored": dict(source.ignored),
+    }
+
+
+def text(source: Source) -> str:
+    """Lay out what is known of a file for a terminal; names that differ in numbers only are folded."""
+    from collections import defaultdict
+
+    from far.weights.coverage import folded
+    from far.weights.families import FAMILIES
+
+    about = described(source)
+    stage = f"a classifier of {about['classes']} classes" if about["classes"] else "an encoder without a head"
+    lines = [
+        f"{source.path}",
+        f"  family     {FAMILIES[source.family].title} ({source.family})",
+        f"  network    {about['width']} wide, {about['depth']} blocks ({about['backbone'] or 'no named backbone'}), "
+        f"tubelet {' x '.join(map(str, about['tubelet']))}, {stage}",
+        f"  positions  {source.position_embedding}",
+        f"  used       {len(about['used'])} tensors, {about['parameters']:,} values, {', '.join(about['dtypes'])}",
+        f"             {folded(about['used'])}",
+    ]
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in source.ignored.items():
+        by_reason[reason].append(name)
+    lines += [f"  ignored    {len(names)}, {reason}: {folded(names)}" for reason, names in by_reason.items()]
+    if source.others:
+        alike = ", ".join(FAMILIES[name].title for name in source.others)
+        lines.append(f"  note       {alike} files name their parameters alike; init.family decides")
+    if about["sha256"]:
+        lines.append(f"  sha256     {about['sha256']}")
+    return "\n".join(lines)
