@@ -50,6 +50,10 @@ class Result(TypedDict, total=False):
     """Optimiser steps."""
     peak_memory_bytes: int
     """Of the device where there is one, else of the process."""
+    views: dict[str, int]
+    """``frames``, ``clips``, ``crops`` of the test."""
+    execution: dict[str, Any]
+    """``world_size``, ``micro_batch``, ``precision``."""
     data_hash: str
     code: dict[str, Any]
     """``version``, ``git``, ``dirty``."""

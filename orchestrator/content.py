@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from far.config import DataConfig, InitConfig
-from far.errors import WeightsError
+from far.errors import ConfigError, DataError, WeightsError
 from far.files import read_json, write_json
 from orchestrator.plan import ManifestHash, WeightsHash
 from orchestrator.settings import Settings
@@ -26,6 +27,23 @@ def manifest_hash(settings: Settings) -> ManifestHash:
         return open_manifest(data, settings.data_root, _show_generation).content_hash
 
     return compute
+
+
+def video_counts(settings: Settings) -> Callable[[DataConfig], tuple[int, int] | None]:
+    """Return the function that tells the training and validation videos of a data set, None if it is not here."""
+
+    def count(data: DataConfig) -> tuple[int, int] | None:
+        from far.data import open_manifest
+
+        if data.source == "demo":
+            return data.demo.train_clips, data.demo.val_clips
+        try:
+            manifest = open_manifest(data, settings.data_root)
+            return len(manifest.split("train")), len(manifest.split("val"))
+        except (ConfigError, DataError):
+            return None
+
+    return count
 
 
 def _show_generation(done: int, total: int) -> None:

@@ -30,8 +30,10 @@ class SettingsFile(Strict):
     """An existing cluster; default: Ray on this machine."""
     profile: str = "demo"
     """The profile of every command that names none."""
-    device_memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of the target GPU, for the price of a plan made on a machine without it."""
+    device: str | None = None
+    """Kind of GPU that plans are priced for where it is not here, e.g. ``a100-80g``."""
+    devices: int | None = Field(default=None, ge=1)
+    """How many of them."""
 
 
 class Settings(Strict):
@@ -46,7 +48,8 @@ class Settings(Strict):
     tracking_uri: str
     ray_address: str | None
     profile: str
-    device_memory_gib: float | None
+    device: str | None
+    devices: int | None
 
 
 def load_settings(cwd: Path | str | None = None) -> Settings:
@@ -69,7 +72,8 @@ def load_settings(cwd: Path | str | None = None) -> Settings:
         tracking_uri=values.tracking_uri or f"sqlite:///{store / 'mlflow.db'}",
         ray_address=values.ray_address,
         profile=values.profile,
-        device_memory_gib=values.device_memory_gib,
+        device=values.device,
+        devices=values.devices,
     )
 
 

@@ -162,7 +162,7 @@ class TrialRun:
         for index, batch in enumerate(self.stream.epoch(epoch)):
             step = index // accumulation
             rate = self._set_rate(epoch * steps + step)
-            loss = self._loss(batch, epoch)
+            loss = self.loss(batch, epoch)
             self.engine.backward(loss)
             self.engine.step()
             total += loss.detach()
@@ -181,21 +181,21 @@ class TrialRun:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         return rate
 
-    def _loss(self, batch: Any, epoch: int) -> Any:
+    def loss(self, batch: Any, epoch: int) -> Any:
         """Return the mean loss of a micro-batch; DeepSpeed divides by the accumulation steps, nobody else."""
         import torch.nn.functional as F
 
         keep = keep_factors(
             self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids, device=self.world.device
         )
-        clips = batch.clips.to(self.world.device, self._dtype, non_blocking=True)
+        clips = batch.clips.to(self.world.device, self.dtype, non_blocking=True)
         logits = self.engine(clips, keep=keep).float()
         targets = batch.targets.to(self.world.device, non_blocking=True)
         smoothing = 0.0 if targets.is_floating_point() else self.config.recipe.label_smoothing
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
     @property
-    def _dtype(self) -> Any:
+    def dtype(self) -> Any:
         import torch
 
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
@@ -221,7 +221,7 @@ class TrialRun:
             self.engine,
             stream,
             self.world,
-            dtype=self._dtype,
+            dtype=self.dtype,
             on_batch=lambda done: self._report(phase, done, max(views, done)),
         )
         return predictions, score(predictions, stream.expected)
@@ -250,7 +250,7 @@ class TrialRun:
             "params": self.params,
             "seconds": sum(record["seconds"] for record in self.history),
             "steps": self.schedule.total_steps,
-            "peak_memory_bytes": self._peak_memory(),
+            "peak_memory_bytes": self.peak_memory(),
             "data_hash": self.manifest.content_hash,
             "execution": {
                 "world_size": self.world.size,
@@ -268,7 +268,7 @@ class TrialRun:
             write_json(self.paths.result, result)
         return result
 
-    def _peak_memory(self) -> int:
+    def peak_memory(self) -> int:
         """Return the device's peak in bytes, or on a CPU the process's."""
         if self.world.device.type == "cuda":
             import torch

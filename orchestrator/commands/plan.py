@@ -1,17 +1,18 @@
-"""``farlab plan``: what a sweep would run, and what the store already has."""
+"""``farlab plan``: what a sweep would run, what the store already has, and what the rest costs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
+    from orchestrator.plan import Plan, PlannedTrial
+    from orchestrator.price import Quote
 
 
 def register(app: typer.Typer) -> None:
@@ -22,20 +23,43 @@ def register(app: typer.Typer) -> None:
         targets: Targets,
         profile: ProfileOption = None,
         seeds: SeedsOption = None,
+        budget: Annotated[
+            str | None, typer.Option(help="What would this buy first? 40gpuh, 8h, 2d or 12trials.")
+        ] = None,
+        device: Annotated[
+            str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
+        ] = None,
+        devices: Annotated[int | None, typer.Option(help="How many of them.")] = None,
+        probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
         json_: JsonOption = False,
     ) -> None:
         """Show the trials of studies, which are done, and what the rest costs."""
         from orchestrator.commands.options import plan_targets
+        from orchestrator.content import video_counts
+        from orchestrator.price import afford, find_target, parse_budget, quote
+        from orchestrator.study.schema import BudgetConfig
 
-        made, _, _ = plan_targets(targets, profile, seeds)
+        limit = parse_budget(budget) if budget else None
+        made, store, settings = plan_targets(targets, profile, seeds)
+        if probe:
+            from orchestrator.price.probe import probe_plan
+
+            probe_plan(made, store, settings)
+        here = probe or (device is None and settings.device is None)
+        target = find_target(None if here else device or settings.device, devices or settings.devices)
+        priced = quote(made, store, target, video_counts(settings))
+        if limit is None:
+            limits = {study.budget for study in made.studies} - {BudgetConfig()}
+            limit = next(iter(limits)) if len(limits) == 1 else None
+        bought = afford(made, priced, limit) if limit else None
         if json_:
-            print(json.dumps(as_json(made), indent=1, ensure_ascii=False))
+            print(json.dumps(as_json(made, priced, bought), indent=1, ensure_ascii=False))
             return
-        show(made)
+        show(made, priced, bought)
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
-    """Return the plan as plain data."""
+def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> dict[str, Any]:
+    """Return the plan, its price and what a budget buys as plain data."""
     return {
         "studies": [
             {"study": s.name, "table": s.table, "profile": s.profile.name, "path": str(s.path)} for s in plan.studies
@@ -49,28 +73,72 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "duplicates": [{"study": d.study, "rows": list(d.rows)} for d in plan.duplicates],
         "problems": list(plan.problems),
         "damaged": list(plan.damaged),
+        "price": _price_json(quote) if quote else None,
+        "bought": [trial.key for trial in bought] if bought is not None else None,
     }
 
 
-def show(plan: Plan) -> None:
+def _price_json(quote: Quote) -> dict[str, Any]:
+    return {
+        "device": quote.target.name,
+        "devices": quote.target.count,
+        "unit": quote.target.unit,
+        "device_hours": quote.device_hours,
+        "seconds": quote.seconds,
+        "disk_bytes": quote.disk,
+        "peak_memory_bytes": quote.memory,
+        "fit_on_a_device": quote.fit,
+        "at_once": quote.at_once,
+        "estimate": quote.is_estimate,
+        "unknown": list(quote.unknown),
+        "trials": {
+            key: {
+                "seconds": price.seconds,
+                "device_hours": price.device_hours,
+                "memory_bytes": price.memory,
+                "disk_bytes": price.disk,
+                "basis": price.basis,
+            }
+            for key, price in quote.prices.items()
+        },
+    }
+
+
+def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> None:
     """Print the plan as a table, and what is wrong with it on standard error."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    from orchestrator.price.words import bill, duration
+
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    chosen = {trial.key for trial in bought or ()}
     for study in plan.studies:
         number = f"Table {study.table}: " if study.table else ""
-        table = Table(title=f"{number}{study.title or study.name} (profile {study.profile.name})", title_justify="left")
-        for header in (study.row_header, "seed", "trial", "state"):
+        title = f"{number}{study.title or study.name} (profile {study.profile.name})"
+        table = Table(title=title, title_justify="left")
+        headers = [study.row_header, "seed", "trial", "state"]
+        headers += [*(["time"] if quote else []), *(["bought"] if bought is not None else [])]
+        for header in headers:
             table.add_column(header, overflow="fold")
         for trial in plan.cells(study.name):
-            table.add_row(trial.row, str(trial.seed), trial.key, trial.state)
+            cells = [trial.row, str(trial.seed), trial.key, trial.state]
+            if quote:
+                price = quote.prices.get(trial.key)
+                mark = "~" if price and price.basis != "measured" else ""
+                cells.append("" if trial.done else mark + duration(price.seconds) if price else "?")
+            if bought is not None:
+                cells.append("" if trial.done else "yes" if trial.key in chosen else "no")
+            table.add_row(*cells)
         console.print(table)
     distinct, left = plan.unique(), plan.missing()
     console.print(
         f"{len(plan.trials)} cells, {len(distinct)} distinct trials: "
         f"{len(distinct) - len(left)} done, {len(left)} to run"
     )
+    if quote and left:
+        for line in bill(quote, len(left), None if bought is None else len(bought)):
+            console.print(line)
     for line in warnings(plan):
         print(line, file=sys.stderr)
 
