@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reports import paper
-from reports.comparability import Finding, findings, incomparable
+from reports.cells import (
+    COSTS,
+    METRICS,
+    accuracy_cell,
+    average,
+    cost_cell,
+    coverage_cell,
+    decimals_of,
+    paper_cell,
+    views_cell,
+)
+from reports.comparability import findings, incomparable
 from reports.differences import Comparison, compare_rows
+from reports.notes import row_notes, scale_warning, table_notes
 from reports.paper import PaperRow, PaperTable
-from reports.results import Results, RowResults, TrialRecord
-from reports.table import Cell, Column, Note, Origin, Row, State, Table
-
-METRICS = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}
-"""Accuracies of a row, in the paper's order."""
-
-COSTS: dict[str, tuple[str, Callable[[int], float]]] = {
-    "flops": ("FLOPs (G)", lambda count: count / 1e9),
-    "params": ("Params (M)", lambda count: count / 1e6),
-}
-"""Costs of the model that ran, in the paper's units."""
+from reports.results import Results, RowResults
+from reports.table import Cell, Column, Origin, Row, State, Table
 
 PAPER_TITLES = {"top1": "Top-1 (%)", "top5": "Top-5 (%)", "flops": "FLOPS (G)", "params": "Param (M)"}
 
@@ -36,17 +38,18 @@ def build_table(results: Results) -> Table:
     results = results.without(incomparable(found))
     comparison = compare_rows(results)
     lines = _lines(results, printed)
-    costs = {name: _decimals(_cost_values(results.rows, name)) for name in COSTS}
+    costs = {name: decimals_of(results.rows, name) for name in COSTS}
     rows = [_row(results, line, about, costs, comparison) for line, about in lines]
-    rows = _best_marked(rows)
+    marks, marked = row_notes(results, found)
+    rows = _best_marked([_with_marks(row, marks.get(row.name, ())) for row in rows])
     return Table(
         key=str(results.table) if printed else results.study,
         caption=printed.title if printed else results.title or results.study,
         columns=tuple(_columns(results, printed, comparison)),
         rows=tuple(_ruled(rows, printed)),
         profile=results.profile,
-        warning=_warning(results),
-        notes=tuple(_notes(results, printed, comparison, found)),
+        warning=scale_warning(results),
+        notes=(*marked, *table_notes(results, printed, comparison, found)),
         provenance={"study": str(results.path or results.study), "store": str(results.store or "")},
     )
 
@@ -111,15 +114,7 @@ def _row(
 
 def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | None) -> dict[str, object]:
     """The row for machines: means and deviations unrounded, costs as exact integers."""
-    metrics = {}
-    for name in (*METRICS, "loss"):
-        values = list(line.by_seed(name).values())
-        metrics[name] = {
-            "mean": statistics.fmean(values) if values else None,
-            "std": statistics.stdev(values) if len(values) > 1 else None,
-            "n": len(values),
-            "values": values,
-        }
+    metrics = {name: average(list(line.by_seed(name).values())) for name in (*METRICS, "loss")}
     costs = {name: {getattr(t, name) for t in line.trials} - {None} for name in COSTS}
     return {
         "row": line.name,
@@ -130,61 +125,6 @@ def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | Non
         "state": line.state.value,
         "seeds": {str(t.seed): {"key": t.key, "state": t.state.value} for t in line.trials},
     }
-
-
-def accuracy_cell(line: RowResults, metric: str) -> Cell:
-    """Mean and sample standard deviation over the finished seeds; a single seed has no deviation."""
-    values = tuple(line.by_seed(metric).values())
-    if not values:
-        return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
-    return Cell(
-        value=statistics.fmean(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        state=line.state if len(values) == len(line.trials) else State.PARTIAL,
-        values=values,
-        expected=len(line.trials),
-        decimals=1,
-        trials=tuple(trial.key for trial in line.finished),
-    )
-
-
-def _cost_values(rows: Sequence[RowResults], name: str) -> list[float]:
-    convert = COSTS[name][1]
-    return [convert(getattr(t, name)) for row in rows for t in row.trials if getattr(t, name) is not None]
-
-
-def cost_cell(line: RowResults, name: str, decimals: int) -> Cell:
-    """FLOPs (G) or parameters (M) of the model that ran; seeds that disagree are shown, not averaged."""
-    values = sorted(set(_cost_values([line], name)))
-    keys = tuple(trial.key for trial in line.trials if getattr(trial, name) is not None)
-    if not values:
-        return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
-    if len(values) > 1:
-        return Cell(" or ".join(f"{v:.{decimals}f}" for v in values), state=State.INCOMPARABLE, trials=keys)
-    return Cell(values[0], decimals=decimals, trials=keys)
-
-
-def coverage_cell(line: RowResults) -> Cell:
-    """Evaluated/expected videos, of all finished seeds together if they differ."""
-    counts = {(t.result.get("evaluated"), t.result.get("expected")) for t in line.finished}
-    return Cell(", ".join(sorted(f"{done}/{expected}" for done, expected in counts)) or None)
-
-
-def views_cell(line: RowResults) -> Cell:
-    """Frames × clips × crops at test time."""
-    views = {trial.views for trial in line.finished if trial.views}
-    return Cell(", ".join(" × ".join(str(n) for n in view) for view in sorted(views)) or None)
-
-
-def paper_cell(value: float | None) -> Cell:
-    """A number as the paper prints it."""
-    return Cell(value, decimals=1) if value is not None else Cell(state=State.UNREPORTED)
-
-
-def _decimals(values: Sequence[float]) -> int:
-    """One decimal at the paper's scale; at demo scale, enough to tell rows apart."""
-    largest = max(values, default=0)
-    return 1 if largest >= 10 or largest <= 0 else 2 if largest >= 1 else 4
 
 
 def _best_marked(rows: Sequence[Row]) -> list[Row]:
@@ -203,43 +143,14 @@ def _best_marked(rows: Sequence[Row]) -> list[Row]:
     return marked
 
 
+def _with_marks(row: Row, marks: Sequence[str]) -> Row:
+    if not marks:
+        return row
+    return replace(row, cells={**row.cells, "top1": replace(row.cells["top1"], marks=tuple(marks))})
+
+
 def _ruled(rows: Sequence[Row], printed: PaperTable | None) -> list[Row]:
     """Ask for a rule where the paper draws one between compartments."""
     after = paper.RULED_AFTER.get(printed.number, ()) if printed else ()
     ruled = {i + 1 for i, row in enumerate(rows) if row.name in after}
     return [replace(row, ruled=index in ruled) for index, row in enumerate(rows)]
-
-
-def _warning(results: Results) -> str:
-    if results.comparable:
-        return ""
-    return (
-        f"Profile {results.profile}: a small model on small data. These numbers show that the pipeline "
-        "works; they are not comparable with the paper's."
-    )
-
-
-def _notes(
-    results: Results, printed: PaperTable | None, comparison: Comparison | None, found: Sequence[Finding]
-) -> list[Note]:
-    notes = [Note("Mean ± sample standard deviation over n seeds; a single seed has no ±.")]
-    if comparison:
-        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
-    notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
-    if printed:
-        notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
-    notes += [Note(f"Problem: {text}") for text in results.problems]
-    if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
-        notes.append(Note(f"Nothing has run yet: farlab sweep {results.path or results.study}"))
-    for row in results.rows:
-        for trial in row.trials:
-            if trial.state is not State.FINISHED and row.state is not State.MISSING:
-                notes.append(Note(f"{row.name}, seed {trial.seed}: {_why(trial)}"))
-    return notes
-
-
-def _why(trial: TrialRecord) -> str:
-    """What became of a trial that has no number, in one line."""
-    error = trial.result.get("error") or {}
-    message = str(error.get("message", "")).split("\n")[0][:160]
-    return f"{trial.state.value} ({error.get('kind', 'error')}): {message}" if message else trial.state.value

@@ -12,6 +12,9 @@ from far.errors import ConfigError, DataError
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``farlab ui`` listens unless told otherwise."""
+
 if TYPE_CHECKING:
     from far.config import DataConfig
     from orchestrator.plan import PlannedTrial
@@ -134,8 +137,9 @@ def join(
 ) -> Results:
     """Put each planned trial's result beside it."""
     by_row: dict[str, list[TrialRecord]] = {row.name: [] for row in study.rows}
+    links = run_links(store, study.name, study.profile.name, settings.tracking_uri)
     for trial in trials:
-        by_row[trial.row].append(_record(trial, store))
+        by_row[trial.row].append(_record(trial, store, links.get(trial.key)))
     return Results(
         study=study.name,
         title=study.title,
@@ -154,12 +158,23 @@ def join(
     )
 
 
-def _record(trial: PlannedTrial, store: Store) -> TrialRecord:
+def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str]:
+    """Return the address of each trial's run in the tracking UI: the server's, or that of ``farlab ui``."""
+    from far.files import read_json
+
+    known = read_json(store.study(study).directory / f"mlflow-{profile}.json") or {}
+    base = uri if uri.startswith(("http://", "https://")) else LOCAL_UI
+    runs = known.get("runs") or {}
+    return {key: f"{base}/#/experiments/{known.get('experiment')}/runs/{run['run_id']}" for key, run in runs.items()}
+
+
+def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:
     state = STATE_OF.get(trial.state, State.MISSING)
     result: dict[str, Any] = {}
     if state not in (State.MISSING, State.RUNNING):
         result = dict(store.result(trial.key) or {})
-    return TrialRecord(trial.row, trial.seed, trial.key, state, result, store.paths(trial.key).directory)
+    directory = store.paths(trial.key).directory
+    return TrialRecord(trial.row, trial.seed, trial.key, state, result, directory, link)
 
 
 def studies_for(tables: Sequence[int]) -> list[Path]:

@@ -26,6 +26,8 @@ class Origin(StrEnum):
 
     MEASURED = "measured"
     PAPER = "paper"
+    COUNTED = "counted"
+    """Costs computed from the configuration, without a run."""
     LABEL = "label"
 
 
@@ -62,7 +64,8 @@ class Cell:
     """Letters of the notes that concern this cell."""
     trials: tuple[str, ...] = ()
     """Keys of the trials behind the number."""
-    link: str | None = None
+    links: tuple[tuple[str, str], ...] = ()
+    """Label and address of the runs behind the number."""
 
     @property
     def text(self) -> str:
@@ -137,6 +140,22 @@ class Table:
     def title(self) -> str:
         """``Table 5. Caption`` for the paper's tables."""
         return f"Table {self.key}. {self.caption}." if self.key.isdigit() else f"{self.caption}."
+
+    def origin_title(self, origin: Origin | str) -> str:
+        """What stands above the columns of one origin."""
+        titles = {Origin.MEASURED: f"measured ({self.profile})", Origin.PAPER: "paper", Origin.COUNTED: "counted"}
+        return titles.get(Origin(origin), "")
+
+    @property
+    def spans(self) -> list[tuple[int, int, Origin]]:
+        """First and last column (from 1) of each run of columns of one origin."""
+        spans: list[tuple[int, int, Origin]] = []
+        for index, column in enumerate(self.columns, start=1):
+            if spans and spans[-1][2] is column.origin:
+                spans[-1] = (spans[-1][0], index, column.origin)
+            else:
+                spans.append((index, index, column.origin))
+        return spans
 
     def cell(self, row: Row, column: Column) -> Cell:
         """Return a cell; one that was never set reads as a dash."""

@@ -43,19 +43,20 @@ def register(app: typer.Typer) -> None:
         strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
     ) -> None:
         """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
-        from reports.build import build_table
         from reports.renderers import RENDERERS
+        from reports.tables import build_all
 
         name = chosen_format(format_, output)
         render = RENDERERS[name]
-        results = load(table, study, all_, profile, seeds, overrides, store)
-        tables = [build_table(found) for found in results]
+        numbers = parse_tables(table or [])
+        results = load(numbers, study, all_, profile, seeds, overrides, store)
+        tables = build_all(numbers, results, everything=all_)
         deliver(render(tables), output)
         raise typer.Exit(exit_code(tables, strict))
 
 
 def load(
-    table: list[str] | None,
+    numbers: list[int],
     study: list[str] | None,
     all_: bool,
     profile: str | None,
@@ -70,18 +71,20 @@ def load(
     """
     from orchestrator.commands.options import parse_seeds
     from reports.collect import collect, studies_for, tables_with_study
+    from reports.tables import NEED_NO_STUDY
 
-    numbers = tables_with_study() if all_ else parse_tables(table or [])
-    wanted: list[Path | str] = [*studies_for(numbers), *(study or [])]
-    if not wanted:
+    if not (numbers or study or all_):
         raise ConfigError("name what to report: --table N, --study FILE or --all", where="command line")
+    known = tables_with_study()
+    wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
     for text in overrides or []:
         if "=" not in text:
             raise ConfigError(
                 f"'{text}' is not of the form key=value; studies are given by --study FILE",
                 where="command line",
             )
-    return collect(wanted, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store)
+    studies: list[Path | str] = [*studies_for(wanted), *(study or [])]
+    return collect(studies, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store)
 
 
 def parse_tables(texts: list[str]) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.renderers import RENDERERS
-from reports.renderers.latex_ import _spans
 from reports.renderers.templates import fill
 from reports.table import Table
 
@@ -14,4 +13,4 @@ from reports.table import Table
 def render(tables: Sequence[Table]) -> str:
     """One page with all tables."""
     title = tables[0].title if len(tables) == 1 else "FARLab report"
-    return fill("tables.html.jinja", title=title, tables=[(table, _spans(table)) for table in tables])
+    return fill("tables.html.jinja", title=title, tables=tables)

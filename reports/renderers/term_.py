@@ -43,16 +43,13 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _print(console: Console, table: Table) -> None:
-    console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}."))
+    console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}." if table.profile else ""))
     if table.warning:
         console.print(Text(table.warning, style="yellow"))
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in table.columns:
-        title = f"paper\n{column.title}" if column.origin is Origin.PAPER else column.title
-        if column.origin is Origin.MEASURED:
-            title = f"{table.profile}\n{title}" if column.key in ("top1", "top5", "flops", "params") else f"\n{title}"
-        elif column.origin is Origin.LABEL:
-            title = f"\n{title}"
+        above = table.profile if column.origin is Origin.MEASURED else table.origin_title(column.origin)
+        title = f"{above}\n{column.title}"
         drawn.add_column(
             Text(title, style="dim italic" if column.origin is Origin.PAPER else ""),
             justify="left" if column.origin is Origin.LABEL else "right",

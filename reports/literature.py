@@ -1,0 +1,129 @@
+"""Tables 7 and 8: the literature as reported, in the paper's compartments, and our rows as measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import paper
+from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
+from reports.comparability import findings, incomparable
+from reports.paper import PaperRow
+from reports.results import Results, RowResults
+from reports.table import Cell, Column, Note, Origin, Row, State, Table
+
+if TYPE_CHECKING:
+    from reports.costs import CostRow
+
+NUMBERS = (7, 8)
+OURS = "our implementation"
+"""The compartment whose rows can be run here."""
+
+
+def build_literature(number: int, results: Results | None = None) -> Table:
+    """Lay out Table 7 or 8.
+
+    Args:
+        number: 7 (Something-Something V2) or 8 (Kinetics-400).
+        results: of a study with this ``table``, whose rows are named ``Method Backbone``; None: nothing measured.
+    """
+    from reports.costs import cost_of_table
+
+    printed = paper.paper_table(number)
+    counted = {paper.normal(row.row): row for row in cost_of_table(number).rows}
+    notes = [Note(f"Top-1, Top-5 and Flops of the paper and of the literature are as the paper reports them "
+                  f"({paper.SETTING[number]}); Flops are of one view × the number of views.")]  # fmt: skip
+    if results is not None:
+        found = findings(results)
+        results = results.without(incomparable(found))
+        notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
+    ours = {paper.normal(row.name): row for row in results.rows} if results else {}
+    rows = [
+        _row(about, ours.pop(paper.normal(about.name), None), counted.get(paper.normal(about.name)))
+        for about in printed.rows
+    ]
+    rows += [_own(row) for row in ours.values()]
+    if results is None:
+        notes.append(Note(f"Nothing is measured: no study has 'table: {number}'. A study's rows are matched by name, "
+                          "e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
+    else:
+        notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
+    notes.append(Note("Counted: FLOPs of one view of the model built here at the paper's scale (farlab cost)."))
+    return Table(
+        key=str(number),
+        caption=printed.title,
+        columns=tuple(_columns(results)),
+        rows=tuple(rows),
+        profile=results.profile if results else "",
+        warning="" if results is None or results.comparable else _warning(results),
+        notes=tuple(notes),
+        provenance={"study": str(results.path) if results else "", "store": str(results.store) if results else ""},
+    )
+
+
+def _columns(results: Results | None) -> list[Column]:
+    columns = [Column(key, key, Origin.LABEL) for key in ("Method", "Extra Data", "Backbone")]
+    columns += [
+        Column("paper_flops", "Flops (G)", Origin.PAPER),
+        Column("paper_top1", "Top-1 (%)", Origin.PAPER),
+        Column("paper_top5", "Top-5 (%)", Origin.PAPER),
+        Column("counted_flops", "Flops (G)", Origin.COUNTED),
+        Column("counted_params", "Param (M)", Origin.COUNTED),
+    ]
+    if results is not None:
+        columns += [Column(name, title) for name, title in METRICS.items()]
+        columns += [
+            Column("flops", "FLOPs (G)"),
+            Column("n", "n"),
+            Column("coverage", "evaluated/expected videos", foldable=True),
+            Column("views", "views (frames × clips × crops)", foldable=True),
+        ]
+    return columns
+
+
+def _row(about: PaperRow, line: RowResults | None, counted: CostRow | None) -> Row:
+    flops, views = about.numbers["flops"], about.numbers["views"]
+    cells = {title: Cell(text) for title, text in about.labels.items()}
+    cells["paper_flops"] = Cell(f"{'n/a' if flops is None else f'{flops:g}'} × {views:g}")
+    cells |= {f"paper_{name}": paper_cell(about.numbers[name]) for name in METRICS}
+    if counted:
+        cells["counted_flops"] = Cell(counted.flops / 1e9, decimals=1)
+        cells["counted_params"] = Cell(counted.params / 1e6, decimals=1)
+    state = line.state if line else State.MISSING if about.group == OURS else State.UNREPORTED
+    cells |= _measured(line) if line else {name: Cell(state=state) for name in METRICS if state is State.MISSING}
+    metrics = {name: line.by_seed(name) for name in METRICS} if line else {}
+    data = {
+        "row": about.name,
+        "group": about.group,
+        **{title.lower().replace(" ", "_"): text for title, text in about.labels.items()},
+        "metrics": {name: average(list(values.values())) for name, values in metrics.items()},
+        "flops": counted.flops if counted else None,
+        "params": counted.params if counted else None,
+        "paper": dict(about.numbers),
+        "state": state.value,
+    }
+    return Row(about.name, cells, state, group=about.group, data=data)
+
+
+def _own(line: RowResults) -> Row:
+    """A row of the study that the paper does not have."""
+    data = {
+        "row": line.name,
+        "group": "this study",
+        "metrics": {name: average(list(line.by_seed(name).values())) for name in METRICS},
+        "flops": next((t.flops for t in line.finished), None),
+        "params": next((t.params for t in line.finished), None),
+        "paper": None,
+        "state": line.state.value,
+    }
+    return Row(line.name, {"Method": Cell(line.name), **_measured(line)}, line.state, group="this study", data=data)
+
+
+def _measured(line: RowResults) -> dict[str, Cell]:
+    cells = {name: accuracy_cell(line, name) for name in METRICS}
+    cells["flops"] = cost_cell(line, "flops", decimals_of([line], "flops"))
+    cells["n"] = Cell(f"{len(line.finished)}/{len(line.trials)}")
+    return cells | {"coverage": coverage_cell(line), "views": views_cell(line)}
+
+
+def _warning(results: Results) -> str:
+    return f"Profile {results.profile}: measured numbers are of small scale and not comparable with the paper's."

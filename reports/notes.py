@@ -1,0 +1,79 @@
+"""What stands under a table: how to read it, what is missing and why, what must not be compared."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+from reports import paper
+from reports.comparability import Finding
+from reports.differences import Comparison
+from reports.paper import PaperTable
+from reports.results import Results, RowResults, TrialRecord
+from reports.table import Note, State
+
+
+def scale_warning(results: Results) -> str:
+    """Return what must be read before numbers of a small profile."""
+    if results.comparable:
+        return ""
+    return (
+        f"Profile {results.profile}: a small model on small data. These numbers show that the pipeline works; "
+        "they are not comparable with the paper's."
+    )
+
+
+def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, list[str]], list[Note]]:
+    """Return the letters of each row's notes, and the notes: every gap, every odd trial, with its reason."""
+    marks: dict[str, list[str]] = {}
+    notes: list[Note] = []
+    letters = iter([*string.ascii_lowercase, *(f"a{c}" for c in string.ascii_lowercase)])
+    odd = {key: finding for finding in found if finding.fatal for key in finding.keys}
+    for row in results.rows:
+        if row.state is State.MISSING:
+            continue
+        reasons = [f"seed {t.seed}: {_why(t, odd.get(t.key))}" for t in row.trials if t.state is not State.FINISHED]
+        reasons += _unanswered(row)
+        if reasons:
+            letter = next(letters, "*")
+            marks[row.name] = [letter]
+            notes.append(Note(f"{row.name}, {'; '.join(reasons)}.", letter))
+    return marks, notes
+
+
+def _why(trial: TrialRecord, odd: Finding | None) -> str:
+    """What became of a trial whose number is not in the average."""
+    if odd is not None:
+        return f"not comparable, other {odd.what}"
+    error = trial.result.get("error") or {}
+    message = str(error.get("message", "")).split("\n")[0][:160]
+    return f"{trial.state.value} ({error.get('kind', 'error')}): {message}" if message else trial.state.value
+
+
+def _unanswered(row: RowResults) -> list[str]:
+    gaps = []
+    for trial in row.finished:
+        done, expected = trial.result.get("evaluated"), trial.result.get("expected")
+        if done is not None and expected is not None and done < expected:
+            gaps.append(f"seed {trial.seed}: {expected - done} of {expected} videos unanswered, which count as wrong")
+    return gaps
+
+
+def table_notes(
+    results: Results, printed: PaperTable | None, comparison: Comparison | None, found: Sequence[Finding]
+) -> list[Note]:
+    """Return the notes that concern the table as a whole."""
+    notes = [Note("Mean ± sample standard deviation over n seeds; a single seed has no ±.")]
+    if comparison:
+        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
+    notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
+    if printed:
+        notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
+    if printed and results.comparable:
+        from reports.costs import cost_of_table
+
+        notes += [Note(text) for text in cost_of_table(printed.number).notes]
+    notes += [Note(f"Problem: {text}") for text in results.problems]
+    if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
+        notes.append(Note(f"Nothing has run yet: farlab sweep {results.path or results.study}"))
+    return notes

@@ -1,0 +1,38 @@
+"""Which builder lays out which table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports import literature
+from reports.build import build_table
+from reports.results import Results
+from reports.settings_table import build_settings
+from reports.table import Table
+
+NEED_NO_STUDY = (1, *literature.NUMBERS)
+"""Tables of the paper that say something before anything has run."""
+
+
+def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything: bool = False) -> list[Table]:
+    """Lay out the results, and the paper's tables that need none, in the order of their numbers.
+
+    Args:
+        numbers: tables asked for.
+        results: what was collected, one a study.
+        everything: add Tables 1, 7 and 8 even if they were not asked for.
+    """
+    wanted = {*numbers, *(NEED_NO_STUDY if everything else ())}
+    measured = {found.table for found in results}
+    tables = [build_one(found) for found in results]
+    tables += [build_settings()] if 1 in wanted and 1 not in measured else []
+    tables += [literature.build_literature(n) for n in literature.NUMBERS if n in wanted and n not in measured]
+    return sorted(tables, key=lambda table: int(table.key) if table.key.isdigit() else 99)
+
+
+def build_one(results: Results) -> Table:
+    """Lay out one study."""
+    if results.table in literature.NUMBERS:
+        assert results.table is not None
+        return literature.build_literature(results.table, results)
+    return build_table(results)
