@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.executors import Executor, Job
+from orchestrator.frozen import freeze
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
 from orchestrator.settings import Settings
@@ -54,6 +55,8 @@ def run_sweep(plan: Plan, store: Store, settings: Settings, executor: Executor, 
     with ExitStack() as stack:
         for name in sorted({trial.study for trial in plan.trials}):
             stack.enter_context(store.lock_study(name))
+        for change in freeze(plan, store):
+            console.print(f"note: {change}", highlight=False, markup=False)
         todo = plan.missing()
         for trial in todo:
             _submit(store, trial)

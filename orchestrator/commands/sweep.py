@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import enum
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.options import ProfileOption, SeedsOption, Targets
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+    from orchestrator.settings import Settings
+    from orchestrator.store import Store
 
 
 class ExecutorName(enum.StrEnum):
@@ -34,46 +39,52 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
         from orchestrator.commands.options import plan_targets
-        from orchestrator.commands.plan import show, warnings
+        from orchestrator.commands.plan import show
 
         plan, store, settings = plan_targets(targets, profile, seeds)
         if dry_run:
             show(plan)
             return 0
-        for line in warnings(plan):
-            print(line, file=sys.stderr)
-        if plan.problems:
-            return 2
         if tracking_uri:
             settings = settings.model_copy(update={"tracking_uri": tracking_uri})
+        return execute(plan, store, settings, executor.value)
 
-        from rich.console import Console
 
-        from orchestrator.sweep import make_executor, run_sweep
+def execute(plan: Plan, store: Store, settings: Settings, executor: str) -> int:
+    """Run what a plan has left, tell how it ended, and return the exit code."""
+    from orchestrator.commands.plan import warnings
 
-        console = Console()
-        todo, distinct = plan.missing(), plan.unique()
-        console.print(
-            f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
-            f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run",
-            highlight=False,
+    for line in warnings(plan):
+        print(line, file=sys.stderr)
+    if plan.problems:
+        return 2
+    from rich.console import Console
+
+    from orchestrator.sweep import make_executor, run_sweep
+
+    console = Console()
+    todo, distinct = plan.missing(), plan.unique()
+    console.print(
+        f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
+        f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run",
+        highlight=False,
+    )
+    retries = max(study.retry.lost for study in plan.studies)
+    runner, cleanup = make_executor(executor, store, settings, retries)
+    with cleanup:
+        outcome = run_sweep(plan, store, settings, runner, console)
+    for line in outcome.bad:
+        print(line, file=sys.stderr)
+    if outcome.untracked:
+        print(
+            f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep catches up",
+            file=sys.stderr,
         )
-        retries = max(study.retry.lost for study in plan.studies)
-        runner, cleanup = make_executor(executor.value, store, settings, retries)
-        with cleanup:
-            outcome = run_sweep(plan, store, settings, runner, console)
-        for line in outcome.bad:
-            print(line, file=sys.stderr)
-        if outcome.untracked:
-            print(
-                f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep catches up",
-                file=sys.stderr,
-            )
-        if outcome.interrupted:
-            print(
-                f"interrupted: {outcome.finished} trials are finished and kept; run the same command again to go on",
-                file=sys.stderr,
-            )
-        else:
-            console.print(f"{outcome.finished}/{len(distinct)} trials finished", highlight=False)
-        return outcome.exit_code
+    if outcome.interrupted:
+        print(
+            f"interrupted: {outcome.finished} trials are finished and kept; run the same command again to go on",
+            file=sys.stderr,
+        )
+    else:
+        console.print(f"{outcome.finished}/{len(distinct)} trials finished", highlight=False)
+    return outcome.exit_code
