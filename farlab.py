@@ -18,12 +18,16 @@ from far.errors import FarError
 
 COMMAND_MODULES = (
     "orchestrator.commands.sweep",
+    "orchestrator.commands.control",
+    "orchestrator.commands.status",
     "orchestrator.commands.plan",
     "orchestrator.commands.validate",
     "orchestrator.commands.study",
     "orchestrator.commands.ui",
+    "orchestrator.commands.train",
     "orchestrator.commands.weights",
     "reports.commands.report",
+    "reports.commands.power",
     "reports.commands.cost",
 )
 """Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""

@@ -59,7 +59,7 @@ def run_sweep(plan: Plan, store: Store, settings: Settings, executor: Executor, 
             console.print(f"note: {change}", highlight=False, markup=False)
         todo = plan.missing()
         for trial in todo:
-            _submit(store, trial)
+            submit(store, trial, settings)
         mirror = Mirror(settings.tracking_uri, _sweeps(plan, store))
         mirror.start()
         interrupted = False
@@ -102,7 +102,7 @@ def _run(
         executor.run(jobs)
 
 
-def _submit(store: Store, trial: PlannedTrial) -> None:
+def submit(store: Store, trial: PlannedTrial, settings: Settings) -> None:
     """Write what is to be run; a result that is not final makes way."""
     paths, before = store.paths(trial.key), store.trial(trial.key)
     paths.result.unlink(missing_ok=True)
@@ -113,6 +113,7 @@ def _submit(store: Store, trial: PlannedTrial) -> None:
             "identity": trial.identity,
             "config": trial.config.model_dump(mode="json"),
             "profile": trial.profile,
+            "weights_root": str(settings.weights_root),
             "attempts": before.get("attempts", []),
         },
     )

@@ -26,7 +26,16 @@ def latest(directory: Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
-def save(engine: Any, directory: Path, *, epochs: int, history: list[dict[str, Any]], world: World, keep: int) -> None:
+def save(
+    engine: Any,
+    directory: Path,
+    *,
+    epochs: int,
+    history: list[dict[str, Any]],
+    world: World,
+    keep: int,
+    facts: dict[str, Any] | None = None,
+) -> None:
     """Write the state after ``epochs`` epochs; all ranks call this together.
 
     Args:
@@ -36,6 +45,7 @@ def save(engine: Any, directory: Path, *, epochs: int, history: list[dict[str, A
         history: one report an epoch, as in ``metrics.jsonl``.
         world: this process's place.
         keep: complete checkpoints to keep, newest first.
+        facts: plain data to store beside, e.g. what was settled when the trial began.
     """
     name = f"epoch-{epochs:04d}"
     partial = f"{name}.partial"
@@ -44,7 +54,10 @@ def save(engine: Any, directory: Path, *, epochs: int, history: list[dict[str, A
         directory.mkdir(parents=True, exist_ok=True)
     _barrier(world)
     engine.save_checkpoint(
-        str(directory), tag=partial, client_state={"epochs": epochs, "history": history}, save_latest=False
+        str(directory),
+        tag=partial,
+        client_state={**(facts or {}), "epochs": epochs, "history": history},
+        save_latest=False,
     )
     _barrier(world)
     if world.is_main:

@@ -100,6 +100,7 @@ def predict(
     world: World,
     *,
     dtype: Any,
+    arrange: Callable[[Any, list[str]], Any] = lambda clips, ids: clips,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Predictions:
     """Run a model over this rank's views and return the views of all ranks, on every rank.
@@ -109,6 +110,7 @@ def predict(
         batches: what ``far.data.loader.EvalStream`` yields.
         world: this process's place.
         dtype: floating type that the model takes.
+        arrange: changes the order of frames before the model sees them (``far.train.order``).
         on_batch: called with the number of views done so far.
     """
     import torch
@@ -116,7 +118,7 @@ def predict(
     mine = Predictions()
     with torch.no_grad():
         for batch in batches:
-            clips = batch.clips.to(world.device, dtype, non_blocking=True)
+            clips = arrange(batch.clips, batch.ids).to(world.device, dtype, non_blocking=True)
             mine.logits.extend(model(clips).float().cpu().numpy())
             mine.ids.extend(batch.ids)
             mine.labels.extend(int(label) for label in batch.labels)

@@ -27,6 +27,7 @@ from far.train.engine import make_engine, micro_batch, resolve_precision
 from far.train.evaluate import Predictions, Scores, predict, score
 from far.train.schedule import Schedule
 from far.train.world import World
+from far.weights import build_network
 
 HEARTBEAT = 1.0
 """Seconds between two writings of ``progress.json``."""
@@ -43,6 +44,7 @@ class TrialRun:
         paths: where the trial's files lie.
         world: this process's place among the trial's processes.
         data_root: folder of data sets.
+        weights_root: where a relative ``init.weights`` is looked for.
         profile: name of the profile, copied into the result.
         attempts: earlier starts of this trial; this start is appended and all are copied into the result.
 
@@ -59,6 +61,7 @@ class TrialRun:
         world: World,
         *,
         data_root: Path,
+        weights_root: Path = Path(),
         profile: str | None = None,
         attempts: list[Record] | None = None,
     ) -> None:
@@ -69,11 +72,20 @@ class TrialRun:
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         self.stream = TrainStream(self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro)
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
-        model = vit.build(config.model, self.manifest.classes, seed=config.seed)
+        model, self.coverage = build_network(
+            config.model,
+            config.init,
+            self.manifest.classes,
+            seed=config.seed,
+            root=weights_root,
+            activation_checkpointing=config.run.activation_checkpointing,
+        )
         self.params = sum(parameter.numel() for parameter in model.parameters())
         groups = vit.parameter_groups(model, config.model, config.recipe)
         self.model = model.to(world.device)
         self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
+        if config.run.compile:
+            self.engine.compile()
         self.history: list[Record] = []
         self._beat = 0.0
         self._resume()
@@ -146,6 +158,7 @@ class TrialRun:
             history=self.history,
             world=self.world,
             keep=self.config.run.keep_checkpoints,
+            facts={"position_embedding": self.model.config.position_embedding},
         )
         if self.world.is_main:
             append_json_line(self.paths.metrics, record)
@@ -196,6 +209,7 @@ class TrialRun:
 
     @property
     def dtype(self) -> Any:
+        """The floating type of the clips that the engine takes."""
         import torch
 
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]

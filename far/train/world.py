@@ -80,7 +80,7 @@ def join_world(
     if not torch.distributed.is_initialized():
         backend = "nccl" if cuda else "gloo"
         torch.distributed.init_process_group(
-            backend, store=_store(size, rendezvous), rank=rank, world_size=size, timeout=TIMEOUT
+            backend, store=_store(rank, size, rendezvous), rank=rank, world_size=size, timeout=TIMEOUT
         )
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
     if cuda:
@@ -104,7 +104,16 @@ def import_deepspeed():  # type: ignore[no-untyped-def]
     return deepspeed
 
 
-def _store(size: int, rendezvous: Rendezvous | tuple[str, int] | None) -> torch.distributed.Store:
+def join_launched_world(cpus: int = 1) -> World:
+    """Join the world that a launcher such as ``torchrun`` describes in the environment; alone without one."""
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return join_world(cpus=cpus)
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return join_world(rank, size, rendezvous=place, local_rank=int(os.environ.get("LOCAL_RANK", "0")), cpus=cpus)
+
+
+def _store(rank: int, size: int, rendezvous: Rendezvous | tuple[str, int] | None) -> torch.distributed.Store:
     from torch.distributed import HashStore, TCPStore
 
     if size == 1:
@@ -114,7 +123,9 @@ def _store(size: int, rendezvous: Rendezvous | tuple[str, int] | None) -> torch.
     if rendezvous is None:
         raise ValueError("several ranks need a rendezvous")
     host, port = rendezvous
-    return TCPStore(host, port, size, is_master=False, timeout=TIMEOUT)
+    # A launcher's agent may hold the port already; if not, rank 0 opens it.
+    launched = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return TCPStore(host, port, size, is_master=rank == 0 and not launched, timeout=TIMEOUT)
 
 
 def _address() -> str:

@@ -57,6 +57,7 @@ class TrialHost:
             paths,
             self.world,
             data_root=data_root,
+            weights_root=Path(spec.get("weights_root", ".")),
             profile=spec.get("profile"),
             attempts=spec.get("attempts"),
         )

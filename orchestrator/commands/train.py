@@ -1,0 +1,204 @@
+"""``farlab train`` and ``farlab evaluate``: one trial in this process, without Ray."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from far.config import TrialConfig
+    from orchestrator.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("train")
+    def train(
+        config: Annotated[str, typer.Argument(metavar="CONFIG", help="A profile by name, or the file of one.")],
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
+        seed: Annotated[int, typer.Option(min=0)] = 0,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
+        ] = False,
+    ) -> int:
+        """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
+        resolved, profile = _resolve(config, overrides or [], seed)
+        if dry_run:
+            _show(resolved)
+            return 0
+        return _train(resolved, profile)
+
+    @app.command("evaluate")
+    def evaluate(
+        checkpoint: Annotated[str, typer.Argument(help="A trial's key, its beginning, or its folder.")],
+        views: Annotated[
+            str | None, typer.Option(help="Temporal clips x spatial crops, e.g. 2x3; default: the trial's.")
+        ] = None,
+        order: Annotated[
+            str, typer.Option(help="Frames in their order, 'reversed', or 'shuffled' (how much order matters).")
+        ] = "natural",
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write every view's scores.")] = None,
+        json_: JsonOption = False,
+    ) -> int:
+        """Test a trained network on the validation videos, with any views."""
+        return _evaluate(checkpoint, views, order, output, json_)
+
+
+def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str]:
+    from far.config import parse_override, resolve
+    from orchestrator.settings import load_settings
+    from orchestrator.study.profiles import find_profile, profile_directories
+
+    directories = profile_directories(load_settings().workspace)
+    path = Path(config)
+    is_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    name, places = (path.stem, [path.parent, *directories]) if is_file else (config, directories)
+    profile = find_profile(name, places)
+    layers = [*profile.layers, *(parse_override(text) for text in overrides)]
+    return resolve(layers).model_copy(update={"seed": seed}), profile.name
+
+
+def _train(config: TrialConfig, profile: str) -> int:
+    from far.errors import FarError
+    from far.identity import identity, trial_key
+    from far.train.trial import TrialRun, run_trial
+    from far.train.world import join_launched_world
+    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.executors.host import write_failure
+    from orchestrator.settings import load_settings
+    from orchestrator.store import Store
+
+    settings = load_settings()
+    store = Store(settings.store)
+    whole = identity(
+        config,
+        data_hash=manifest_hash(settings)(config.data),
+        weights_hash=weights_hash(settings)(config.init),
+    )
+    key = trial_key(whole)
+    world = join_launched_world(config.run.cpus)
+    say = print if world.is_main else (lambda *parts: None)
+    if store.state(key) == "finished":
+        say(f"trial {key} is finished: {_line(store.result(key) or {})}")
+        return 0
+    lock = store.lock_trial(key)
+    if world.is_main:
+        lock.acquire()
+        before = store.trial(key)
+        record = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
+        store.write_trial(key, {**record, "attempts": before.get("attempts", [])})
+    say(f"trial {key}: {config.recipe.epochs} epochs, files in {store.paths(key).directory}")
+    try:
+        run = TrialRun(
+            config,
+            whole,
+            store.paths(key),
+            world,
+            data_root=settings.data_root,
+            weights_root=settings.weights_root,
+            profile=profile,
+            attempts=store.trial(key).get("attempts"),
+        )
+        result = run_trial(
+            run,
+            lambda r: say(
+                f"epoch {r['epoch'] + 1}/{config.recipe.epochs}  loss {r['train_loss']:.3f}  "
+                f"val top-1 {r['val_top1']:.1f} %  {r['seconds']:.1f} s",
+            ),
+        )
+    except FarError as error:
+        if world.is_main:
+            write_failure(store.paths(key).directory, error)
+        raise
+    finally:
+        lock.release()
+    say(_line(result))
+    return 0
+
+
+def _line(result: dict[str, Any]) -> str:
+    metrics = result["metrics"]
+    return (
+        f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %, "
+        f"evaluated {result['evaluated']} of {result['expected']} videos"
+    )
+
+
+def _show(config: TrialConfig) -> None:
+    """Print the resolved configuration, the rate of each parameter group, and the steps."""
+    from rich.console import Console
+    from rich.table import Table
+    from ruamel.yaml import YAML
+
+    from far.model import vit
+    from far.train.schedule import Schedule
+    from orchestrator.content import video_counts
+    from orchestrator.settings import load_settings
+
+    YAML().dump(config.model_dump(mode="json"), sys.stdout)
+    console = Console(highlight=False)
+    counts = video_counts(load_settings())(config.data)
+    steps = counts[0] // config.recipe.batch_size if counts else None
+    schedule = Schedule.of(config.recipe, steps or 1)
+    import torch
+
+    with torch.device("meta"):
+        net = vit.VideoTransformer(config.model, config.data.classes)
+    table = Table("parameters", "tensors", "weight decay", "peak learning rate", title_justify="left")
+    for group in vit.parameter_groups(net, config.model, config.recipe):
+        rate = f"{schedule.peak * group['lr_scale']:.3g}"
+        table.add_row(group["name"], str(len(group["params"])), str(group["weight_decay"]), rate)
+    console.print(table)
+    length = (
+        f"{steps} steps an epoch, {schedule.total_steps} in all" if steps else "steps unknown: the data are not here"
+    )
+    console.print(f"{length}; warm-up {config.recipe.warmup_epochs:g} epochs to {schedule.peak:.3g}")
+
+
+def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | None, json_: bool) -> int:
+    import json
+    from dataclasses import asdict
+
+    from far.train.order import ORDERS
+    from far.train.trained import evaluate_trained, load_trained
+    from orchestrator.settings import load_settings
+    from orchestrator.store import Store
+
+    settings = load_settings()
+    arrange = ORDERS[order]
+    clips_crops = _parse_views(views) if views else None
+    trained = load_trained(_directory(checkpoint, Store(settings.store)))
+    predictions, scores, used = evaluate_trained(
+        trained, data_root=settings.data_root, views=clips_crops, arrange=arrange
+    )
+    if output is not None:
+        predictions.write(output)
+    if json_:
+        print(json.dumps({**asdict(scores), "views": {"clips": used[0], "crops": used[1]}, "order": order}))
+    else:
+        print(
+            f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, "
+            f"evaluated {scores.evaluated} of {scores.expected} videos, {used[0]} clips x {used[1]} crops, {order}"
+        )
+    return 0
+
+
+def _parse_views(text: str) -> tuple[int, int]:
+    from far.errors import ConfigError
+
+    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)
+    if match is None:
+        raise ConfigError(f"'{text}' is not clips x crops, such as 2x3", key="--views", where="command line")
+    return int(match[1]), int(match[2])
+
+
+def _directory(checkpoint: str, store: Store) -> Path:
+    path = Path(checkpoint)
+    return path if path.is_dir() else store.paths(store.find(checkpoint)).directory
