@@ -40,6 +40,12 @@ def register(app: typer.Typer) -> None:
         ] = None,
         output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
         store: Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")] = None,
+        explain: Annotated[
+            tuple[str, str] | None,
+            typer.Option(
+                metavar="ROW METRIC", help="Show what is behind one cell, e.g. '1:1' top1.", show_default=False
+            ),
+        ] = None,
         strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
     ) -> None:
         """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
@@ -50,6 +56,11 @@ def register(app: typer.Typer) -> None:
         render = RENDERERS[name]
         numbers = parse_tables(table or [])
         results = load(numbers, study, all_, profile, seeds, overrides, store)
+        if explain is not None:
+            from reports.trace import trace
+
+            deliver(trace(results, *explain), output)
+            raise typer.Exit(0)
         tables = build_all(numbers, results, everything=all_)
         deliver(render(tables), output)
         raise typer.Exit(exit_code(tables, strict))

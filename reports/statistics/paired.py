@@ -32,16 +32,26 @@ class Components:
     """Variance of a paired difference, in fractions: what power calculations need.
 
     Attributes:
-        seed_variance: of one seed's mean difference around delta, noise of its videos included.
-        video_variance: of a video's expected difference.
+        seed: of a_s; as estimated it may be negative.
+        video: of b_v, a video's expected difference.
+        noise: of e_sv, drawn anew for every seed and video.
     """
 
-    seed_variance: float
-    video_variance: float
+    seed: float
+    video: float
+    noise: float
+
+    def of_seed_mean(self, videos: int) -> float:
+        """Variance between the mean differences of single seeds on the same videos."""
+        return max(self.seed + self.noise / videos, 0.0)
 
     def of_mean(self, seeds: int, videos: int) -> float:
         """Variance of the mean difference over so many seeds and videos."""
-        return self.seed_variance / seeds + self.video_variance / videos
+        return self.of_seed_mean(videos) / seeds + self.video / videos
+
+    def for_planning(self) -> Components:
+        """The same with no variance below zero, to be used at other numbers of seeds and videos."""
+        return Components(max(self.seed, 0.0), self.video, self.noise)
 
 
 @dataclass(frozen=True)
@@ -128,9 +138,9 @@ def variance_components(d: NDArray[np.int8]) -> Components:
     squares = float(np.square(d, dtype=np.float64).mean()) * seeds * videos
     mean = float(by_seed.mean())
     residual = squares - videos * float(by_seed @ by_seed) - seeds * float(by_video @ by_video)
-    residual = max(residual + seeds * videos * mean**2, 0.0) / ((seeds - 1) * max(videos - 1, 1))
-    video = float(by_video.var(ddof=1)) - residual / seeds if videos > 1 else 0.0
-    return Components(float(by_seed.var(ddof=1)), max(video, 0.0))
+    noise = max(residual + seeds * videos * mean**2, 0.0) / ((seeds - 1) * max(videos - 1, 1))
+    video = float(by_video.var(ddof=1)) - noise / seeds if videos > 1 else 0.0
+    return Components(float(by_seed.var(ddof=1)) - noise / videos, max(video, 0.0), noise)
 
 
 def variance_and_df(components: Components, seeds: int, videos: int) -> tuple[float, float]:
@@ -141,7 +151,7 @@ def variance_and_df(components: Components, seeds: int, videos: int) -> tuple[fl
     few seeds (size 0.08 at three); this one keeps 0.03-0.07 from three seeds on (validated by simulation).
     """
     variance = components.of_mean(seeds, videos)
-    share = components.seed_variance / seeds / variance if variance > 0 else 1.0
+    share = components.of_seed_mean(videos) / seeds / variance if variance > 0 else 1.0
     return variance, (seeds - 1) / max(share, 1e-6)
 
 
@@ -162,7 +172,7 @@ def bootstrap_interval(
     values, counts = np.unique(b, return_counts=True)  # a video's sum takes few values: draw how many of each
     drawn = rng.multinomial(videos, counts / videos, size=replicates) @ values / (seeds * videos) - d.mean()
     spread = float(b.var()) / seeds**2
-    offsets += drawn * np.sqrt(components.video_variance / spread if spread > 0 else 0.0)
+    offsets += drawn * np.sqrt(components.video / spread if spread > 0 else 0.0)
     tail = (1 - level) / 2
     stretch = float(special.stdtrit(df, 1 - tail) / special.ndtri(1 - tail))
     low, high = np.quantile(offsets, [tail, 1 - tail])

@@ -20,7 +20,7 @@ def power(difference: float, components: Components, seeds: int, videos: int, al
         videos: in the validation set.
         alpha: size of the two-sided test.
     """
-    variance, df = variance_and_df(components, seeds, videos)
+    variance, df = variance_and_df(components.for_planning(), seeds, videos)
     if variance == 0:
         return 1.0 if difference else alpha
     shift = abs(difference) / 100 / np.sqrt(variance)
@@ -55,16 +55,14 @@ def detectable(components: Components, seeds: int, videos: int, *, goal: float =
     return float(found)
 
 
-def assumed(seed_sd: float, disagreement: float, videos: int, *, stable: float = 0.2) -> Components:
+def assumed(seed_sd: float, disagreement: float, *, stable: float = 0.2) -> Components:
     """Components from quantities that are easier to guess than variances.
 
     Args:
-        seed_sd: standard deviation over seeds of one row's accuracy, in points, the videos given.
+        seed_sd: standard deviation over seeds of one row's true accuracy, in points.
         disagreement: share of videos, in percent, that exactly one of two models of the same seed answers.
-        videos: in the validation set on which these were seen.
         stable: share of the disagreement in excess of that between two seeds of one recipe: it recurs with every
             seed, so that more seeds do not average it out.
     """
     d = disagreement / 100
-    between = 2 * (seed_sd / 100) ** 2
-    return Components(seed_variance=between + (1 - stable) * d / videos, video_variance=stable * d)
+    return Components(seed=2 * (seed_sd / 100) ** 2, video=stable * d, noise=(1 - stable) * d)

@@ -1,0 +1,157 @@
+"""``farlab power``: how many seeds a difference takes, and which of the paper's differences could be resolved."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption
+
+if TYPE_CHECKING:
+    from reports.statistics import Components
+
+ONE_ONLY = "answered by one row only"
+GRID_SEEDS = (2, 3, 5, 10, 20)
+GRID_VIDEOS = (400, 2_000, 10_000, 24_777)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("power")
+    def power(
+        overrides: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[KEY=VALUE...]", help="Overrides that the sweep was given.", show_default=False),
+        ] = None,
+        difference: Annotated[float, typer.Option("--difference", "-d", help="Points of accuracy to see.")] = 0.4,
+        videos: Annotated[
+            int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
+        ] = None,
+        seed_sd: Annotated[
+            float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
+        ] = 0.15,
+        disagreement: Annotated[
+            float,
+            typer.Option(min=0, max=100, help="Videos that exactly one of two rows answers, in percent (assumed)."),
+        ] = 10.0,
+        goal: Annotated[float, typer.Option(min=0.06, max=0.999, help="Probability of seeing it.")] = 0.8,
+        table: Annotated[
+            list[str] | None,
+            typer.Option("--table", "-t", help="Measure the variances on this table's trials.", show_default=False),
+        ] = None,
+        study: Annotated[
+            list[str] | None, typer.Option("--study", help="The same, of a study.", show_default=False)
+        ] = None,
+        profile: ProfileOption = None,
+        seeds: SeedsOption = None,
+        paper: Annotated[bool, typer.Option("--paper", help="The paper's own differences, two seeds each.")] = False,
+        json_: JsonOption = False,
+    ) -> None:
+        """Say how many seeds it takes to see a difference between two rows (paired by video and seed)."""
+        if difference == 0:
+            raise ConfigError("a difference of 0 cannot be seen", key="--difference")
+        if paper:
+            typer.echo(published(seed_sd, disagreement, json_))
+            return
+        if table or study:
+            components, count, said = measured(table, study, profile, seeds, overrides)
+        else:
+            from reports.statistics.power import assumed
+
+            count = videos or GRID_VIDEOS[-1]
+            components = assumed(seed_sd, disagreement)
+            said = f"assumed: {seed_sd} points between seeds of a row, {disagreement:g} % of videos {ONE_ONLY}"
+        typer.echo(answer(difference, components, videos or count, goal, said, json_))
+
+
+def measured(
+    table: list[str] | None,
+    study: list[str] | None,
+    profile: str | None,
+    seeds: str | None,
+    overrides: list[str] | None,
+) -> tuple[Components, int, str]:
+    """Return the mean variances of a study's differences, its number of videos, and where they come from.
+
+    Raises:
+        ConfigError: no row has two seeds in common with the baseline.
+    """
+    from reports.commands.report import load, parse_tables
+    from reports.differences import compare_rows
+    from reports.statistics import Components
+
+    found = []
+    for results in load(parse_tables(table or []), study, False, profile, seeds, overrides, None):
+        comparison = compare_rows(results)
+        if comparison:
+            found += [d for d in comparison.differences.values() if d.components is not None]
+    if not found:
+        raise ConfigError("no row has two finished seeds in common with the baseline; run the study first")
+    parts = [d.components for d in found if d.components is not None]
+    mean = Components(
+        *(sum(getattr(part, name) for part in parts) / len(parts) for name in ("seed", "video", "noise"))
+    ).for_planning()
+    disagreement = sum(100 * (d.gained + d.lost) / d.videos for d in found) / len(found)
+    said = (
+        f"measured on {len(found)} differences of {min(d.seeds for d in found)} seeds and {found[0].videos} videos: "
+        f"{100 * mean.seed**0.5:.2f} points between seeds of a difference, {disagreement:.1f} % of videos {ONE_ONLY}"
+    )
+    return mean, found[0].videos, said
+
+
+def answer(difference: float, components: Components, videos: int, goal: float, said: str, as_json: bool) -> str:
+    """Return the number of seeds, and power by seeds and videos around it."""
+    from reports.statistics import detectable, seeds_needed
+    from reports.statistics import power as power_of
+
+    needed = seeds_needed(difference, components, videos, goal=goal)
+    grid = sorted({*GRID_VIDEOS, videos})
+    curve = {v: {n: power_of(difference, components, n, v) for n in GRID_SEEDS} for v in grid}
+    if as_json:
+        found = {
+            "difference": difference,
+            "videos": videos,
+            "goal": goal,
+            "seeds_needed": needed,
+            "detectable": {n: detectable(components, n, videos, goal=goal) for n in GRID_SEEDS},
+            "power": curve,
+            "basis": said,
+        }
+        return json.dumps(found, indent=2)
+    text = f"{needed} seeds a row" if needed else "no number of seeds is enough: the videos are too few"
+    lines = [f"To see {difference:g} points with {100 * goal:g} % power on {videos:,} videos: {text}.", f"({said})", ""]
+    lines.append("power     seeds" + "".join(f"{n:>7}" for n in GRID_SEEDS))
+    lines += [f"{v:>8,} videos" + "".join(f"{100 * p:>6.0f}%" for p in row.values()) for v, row in curve.items()]
+    smallest = [detectable(components, n, videos, goal=goal) for n in GRID_SEEDS]
+    lines.append("smallest seen  " + "".join(f"{value:>7.2f}" for value in smallest) + f"  points, {videos:,} videos")
+    return "\n".join(lines)
+
+
+def published(seed_sd: float, disagreement: float, as_json: bool) -> str:
+    """Return which of the paper's differences its design could resolve."""
+    from dataclasses import asdict
+
+    from reports.statistics.published import SEEDS, claims
+
+    found = claims(seed_sd, disagreement)
+    if as_json:
+        return json.dumps([{**asdict(claim), "resolvable": claim.resolvable} for claim in found], indent=2)
+    lines = [
+        f"The paper's top-1 differences, {SEEDS} seeds each; assumed: {seed_sd:g} points between seeds of a row and "
+        f"{disagreement:g} % of videos",
+        "answered by one row only. Resolvable: the design finds a difference of this size with 80 % power.",
+        "",
+        f"{'table':<6}{'row against':<56}{'Δ':>6}  {'power':>6}  {'resolvable':<11}{'seeds needed':>12}",
+    ]
+    for c in found:
+        names = f"{c.row} against {c.reference}"
+        needed = "> 1000" if c.seeds_needed is None else str(c.seeds_needed)
+        verdict = "yes" if c.resolvable else "no, rounding" if c.within_rounding else "no"
+        lines.append(f"{c.table:<6}{names:<56}{c.difference:>+6.1f}  {100 * c.power:>5.0f}%  {verdict:<13}{needed:>10}")
+    yes = sum(c.resolvable for c in found)
+    lines += ["", f"{yes} of {len(found)} could be resolved; two seeds find {found[0].detectable:.1f} points or more."]
+    return "\n".join(lines)
