@@ -7,6 +7,7 @@ study file answer at once.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,22 +17,8 @@ import typer
 from far import __version__
 from far.errors import FarError
 
-COMMAND_MODULES = (
-    "orchestrator.commands.sweep",
-    "orchestrator.commands.control",
-    "orchestrator.commands.status",
-    "orchestrator.commands.plan",
-    "orchestrator.commands.validate",
-    "orchestrator.commands.study",
-    "orchestrator.commands.ui",
-    "orchestrator.commands.train",
-    "orchestrator.commands.weights",
-    "reports.commands.report",
-    "reports.commands.power",
-    "reports.commands.cost",
-)
-"""Each has ``register(app)``, which adds its commands; the order is that of ``farlab --help``."""
-
+COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
+"""Each module in them that has ``register(app)`` adds its commands."""
 
 ClickException: Any = typer.BadParameter.__mro__[2]
 """Click's base error, whether typer carries its own copy of click (0.26 on) or uses the installed one."""
@@ -53,8 +40,11 @@ def build_app() -> typer.Typer:
             typer.echo(f"farlab {__version__}")
             raise typer.Exit
 
-    for module in COMMAND_MODULES:
-        importlib.import_module(module).register(app)
+    for package in COMMAND_PACKAGES:
+        for entry in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            module = importlib.import_module(entry.name)
+            if hasattr(module, "register"):
+                module.register(app)
     return app
 
 
