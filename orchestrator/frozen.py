@@ -34,6 +34,8 @@ def freeze(plan: Plan, store: Store) -> list[str]:
     """
     said: list[str] = []
     for study in plan.studies:
+        if study.file is None:
+            continue  # it was read from its submission: resumed or retried as it was frozen
         path = store.study(study.name).frozen(study.profile.name)
         record = _record(study, {(t.row, t.seed): t.key for t in plan.cells(study.name)})
         before = _read(path) if path.exists() else None

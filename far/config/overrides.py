@@ -6,6 +6,7 @@ a value given to a setting replaces it whole (so ``model.attention: {global: 1}`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -48,6 +49,7 @@ def parse_override(text: str) -> Layer:
     return Layer({key.strip(): parsed}, lambda _: "command line")
 
 
+@functools.cache
 def section_of(schema: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the schema of a field that is a section of its own, else None.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from orchestrator.price.work import Counts, work
 from orchestrator.store import Store
 
 SAMPLE = 200
-"""Finished trials that are looked at, newest first."""
+"""Finished trials that are looked at for the rate, newest first."""
+
+SAME = 3
+"""Finished trials of one row that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,25 @@ def shape(identity: dict[str, Any]) -> str:
     return trial_key({key: value for key, value in identity.items() if key != "seed"})
 
 
-def collect(store: Store, target: Target, counts: Counts, first: Iterable[str] = ()) -> Evidence:
-    """Read finished trials on the target's kind of device.
+def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, Sequence[str]]) -> Evidence:
+    """Read finished trials on the target's kind of device: those wanted, and the newest for the rate.
 
     Args:
         store: where they lie.
         target: the devices that are to be priced.
         counts: videos of a data set.
-        first: keys that are worth reading whatever their age (the plan's own).
+        wanted: keys of finished trials by the shape (see ``shape``) that is to be priced.
     """
     evidence = Evidence()
+    first = [key for keys in wanted.values() for key in keys[:SAME]]
     for key in dict.fromkeys([*first, *_newest(store)]):
         result = store.result(key)
-        if result is not None and result["state"] == "finished" and target.same(result.get("env", {}).get("device")):
-            _take(evidence, store, result, target, counts)
+        if (
+            result is not None
+            and result["state"] == "finished"
+            and target.same((result.get("env") or {}).get("device"))
+        ):
+            _take(evidence, store, result, target, counts, wanted)
     for probe in read_json(probes_file(store)) or []:
         if target.same(probe["device"]):
             measured = Measured(probe["seconds"], probe["memory"], probe["disk"])
@@ -87,7 +95,14 @@ def _newest(store: Store) -> list[str]:
     return [key for _, key in sorted(times, reverse=True)[:SAMPLE]]
 
 
-def _take(evidence: Evidence, store: Store, result: Result, target: Target, counts: Counts) -> None:
+def _take(
+    evidence: Evidence,
+    store: Store,
+    result: Result,
+    target: Target,
+    counts: Counts,
+    wanted: Mapping[str, Sequence[str]],
+) -> None:
     try:
         config = TrialConfig.model_validate(result["config"])
         seconds, memory = float(result["seconds"]), int(result["peak_memory_bytes"])
@@ -95,9 +110,10 @@ def _take(evidence: Evidence, store: Store, result: Result, target: Target, coun
         name = shape(result["identity"])
     except (KeyError, TypeError, ValueError):
         return  # of an older version: no evidence
-    files = (file for file in store.paths(result["key"]).directory.rglob("*") if file.is_file())
-    disk = sum(file.stat().st_size for file in files)
-    evidence.same.setdefault(name, []).append(Measured(seconds, memory, disk))
+    if name in wanted:
+        files = (file for file in store.paths(result["key"]).directory.rglob("*") if file.is_file())
+        disk = sum(file.stat().st_size for file in files)
+        evidence.same.setdefault(name, []).append(Measured(seconds, memory, disk))
     videos = counts(config.data)
     if videos and seconds > 0:
         evidence.operations += work(config, videos, target.kind).operations

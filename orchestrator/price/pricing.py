@@ -101,7 +101,11 @@ def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
         return counts(data) or VIDEOS.get(data.source)
 
     todo = plan.missing()
-    evidence = collect(store, target, known, first=[trial.key for trial in plan.unique() if trial.done])
+    wanted: dict[str, list[str]] = {shape(trial.identity): [] for trial in todo}
+    for trial in plan.unique() if todo else ():
+        if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
+            wanted[name].append(trial.key)
+    evidence = collect(store, target, known, wanted) if todo else Evidence()
     prices: dict[str, Price] = {}
     rows: dict[str, Price | None] = {}
     for trial in todo:

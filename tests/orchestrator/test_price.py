@@ -56,12 +56,11 @@ def finish(store: Store, plan: Plan, row: str, seed: int, seconds: float, device
 
 
 def test_work_scales_as_training_does(store: Store) -> None:
-    config = load_study("head_ratio").row("1:1").config
-    once = work(config, (800, 400), "gpu")
-    assert once.steps == 8 * 800 // 16
-    twice = work(
-        config.model_copy(update={"recipe": config.recipe.model_copy(update={"epochs": 16})}), (800, 400), "gpu"
-    )
+    base = load_study("head_ratio", overrides=["recipe.epochs=8", "recipe.batch_size=16"])
+    more = load_study("head_ratio", overrides=["recipe.epochs=16", "recipe.batch_size=16"])
+    config = base.row("1:1").config
+    once, twice = (work(study.row("1:1").config, (800, 400), "gpu") for study in (base, more))
+    assert once.steps == 8 * 50
     assert twice.training == 2 * once.training
     assert twice.evaluation == once.evaluation * 17 / 9  # one validation an epoch, and the final test
     assert work(config, (1600, 400), "gpu").training == 2 * once.training
@@ -70,7 +69,7 @@ def test_work_scales_as_training_does(store: Store) -> None:
 def test_the_papers_scale_is_priced_from_the_device_table(store: Store) -> None:
     plan = plan_of(
         store, "data.source=ssv2", "data.classes=174", "model.backbone=small", "model.clip=[16,224,224]",
-        "recipe.batch_size=384", "recipe.epochs=40",
+        "recipe.batch_size=384", "recipe.epochs=40", "recipe.augment.repeats=1",
     )  # fmt: skip
     priced = quote(plan, store, A100, count)
     one = next(iter(priced.prices.values()))

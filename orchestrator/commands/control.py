@@ -1,0 +1,141 @@
+"""``farlab resume``, ``retry`` and ``cancel``: a submitted study, by name, as it was frozen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.options import ProfileOption
+from orchestrator.commands.sweep import ExecutorName, execute
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+    from orchestrator.settings import Settings
+    from orchestrator.store import Store
+
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("resume")
+    def resume(study: Name, profile: ProfileOption = None, executor: ExecutorOption = ExecutorName.ray) -> int:
+        """Go on with a study as it was submitted, whatever its file says now."""
+        plan, store, settings = _frozen_plan(study, profile)
+        return execute(plan, store, settings, executor.value)
+
+    @app.command("retry")
+    def retry(
+        study: Name,
+        failed: Annotated[bool, typer.Option("--failed", help="Trials that failed.")] = False,
+        diverged: Annotated[bool, typer.Option("--diverged", help="Trials whose loss diverged.")] = False,
+        row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only of this row.")] = None,
+        id_: Annotated[list[str] | None, typer.Option("--id", help="Only keys that begin so.")] = None,
+        profile: ProfileOption = None,
+        executor: ExecutorOption = ExecutorName.ray,
+    ) -> int:
+        """Run trials again that ended badly; nothing else is run. Finished trials stay."""
+        from far.errors import ConfigError
+
+        if not (failed or diverged):
+            raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
+        return _retry(study, profile, executor.value, {"failed": failed, "diverged": diverged}, row or [], id_ or [])
+
+    @app.command("cancel")
+    def cancel(
+        studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
+        timeout: Annotated[float, typer.Option(help="Seconds to wait for a clean stop.")] = 120.0,
+    ) -> None:
+        """Stop a running sweep cleanly: its trials keep their checkpoints, a later sweep goes on from them."""
+        from orchestrator.settings import load_settings
+        from orchestrator.store import Store
+
+        store = Store(load_settings().store)
+        for name in studies:
+            _cancel(store, name, timeout)
+
+
+def _frozen_plan(name: str, profile: str | None) -> tuple[Plan, Store, Settings]:
+    from far.errors import ConfigError
+    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.frozen import load_frozen
+    from orchestrator.plan import make_plan
+    from orchestrator.settings import load_settings
+    from orchestrator.store import Store
+
+    settings = load_settings()
+    store = Store(settings.store)
+    if name not in store.studies():
+        raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=store.studies(), got=name)
+    found = {path.parent.name: path for path in store.study(name).submissions()}
+    path: Path | None = found.get(profile) if profile else next(iter(found.values()))
+    if path is None or (profile is None and len(found) > 1):
+        raise ConfigError(
+            f"'{name}' was submitted with several profiles" if profile is None else f"not with profile '{profile}'",
+            key="--profile",
+            choices=found,
+            got=profile,
+        )
+    plan = make_plan(
+        load_frozen(path), store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings)
+    )
+    return plan, store, settings
+
+
+def _retry(
+    name: str, profile: str | None, executor: str, wanted: dict[str, bool], rows: list[str], ids: list[str]
+) -> int:
+    from dataclasses import replace
+
+    plan, store, settings = _frozen_plan(name, profile)
+    for row in rows:
+        plan.studies[0].row(row)
+    again = {
+        trial.key
+        for trial in plan.trials
+        if wanted.get(trial.state) and (not rows or trial.row in rows) and (not ids or trial.key.startswith(tuple(ids)))
+    }
+    if not again:
+        print("nothing to retry", file=sys.stderr)
+        return 0
+    with store.lock_study(name):
+        for key in again:
+            _set_aside(store, key)
+    trials = tuple(replace(t, state="interrupted") for t in plan.trials if t.key in again)
+    return execute(replace(plan, trials=trials), store, settings, executor)
+
+
+def _set_aside(store: Store, key: str) -> None:
+    """Keep the bad result beside, so that the trial counts as not run and its history is not lost."""
+    result = store.paths(key).result
+    number = len(list(result.parent.glob("result.*.json")))
+    result.replace(result.with_name(f"result.{number}.json"))
+
+
+def _cancel(store: Store, name: str, timeout: float) -> None:
+    from far.errors import ConfigError, FarError
+    from far.files import read_json
+    from orchestrator.store import is_held
+
+    lock = store.lock_study(name)
+    if not is_held(lock.path):
+        raise ConfigError(f"nobody drives study '{name}'", choices=[s for s in store.studies() if s != name])
+    owner = read_json(lock.path) or {}
+    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
+        raise FarError(f"study '{name}' is driven by {lock.owner()}: cancel it there")
+    os.kill(owner["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    while is_held(lock.path):
+        if time.monotonic() > deadline:
+            raise FarError(f"study '{name}' is still driven by {lock.owner()} after {timeout:.0f} s")
+        time.sleep(0.2)
+    print(f"study '{name}' has stopped; `farlab resume {name}` goes on with it")

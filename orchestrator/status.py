@@ -1,0 +1,171 @@
+"""Where submitted studies stand, read from the store alone: works while a sweep runs, and after it died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from far.errors import ConfigError
+from far.files import read_json, read_json_lines
+from orchestrator.frozen import frozen_keys, submission
+from orchestrator.store import Store, TrialState, is_held
+
+STATES: tuple[TrialState, ...] = (
+    "running", "missing", "interrupted", "failed", "diverged", "partial", "corrupt", "finished",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One cell of a submitted study.
+
+    Attributes:
+        epoch: finished epochs.
+        epochs: epochs to train.
+        phase: what it is doing, of a running trial.
+        loss: the last training loss in nats.
+        top1: of the result, or of the last validation; percent.
+        attempts: how often it was started.
+        error: why it failed or diverged.
+    """
+
+    study: str
+    profile: str
+    row: str
+    seed: int
+    key: str
+    state: TrialState
+    epoch: int
+    epochs: int
+    phase: str | None
+    loss: float | None
+    top1: float | None
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """A submitted study and who drives it, if anybody does."""
+
+    study: str
+    profile: str
+    title: str
+    submitted_at: str
+    driver: str | None
+    trials: tuple[TrialStatus, ...]
+
+    def count(self, state: TrialState) -> int:
+        """Return how many distinct trials are in a state."""
+        return len({trial.key for trial in self.trials if trial.state == state})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def statuses(store: Store, studies: Sequence[str] = (), profile: str | None = None) -> list[StudyStatus]:
+    """Return where studies stand, by name; all that were ever submitted if none is named.
+
+    Raises:
+        ConfigError: a study, or a profile of it, was never submitted to this store.
+    """
+    known = store.studies()
+    for name in studies:
+        if name not in known:
+            raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=known, got=name)
+    found = [
+        _study(store, name, path.parent.name, path)
+        for name in studies or known
+        for path in store.study(name).submissions()
+        if profile in (None, path.parent.name)
+    ]
+    if profile is not None and not found:
+        profiles = {path.parent.name for name in known for path in store.study(name).submissions()}
+        raise ConfigError(f"nothing was submitted with profile '{profile}'", choices=sorted(profiles), got=profile)
+    return found
+
+
+def chosen(
+    studies: Iterable[StudyStatus],
+    *,
+    rows: Sequence[str] = (),
+    states: Sequence[str] = (),
+    ids: Sequence[str] = (),
+) -> list[StudyStatus]:
+    """Keep the trials in these rows, states and with keys that begin so; each filter left out lets all through.
+
+    Raises:
+        ConfigError: there is no such state, or no such row in any of the studies.
+    """
+    studies = list(studies)
+    for state in states:
+        if state not in STATES:
+            raise ConfigError(f"unknown state '{state}'", key="--state", choices=STATES, got=state)
+    names = list(dict.fromkeys(trial.row for study in studies for trial in study.trials))
+    for row in rows:
+        if row not in names:
+            raise ConfigError(f"no row '{row}'", key="--row", choices=names, got=row)
+
+    def wanted(trial: TrialStatus) -> bool:
+        return (
+            (not rows or trial.row in rows)
+            and (not states or trial.state in states)
+            and (not ids or trial.key.startswith(tuple(ids)))
+        )
+
+    return [
+        StudyStatus(s.study, s.profile, s.title, s.submitted_at, s.driver, tuple(filter(wanted, s.trials)))
+        for s in studies
+    ]
+
+
+def _study(store: Store, name: str, profile: str, path: Any) -> StudyStatus:
+    record, keys = submission(path), frozen_keys(path)
+    states = store.states({key for row in keys.values() for key in row.values()})
+    trials = tuple(
+        _trial(store, name, profile, row, seed, key, states[key], record["rows"][row]["config"])
+        for row, seeds in keys.items()
+        for seed, key in seeds.items()
+    )
+    lock = store.lock_study(name)
+    driver = lock.owner() if is_held(lock.path) else None
+    return StudyStatus(name, profile, record.get("title", ""), record.get("submitted_at", ""), driver, trials)
+
+
+def _trial(
+    store: Store, study: str, profile: str, row: str, seed: int, key: str, state: TrialState, config: Any
+) -> TrialStatus:
+    paths = store.paths(key)
+    epochs = int(config["recipe"]["epochs"])
+    result, attempts = None, 0
+    last: dict[str, Any] = {}
+    beat: dict[str, Any] = {}
+    if state != "missing":
+        attempts = len(store.trial(key).get("attempts", []))
+        result = store.result(key)
+        last = (read_json_lines(paths.metrics) or [{}])[-1]
+    if state == "running":
+        beat = read_json(paths.progress) or {}
+    error = (result or {}).get("error")
+    return TrialStatus(
+        study=study,
+        profile=profile,
+        row=row,
+        seed=seed,
+        key=key,
+        state=state,
+        epoch=int(last.get("epoch", -1)) + 1,
+        epochs=epochs,
+        phase=_phase(beat),
+        loss=beat.get("loss") or last.get("train_loss"),
+        top1=(result or {}).get("metrics", {}).get("top1") or last.get("val_top1"),
+        attempts=attempts,
+        error=f"{error['kind']}: {error['message']}" if error else None,
+    )
+
+
+def _phase(beat: dict[str, Any]) -> str | None:
+    total = beat.get("total") or 0
+    return f"{beat['phase']} {100 * beat['done'] // total} %" if total and beat.get("phase") else None
