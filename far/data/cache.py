@@ -16,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from far.data.decoder import Frames, Pick, read_frames
+from far.data.decoder import Frames, Pick
+from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
 from far.files import storage_errors
 
@@ -40,7 +41,7 @@ class DecodedFrames:
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
-        return read_frames(self._manifest.file(video), pick)
+        return POOL.decode(self._manifest.file(video), pick).frames
 
 
 class CachedFrames:
@@ -65,7 +66,7 @@ class CachedFrames:
         stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
         if not self._verified[row]:
             if self._checksums[row] != _checksum(stored):
-                frames = read_frames(self._manifest.file(video), lambda count: np.arange(count))
+                frames = POOL.decode(self._manifest.file(video), lambda count: np.arange(count)).frames
                 if frames.shape != shape:  # the manifest is wrong about this file: never cached
                     return frames[pick(len(frames))]
                 stored[...] = frames

@@ -73,7 +73,8 @@ def _generate(config: DemoConfig, directory: Path, progress: Progress) -> Manife
     ]
     for split in counts:
         (directory / split).mkdir()
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    # few clips are drawn sooner than processes start
+    workers = min(len(os.sched_getaffinity(0)), len(jobs)) if sum(counts.values()) > 100 else 1
     videos: list[Video] = []
     try:
         parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from far.config.schema import DataConfig
+from far.data.demo import MOTIONS
 from far.data.generate import Progress, open_demo
 from far.data.manifest import FILE_NAME, Manifest, read_manifest
 from far.errors import ConfigError
@@ -23,15 +24,16 @@ def open_manifest(data: DataConfig, root: Path, progress: Progress | None = None
         DataError: the manifest is damaged.
     """
     if data.source == "demo":
-        manifest = open_demo(data.demo, root, progress)
-    else:
-        manifest = read_manifest(_locate(data.source, root))
-    if manifest.classes != data.classes:
-        raise ConfigError(
-            f"the data set '{data.source}' has {manifest.classes} classes, not {data.classes}",
-            key="data.classes",
-        )
+        _check_classes(data, len(MOTIONS))
+        return open_demo(data.demo, root, progress)
+    manifest = read_manifest(_locate(data.source, root))
+    _check_classes(data, manifest.classes)
     return manifest
+
+
+def _check_classes(data: DataConfig, classes: int) -> None:
+    if data.classes != classes:
+        raise ConfigError(f"the data set '{data.source}' has {classes} classes, not {data.classes}", key="data.classes")
 
 
 def _locate(source: str, root: Path) -> Path:

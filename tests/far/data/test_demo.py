@@ -9,7 +9,7 @@ import pytest
 
 from far.config.schema import DataConfig, DemoConfig
 from far.data import Manifest, demo, open_manifest
-from far.data.decoder import read_frames
+from far.data.decoder import decode
 from far.data.manifest import read_manifest
 from far.errors import ConfigError, DataError
 
@@ -19,7 +19,8 @@ TINY = DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32))
 def features(manifest: Manifest, split: str, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Grey frames (N, T, 64, 64) of a split with their labels, decoded by decord."""
     clips = [
-        read_frames(manifest.file(video), lambda n: np.array(frames)).mean(axis=-1) for video in manifest.split(split)
+        decode(manifest.file(video), lambda n: np.array(frames), "decord").frames.mean(axis=-1)
+        for video in manifest.split(split)
     ]
     return np.stack(clips).astype(np.float32) / 255, np.array([v.label for v in manifest.split(split)])
 
@@ -108,7 +109,7 @@ def test_generation_is_deterministic_and_safe_for_two_at_once(tmp_path: Path) ->
 
 def test_files_are_what_the_manifest_says(demo_set: Manifest) -> None:
     video = demo_set.split("val")[7]
-    frames = read_frames(demo_set.file(video), lambda n: np.arange(n))
+    frames = decode(demo_set.file(video), lambda n: np.arange(n), "decord").frames
     assert frames.shape == (video.frames, video.height, video.width, 3)
     assert demo_set.file(video).read_bytes()[4:8] == b"ftyp"
     counts = np.bincount([v.label for v in demo_set.split("val")], minlength=demo_set.classes)

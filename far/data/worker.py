@@ -1,0 +1,97 @@
+"""The process that decodes for ``far.data.guard``: reads requests on stdin, writes frames into shared memory.
+
+Started as ``python -m far.data.worker <descriptor of the shared memory>``. It ends when its stdin closes, and its own
+alarm kills it if its parent dies while a decoder hangs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far.data.decoder import Frames, VideoError, decode, first_able, probe, verify
+
+HEADER = struct.Struct("<I")
+KEPT = 64 << 20
+"""Bytes of shared memory that a worker keeps from one file to the next."""
+
+
+def send(stream: IO[bytes], message: object) -> None:
+    """Write one message."""
+    body = pickle.dumps(message)
+    stream.write(HEADER.pack(len(body)) + body)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side has gone.
+    """
+    head = stream.read(HEADER.size)
+    if len(head) < HEADER.size:
+        raise EOFError
+    return pickle.loads(stream.read(HEADER.unpack(head)[0]))
+
+
+def serve(memory: int, requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until the parent goes.
+
+    A request is (task, path, seconds). For ``decode`` the number of frames is told, the frames wanted are asked for,
+    and the answer is their shape and what the file is; for ``verify`` and ``probe`` it is the facts. Or why not.
+    """
+
+    def pick(count: int) -> NDArray[np.int64]:
+        send(answers, ("count", count))
+        wanted: NDArray[np.int64] = receive(requests)
+        return wanted
+
+    while True:
+        try:
+            task, path, seconds = receive(requests)
+        except EOFError:
+            return
+        signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+        try:
+            if task == "decode":
+                decoded = first_able(Path(path), lambda path, decoder: decode(path, pick, decoder))
+                _share(memory, decoded.frames)
+                send(answers, ("frames", (decoded.frames.shape, decoded.count, decoded.fps, decoded.decoder)))
+            else:
+                send(answers, ("facts", first_able(Path(path), {"verify": verify, "probe": probe}[task])))
+        except VideoError as error:
+            send(answers, ("error", error.reason))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _share(memory: int, frames: Frames) -> None:
+    """Write frames to the start of the shared memory, which is given back where it has grown large."""
+    size = os.fstat(memory).st_size
+    if size < frames.nbytes or size > KEPT:
+        os.ftruncate(memory, frames.nbytes)
+    with mmap.mmap(memory, frames.nbytes) as target:
+        target[:] = np.ascontiguousarray(frames).data.cast("B")
+
+
+def main() -> None:
+    """Serve on stdin and stdout; whatever the libraries print goes nowhere."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    answers = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    serve(int(sys.argv[1]), sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
