@@ -139,7 +139,7 @@ def _notes(net: VideoTransformer, source: Source) -> list[str]:
     differing = [n for n in source.others if FAMILIES[n].position_embedding != source.position_embedding]
     if differing:
         notes.append(
-            f"read as {title}; {' and '.join(others)} name their parameters alike (say init.family if it is one)"
+            f"read as {title}; {' and '.join(others)} files name their parameters alike (say init.family if it is one)"
         )
     unknown = [name for name, reason in source.ignored.items() if reason == "not known to the family"]
     if unknown:
