@@ -151,7 +151,7 @@ class VideoTransformer(nn.Module):
         """
         x = self.patch_embed(clips)
         positions = self.pos_embed if hasattr(self, "pos_embed") else self.positions
-        x = self.order(x + positions)
+        x = self.order(x + positions.to(x.dtype))
         keep = keep if keep is None else keep.to(x.dtype)
         for index, block in enumerate(self.blocks):
             factors = None if keep is None else keep[:, index]

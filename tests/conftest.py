@@ -1,0 +1,55 @@
+"""What every test stands on: a home that stays clean, and a tiny demo data set that is generated once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from far.config import TrialConfig, resolve
+from far.config.overrides import Layer
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+TINY = {
+    "model": {"backbone": "tiny", "depth": 1, "clip": [8, 32, 32], "tubelet": [2, 8, 8], "init_scale": 1.0},
+    "data": {"classes": 10, "demo": {"train_clips": 40, "val_clips": 20, "size": 32, "motion": 12.0}},
+    "recipe": {"epochs": 2, "batch_size": 8, "warmup_epochs": 0, "lr_reference_batch": 8, "precision": "fp32"},
+}
+"""Settings of a trial that takes about a second."""
+
+
+@pytest.fixture(autouse=True)
+def clean_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send whatever would write into the user's home into a temporary folder."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def tiny_overrides() -> list[str]:
+    """The tiny trial's settings as the command line takes them."""
+    return [
+        f"{section}.{key}.{inner}={value}" if isinstance(values, dict) else f"{section}.{key}={values}"
+        for section, settings in TINY.items()
+        for key, values in settings.items()
+        for inner, value in (values.items() if isinstance(values, dict) else [("", None)])
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> TrialConfig:
+    """A trial that takes about a second."""
+    return resolve([Layer(TINY, lambda keys: "tests")])
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig) -> Path:
+    """The data root that holds the tiny demo set."""
+    from far.data import open_manifest
+
+    root = tmp_path_factory.getbasetemp() / "data"
+    open_manifest(tiny_config.data, root)
+    return root

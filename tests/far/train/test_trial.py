@@ -1,0 +1,131 @@
+"""One real trial with DeepSpeed in this process: it learns its data, resumes exactly, and fails with a type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from far.config import TrialConfig
+from far.errors import DivergedError, WeightsError
+from far.files import TrialPaths, read_json, read_json_lines, write_json
+from far.train import checkpoint
+from far.train.order import ORDERS
+from far.train.trained import evaluate_trained, load_trained
+from far.train.trial import TrialRun, run_trial
+from far.train.world import join_world
+
+pytestmark = pytest.mark.slow  # importing DeepSpeed alone takes seconds
+
+
+def start(config: TrialConfig, directory: Path, data: Path) -> TrialRun:
+    paths = TrialPaths(directory)
+    write_json(paths.trial, {"config": config.model_dump(mode="json"), "identity": {"seed": 0}})
+    return TrialRun(config, {"seed": 0}, paths, join_world(), data_root=data, profile="demo")
+
+
+def changed(config: TrialConfig, section: str, **values: Any) -> TrialConfig:
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig, tiny_data: Path) -> TrialPaths:
+    directory = tmp_path_factory.mktemp("finished")
+    run_trial(start(tiny_config, directory, tiny_data))
+    return TrialPaths(directory)
+
+
+def test_the_result_says_what_was_run(finished: TrialPaths, tiny_config: TrialConfig) -> None:
+    result = read_json(finished.result)
+    assert result["state"] == "finished"
+    assert result["config"] == tiny_config.model_dump(mode="json")
+    assert (result["evaluated"], result["expected"], result["epochs"]) == (20, 20, 2)
+    trained = load_trained(finished.directory)
+    assert result["params"] == sum(p.numel() for p in trained.model.parameters())
+    frame = pd.read_parquet(finished.predictions)
+    assert len(frame) == 20
+    top1 = 100 * sum(max(range(10), key=row.logits.__getitem__) == row.label for row in frame.itertuples()) / 20
+    assert result["metrics"]["top1"] == pytest.approx(top1)
+    assert [record["epoch"] for record in read_json_lines(finished.metrics)] == [0, 1]
+
+
+def test_a_resumed_trial_ends_like_an_undisturbed_one(
+    finished: TrialPaths, tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    first = start(tiny_config, tmp_path, tiny_data)
+    first.train_epoch()
+    first.close()
+    again = start(tiny_config, tmp_path, tiny_data)
+    assert again.epochs_done == 1
+    run_trial(again)
+    assert TrialPaths(tmp_path).predictions.read_bytes() == finished.predictions.read_bytes()
+    assert read_json(TrialPaths(tmp_path).result)["metrics"] == read_json(finished.result)["metrics"]
+
+
+def test_accumulation_changes_only_rounding(
+    finished: TrialPaths, tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    run_trial(start(changed(tiny_config, "run", micro_batch=2), tmp_path, tiny_data))
+    ours, theirs = (pd.read_parquet(TrialPaths(p).predictions) for p in (tmp_path, finished.directory))
+    for mine, other in zip(ours["logits"], theirs["logits"], strict=True):
+        torch.testing.assert_close(torch.tensor(mine), torch.tensor(other), rtol=1e-3, atol=1e-3)
+
+
+def test_training_fits_a_handful_of_clips(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    config = changed(tiny_config, "recipe", epochs=12, lr=3e-3)
+    run = start(config, tmp_path, tiny_data)
+    losses = []
+    while not run.is_trained:
+        losses.append(run.train_epoch()["train_loss"])
+    run.close()
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_loss_that_is_not_finite_is_a_diverged_trial(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = start(changed(tiny_config, "recipe", lr=1e30), tmp_path, tiny_data)
+    with pytest.raises(DivergedError, match=r"the loss is .* at step"):
+        run_trial(run)
+
+
+def test_bf16_trains_on_the_cpu(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    config = changed(tiny_config, "recipe", precision="bf16", epochs=1, zero_stage=1)
+    assert run_trial(start(config, tmp_path, tiny_data))["execution"]["precision"] == "bf16"
+
+
+def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
+    for name in ("epoch-0001", "epoch-0003.partial", "epoch-0002", "latest"):
+        (tmp_path / name).mkdir()
+    assert checkpoint.latest(tmp_path) == tmp_path / "epoch-0002"
+    assert checkpoint.latest(tmp_path / "missing") is None
+
+
+def test_a_trained_network_answers_as_it_did(finished: TrialPaths, tiny_data: Path) -> None:
+    predictions, scores, views = evaluate_trained(load_trained(finished.directory), data_root=tiny_data)
+    assert views == (1, 1)
+    assert scores.top1 == pytest.approx(read_json(finished.result)["metrics"]["top1"])
+    more, _, views = evaluate_trained(load_trained(finished.directory), data_root=tiny_data, views=(2, 3))
+    assert (len(more.ids), views) == (6 * len(predictions.ids), (2, 3))
+
+
+def test_a_folder_without_a_trial_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="not a trial's folder"):
+        load_trained(tmp_path)
+    (tmp_path / "trial.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(WeightsError, match="no complete checkpoint"):
+        load_trained(tmp_path)
+
+
+def test_orders_of_frames_keep_every_frame() -> None:
+    clips = torch.arange(2 * 3 * 5).float().reshape(2, 3, 5, 1, 1)
+    for name, arrange in ORDERS.items():
+        out = arrange(clips, ["a", "b"])
+        torch.testing.assert_close(out.sort(dim=2).values, clips, msg=name)
+    torch.testing.assert_close(ORDERS["reversed"](clips, ["a", "b"])[0, 0].flatten(), torch.tensor([4.0, 3, 2, 1, 0]))
+    torch.testing.assert_close(ORDERS["shuffled"](clips, ["a", "b"])[1:], ORDERS["shuffled"](clips[1:], ["b"]))
