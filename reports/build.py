@@ -72,7 +72,7 @@ def _columns(results: Results, printed: PaperTable | None, comparison: Compariso
         columns.append(Column("delta_top1", "Δ Top-1"))
     columns += [Column(name, title) for name, (title, _) in COSTS.items()]
     columns += [
-        Column("n", "n"),
+        Column("n", "seeds", foldable=True),
         Column("coverage", "evaluated/expected videos", foldable=True),
         Column("views", "views (frames × clips × crops)", foldable=True),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from far.errors import ConfigError, DataError
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
+MOST_COMPARED = 200
+"""Trials looked at to find the one nearest to what was asked for."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
@@ -75,7 +77,10 @@ def collect(
     found = []
     for study in loaded:
         plan = make_plan(study, place, manifest_hash=content, weights_hash=weights_hash(settings))
-        found.append(join(study, plan.trials, place, settings, problems=[*plan.problems, *plan.damaged]))
+        problems = [*plan.problems, *plan.damaged]
+        if plan.trials and all(trial.state == "missing" for trial in plan.trials):
+            problems += other_settings(plan.trials[0].identity, place)
+        found.append(join(study, plan.trials, place, settings, problems=problems))
     return found
 
 
@@ -191,3 +196,33 @@ def studies_for(tables: Sequence[int]) -> list[Path]:
             raise ConfigError(f"no study has 'table: {number}'", key="--table", choices=choices, got=str(number))
         paths.append(path)
     return paths
+
+
+def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
+    """Say in what the store's trials differ from those asked for: most often a forgotten override or profile."""
+    best: tuple[int, list[str]] | None = None
+    keys = store.keys()
+    for key in keys[:MOST_COMPARED]:
+        result = store.result(key)
+        if result and result.get("identity"):
+            differ = _differences(wanted, result["identity"])
+            if best is None or len(differ) < best[0]:
+                best = (len(differ), differ)
+    if best is None:
+        return []
+    shown = ", ".join(best[1][:4]) + (f" and {best[0] - 4} more" if best[0] > 4 else "")
+    return [f"the store holds {len(keys)} trials of other settings; the nearest has {shown}"]
+
+
+def _differences(wanted: Any, stored: Any, path: str = "") -> list[str]:
+    """Dotted settings in which two identities differ; the seed and the row's own model are not a difference here."""
+    if isinstance(wanted, Mapping) and isinstance(stored, Mapping):
+        keys = [key for key in {**wanted, **stored} if path or key != "seed"]
+        parts = [_differences(wanted.get(k), stored.get(k), f"{path}.{k}" if path else str(k)) for k in keys]
+        return [text for part in parts for text in part]
+    return [] if wanted == stored else [f"{path} = {_short(stored)} instead of {_short(wanted)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -73,7 +73,7 @@ def _columns(results: Results | None) -> list[Column]:
         columns += [Column(name, title) for name, title in METRICS.items()]
         columns += [
             Column("flops", "FLOPs (G)"),
-            Column("n", "n"),
+            Column("n", "seeds", foldable=True),
             Column("coverage", "evaluated/expected videos", foldable=True),
             Column("views", "views (frames × clips × crops)", foldable=True),
         ]

@@ -1,0 +1,112 @@
+"""``farlab figure`` and ``farlab explain``: pictures for a paper, PNG or PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from orchestrator.commands.options import ProfileOption, SeedsOption
+
+if TYPE_CHECKING:
+    from reports.results import Results
+
+TableOption = Annotated[
+    list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
+]
+StudyOption = Annotated[list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)]
+StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command("figure")
+    def figure(
+        name: Annotated[str, typer.Argument(help="2 or patterns, pareto, curves, classes, order.")],
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", show_default=False)] = None,
+        table: TableOption = None,
+        study: StudyOption = None,
+        profile: ProfileOption = None,
+        seeds: SeedsOption = None,
+        rows: Annotated[str | None, typer.Option(help="Rows, separated by commas.", show_default=False)] = None,
+        video: Annotated[Path | None, typer.Option(help="Draw figure 2 on this video.", show_default=False)] = None,
+        output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
+        store: StoreOption = None,
+    ) -> None:
+        """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
+        from orchestrator.settings import load_settings
+        from reports.figures import FIGURES, NUMBERS, Options, names
+        from reports.figures.style import save, styled
+
+        chosen = NUMBERS.get(name, name)
+        if chosen == "explain":
+            raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")
+        if chosen not in FIGURES:
+            raise ConfigError(f"unknown figure '{name}'", choices=names(), got=name)
+        spec = FIGURES[chosen]
+        results = one_study(table, study, profile, seeds, overrides, store) if spec.needs_results else None
+        settings = load_settings()
+        options = Options(split(rows), video, data_root=settings.data_root, weights_root=settings.weights_root)
+        path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
+        with styled():
+            save(spec.draw(results, options), path)
+        typer.echo(f"wrote {path}")
+
+    @app.command("explain")
+    def explain(
+        videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")],
+        rows: Annotated[
+            str | None,
+            typer.Option(help="Trained rows side by side, separated by commas; default: all.", show_default=False),
+        ] = None,
+        table: TableOption = None,
+        study: StudyOption = None,
+        profile: ProfileOption = None,
+        seed: Annotated[int | None, typer.Option(help="Of the trials; default: the first finished.")] = None,
+        seeds: SeedsOption = None,
+        override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE that the sweep was given.")] = None,
+        target: Annotated[int | None, typer.Option("--class", min=0, help="Class; default: each row's answer.")] = None,
+        frames: Annotated[int, typer.Option(min=1, help="Frames shown of each clip.")] = 8,
+        output: Annotated[Path, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = Path("explain.png"),
+        store: StoreOption = None,
+    ) -> None:
+        """Draw Grad-CAM over the same frames for several trained rows (the paper's Figures 6 and 7)."""
+        missing = [video for video in videos if not video.is_file()]
+        if missing:
+            raise ConfigError("no such file", key="VIDEO", where=str(missing[0]))
+        from reports.figures.explain import draw
+        from reports.figures.style import save, styled
+
+        results = one_study(table, study, profile, seeds, override, store)
+        with styled():
+            save(draw(results, videos, split(rows), seed=seed, target=target, frames=frames), output)
+        typer.echo(f"wrote {output}")
+
+
+def split(rows: str | None) -> tuple[str, ...]:
+    """Read ``A,B``."""
+    return tuple(part.strip() for part in rows.split(",") if part.strip()) if rows else ()
+
+
+def one_study(
+    table: list[str] | None,
+    study: list[str] | None,
+    profile: str | None,
+    seeds: str | None,
+    overrides: list[str] | None,
+    store: Path | None,
+) -> Results:
+    """Return the results of the one study that is asked for.
+
+    Raises:
+        ConfigError: none is, or several are.
+    """
+    from reports.commands.report import load, parse_tables
+
+    found = load(parse_tables(table or []), study, False, profile, seeds, overrides, store)
+    if len(found) != 1:
+        raise ConfigError("name one study: --table N or --study FILE", where="command line")
+    return found[0]

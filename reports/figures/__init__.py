@@ -1,0 +1,49 @@
+"""Figures, one small module each; a new one is a function registered under its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from far.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from reports.results import Results
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a figure may be asked for beside the results."""
+
+    rows: tuple[str, ...] = ()
+    video: Path | None = None
+    metric: str = "top1"
+    data_root: Path = Path("data")
+    weights_root: Path = Path("weights")
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How to draw one figure: ``draw`` takes the results of a study, or None where ``needs_results`` is false."""
+
+    draw: Callable[[Results | None, Options], Figure]
+    title: str
+    needs_results: bool = True
+
+
+FIGURES: Registry[FigureSpec] = Registry("figure")
+NUMBERS = {"2": "patterns", "6": "explain", "7": "explain"}
+"""The paper's numbers of figures; 6 and 7 are ``farlab explain``."""
+
+for _module in ("patterns", "pareto", "curves", "classes", "order"):
+    importlib.import_module(f"{__name__}.{_module}")
+
+
+def names() -> Sequence[str]:
+    """Names and numbers that ``farlab figure`` takes."""
+    return ["2", *FIGURES]

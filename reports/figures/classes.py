@@ -1,0 +1,100 @@
+"""Per-class differences between two rows: where one row's gain comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far.errors import ConfigError, DataError
+from far.files import TrialPaths
+from reports.figures import FIGURES, FigureSpec, Options
+from reports.figures.style import COLOURS, COLUMN
+from reports.results import Results, RowResults
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CLASSES = 30
+"""Classes shown at most: those that differ most, at both ends."""
+
+
+def by_class(row: RowResults) -> NDArray[np.float64]:
+    """Return accuracy in percent by seed and class, shape (seeds, classes); NaN where a class has no video.
+
+    Raises:
+        DataError: a trial's predictions cannot be read.
+    """
+    from reports.statistics.outcomes import read_scores
+
+    rows = []
+    for trial in row.finished:
+        assert trial.directory is not None
+        scores = read_scores(TrialPaths(trial.directory).predictions)
+        classes = scores.probabilities.shape[1]
+        counts = np.bincount(scores.labels, minlength=classes).astype(float)
+        hits = np.bincount(scores.labels, weights=scores.correct(), minlength=classes)
+        rows.append(100 * np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0))
+    return np.stack(rows)
+
+
+def chosen_rows(results: Results, options: Options) -> tuple[RowResults, RowResults]:
+    """Return the two rows to compare: those asked for, else the baseline and the first other finished row.
+
+    Raises:
+        ConfigError: not exactly two rows are asked for.
+        DataError: fewer than two rows have finished.
+    """
+    if options.rows:
+        if len(options.rows) != 2:
+            raise ConfigError("two rows are compared: --rows 'BASELINE,ROW'", key="--rows")
+        pair = [results.row(name) for name in options.rows]
+    else:
+        done = [row for row in results.rows if row.finished]
+        pair = sorted(done, key=lambda row: row.name != results.baseline)[:2]
+    if len(pair) < 2 or not all(row.finished for row in pair):
+        raise DataError("two finished rows are needed")
+    return pair[0], pair[1]
+
+
+def draw(results: Results | None, options: Options) -> Figure:
+    """Draw the difference of each class, sorted, with its range over seeds."""
+    import matplotlib.pyplot as plt
+
+    assert results is not None
+    baseline, row = chosen_rows(results, options)
+    seeds = sorted({t.seed for t in baseline.finished} & {t.seed for t in row.finished})
+    if not seeds:
+        raise DataError(f"{baseline.name} and {row.name} share no finished seed")
+    own, base = (by_class(RowResults(r.name, [t for t in r.finished if t.seed in seeds])) for r in (row, baseline))
+    differences = own - base
+    mean = differences.mean(axis=0)
+    order = [int(i) for i in np.argsort(mean, kind="stable") if np.isfinite(mean[i])]
+    if len(order) > MOST_CLASSES:
+        order = order[: MOST_CLASSES // 2] + order[-MOST_CLASSES // 2 :]
+    names = class_names(results, len(mean))
+    figure, axis = plt.subplots(figsize=(COLUMN * 1.3, 0.8 + 0.2 * len(order)))
+    places = np.arange(len(order))
+    axis.barh(places, mean[order], color=[COLOURS[0] if mean[i] >= 0 else COLOURS[1] for i in order], height=0.7)
+    if len(seeds) > 1:
+        low, high = differences.min(axis=0)[order], differences.max(axis=0)[order]
+        axis.hlines(places, low, high, color="black", linewidth=0.8)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(places, [names[i] for i in order])
+    axis.set_xlabel(f"top-1 points, {row.name}\nminus {baseline.name} (line: range of {len(seeds)} seeds)")
+    axis.set_title(f"By class (profile {results.profile})")
+    axis.grid(visible=False, axis="y")
+    return figure
+
+
+def class_names(results: Results, classes: int) -> list[str]:
+    """Return the names of the classes: the demo's motions, else their numbers."""
+    from far.data.demo import MOTIONS
+
+    source = next((t.setting("data", "source") for t in results.finished), None)
+    motions = list(MOTIONS)
+    return motions[:classes] if source == "demo" and classes <= len(motions) else [f"class {i}" for i in range(classes)]
+
+
+FIGURES.register("classes")(FigureSpec(draw, "Differences by class"))

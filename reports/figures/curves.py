@@ -1,0 +1,60 @@
+"""Learning curves: validation accuracy and training loss by epoch, a line a row, a band over its seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from far.errors import DataError
+from reports.figures import FIGURES, FigureSpec, Options
+from reports.figures.style import PAGE, look
+from reports.results import Results, RowResults
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANELS = (("top1", "validation top-1 (%)"), ("train_loss", "training loss"))
+
+
+def history(row: RowResults, name: str) -> dict[int, list[float]]:
+    """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
+    from far.files import TrialPaths, read_json_lines
+
+    found: dict[int, dict[str, float]] = {}
+    for trial in row.trials:
+        if trial.directory is not None:
+            for record in read_json_lines(TrialPaths(trial.directory).metrics):
+                if isinstance(record.get(name), int | float):
+                    found.setdefault(int(record["epoch"]) + 1, {})[trial.key] = float(record[name])
+    return {epoch: list(values.values()) for epoch, values in sorted(found.items())}
+
+
+def draw(results: Results | None, options: Options) -> Figure:
+    """Draw both panels; the band is from the lowest to the highest seed."""
+    import matplotlib.pyplot as plt
+
+    assert results is not None
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(PAGE, PAGE * 0.36))
+    anything = False
+    for axis, (name, label) in zip(axes, PANELS, strict=True):
+        for index, row in enumerate(results.rows):
+            epochs = history(row, name)
+            if not epochs:
+                continue
+            anything = True
+            x = np.array(list(epochs))
+            style = look(index)
+            axis.plot(x, [np.mean(v) for v in epochs.values()], markersize=3, label=row.name, **style)
+            low, high = ([f(v) for v in epochs.values()] for f in (min, max))
+            axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if not anything:
+        raise DataError("no trial has finished an epoch; there is nothing to draw")
+    axes[0].legend(loc="best")
+    figure.suptitle(f"{results.title or results.study} (profile {results.profile}; band: all seeds)", fontsize=9)
+    return figure
+
+
+FIGURES.register("curves")(FigureSpec(draw, "Learning curves"))

@@ -1,0 +1,89 @@
+"""How much a row relies on the order of frames: its accuracy with time reversed and with frames shuffled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from far.errors import DataError, FarError
+from far.files import TrialPaths, read_json, write_json
+from reports.figures import FIGURES, FigureSpec, Options
+from reports.figures.style import COLOURS, PAGE
+from reports.results import Results, TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FILE = "order.json"
+"""Beside the trial's other files: accuracy by order, measured once."""
+HATCHES = ("", "//", "..")
+
+
+def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
+    """Return top-1 (%) of a trained trial by order of frames; measured on first use, then kept with the trial.
+
+    Raises:
+        WeightsError: the trial has no checkpoint any more.
+        DataError: its videos are not here.
+    """
+    from far.train.order import ORDERS
+
+    assert trial.directory is not None
+    paths = TrialPaths(trial.directory)
+    finished = trial.result.get("finished_at")
+    known = read_json(paths.directory / FILE)
+    if isinstance(known, dict) and known.get("finished_at") == finished and known.get("top1", {}).keys() >= set(ORDERS):
+        return {name: float(known["top1"][name]) for name in ORDERS}
+    from far.train.trained import evaluate_trained, load_trained
+
+    trained = load_trained(paths.directory)
+    scores = {
+        name: evaluate_trained(trained, data_root=data_root, arrange=arrange)[1].top1
+        for name, arrange in ORDERS.items()
+    }
+    write_json(paths.directory / FILE, {"finished_at": finished, "top1": scores})
+    return scores
+
+
+def draw(results: Results | None, options: Options) -> Figure:
+    """Draw a group of bars a row, one bar an order, with the deviation over seeds and the level of chance."""
+    import matplotlib.pyplot as plt
+
+    from far.train.order import ORDERS
+
+    assert results is not None
+    rows, problems = [], []
+    for row in results.rows:
+        if options.rows and row.name not in options.rows:
+            continue
+        seeds = []
+        for trial in row.finished:
+            try:
+                seeds.append(sensitivity(trial, options.data_root))
+            except FarError as error:
+                problems.append(str(error))
+        if seeds:
+            rows.append((row.name, seeds))
+    if not rows:
+        raise DataError(problems[0] if problems else "no row has finished; there is nothing to measure")
+    figure, axis = plt.subplots(figsize=(PAGE * 0.75, PAGE * 0.4))
+    places, width = np.arange(len(rows)), 0.8 / len(ORDERS)
+    for index, order in enumerate(ORDERS):
+        values = [[seed[order] for seed in seeds] for _, seeds in rows]
+        spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
+        offset = (index - (len(ORDERS) - 1) / 2) * width
+        axis.bar(places + offset, [np.mean(v) for v in values], width, yerr=spread, capsize=2, label=order,
+                 color=COLOURS[index], hatch=HATCHES[index % len(HATCHES)], edgecolor="white")  # fmt: skip
+    classes = next((t.setting("data", "classes") for t in results.finished), None)
+    if classes:
+        axis.axhline(100 / classes, color="black", linewidth=0.8, linestyle=":", label="chance")
+    axis.set_xticks(places, [name for name, _ in rows])
+    axis.set(ylabel="top-1 (%)", title=f"Frames in another order (profile {results.profile})")
+    axis.grid(visible=False, axis="x")
+    axis.legend(loc="best", ncols=2)
+    return figure
+
+
+FIGURES.register("order")(FigureSpec(draw, "Sensitivity to the order of frames"))

@@ -1,0 +1,76 @@
+"""How every figure looks: print sizes, colours that colour-blind readers tell apart, markers beside colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkest first; yellow is left out on white paper."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 5)))
+COLUMN, PAGE = 3.4, 7.0
+"""Widths in inches of one column and of the page of a two-column paper."""
+
+SETTINGS: Any = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "lines.linewidth": 1.3,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "farlab",
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw with these settings, on no screen."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    with matplotlib.rc_context(SETTINGS):
+        yield
+
+
+def look(index: int) -> dict[str, object]:
+    """Colour, marker and line of the index-th row."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[index % len(LINES)],
+    }
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write PNG, PDF or SVG by the file's name, without a date, so that equal figures are equal files.
+
+    Raises:
+        ConfigError: the name asks for another format, or the file cannot be written.
+    """
+    from far.errors import ConfigError
+
+    kind = path.suffix.lower().lstrip(".")
+    dates: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    if kind not in dates:
+        raise ConfigError(
+            f"'{path.name}' is no picture", key="--output", choices=[f".{k}" for k in dates], got=path.suffix
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata=dates[kind])
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(path)) from None
