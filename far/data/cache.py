@@ -21,7 +21,7 @@ from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
 from far.files import storage_errors
 
-LIMIT = 1 << 30
+LIMIT = 2 << 30
 """Bytes of decoded frames up to which a data set is cached."""
 _INDEX_BYTES = 8
 
@@ -45,7 +45,7 @@ class DecodedFrames:
 
 
 class CachedFrames:
-    """Decodes each video once a machine, if the manifest knows every video's number and size of frames."""
+    """Decodes each video once a machine."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -61,6 +61,8 @@ class CachedFrames:
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
+        if not video.frames:  # what could not be opened when the manifest was made
+            return POOL.decode(self._manifest.file(video), pick).frames
         row = self._rows[video.split, video.id]
         shape = (video.frames, video.height, video.width, 3)
         stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
@@ -77,8 +79,7 @@ class CachedFrames:
 
 def open_frames(manifest: Manifest) -> FrameSource:
     """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
-    known = all(video.frames and video.width and video.height for video in manifest.videos)
-    if known and sum(_bytes(video) for video in manifest.videos) <= LIMIT:
+    if sum(_bytes(video) for video in manifest.videos) <= LIMIT:
         with suppress(OSError):
             return CachedFrames(manifest)
     return DecodedFrames(manifest)

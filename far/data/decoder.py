@@ -237,7 +237,9 @@ def _get(reader: Reader, indices: NDArray[np.int64], path: Path, decoder: str) -
     try:
         return reader.get(indices)
     except Exception as error:
-        raise VideoError(path, f"{decoder} cannot decode it ({_reason(error, path)})") from error
+        # decord takes the padded rows of some frames narrower than 64 pixels for a fourth channel: not the file's fault
+        kind = CannotOpenError if _DECORD_PADDING in str(error) else VideoError
+        raise kind(path, f"{decoder} cannot decode it ({_reason(error, path)})") from error
 
 
 def _announced(path: Path) -> int:
@@ -249,6 +251,7 @@ def _announced(path: Path) -> int:
     return 0
 
 
+_DECORD_PADDING = "size must exactly match"
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |Check failed: .* \(\S+ vs\. \S+\) |\[Errno -?\d+\] ")
 
 

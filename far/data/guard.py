@@ -65,7 +65,7 @@ class Worker:
         assert self._process.stdin and self._process.stdout
         self.files += 1
         try:
-            send(self._process.stdin, (task, str(path), timeout))
+            send(self._process.stdin, (task, str(path.absolute()), timeout))
             while True:
                 if not select.select([self._process.stdout], [], [], timeout)[0]:
                     self.close()

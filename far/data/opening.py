@@ -10,6 +10,9 @@ from far.data.generate import Progress, open_demo
 from far.data.manifest import FILE_NAME, Manifest, read_manifest
 from far.errors import ConfigError
 
+DEMO = "demo"
+"""The source that is generated."""
+
 
 def open_manifest(data: DataConfig, root: Path, progress: Progress | None = None) -> Manifest:
     """Return the manifest of ``data.source``; the demo set is generated if it is not there yet.
@@ -23,20 +26,20 @@ def open_manifest(data: DataConfig, root: Path, progress: Progress | None = None
         ConfigError: there is no such data set, or it has another number of classes than configured.
         DataError: the manifest is damaged.
     """
-    if data.source == "demo":
+    if data.source == DEMO:
         _check_classes(data, len(MOTIONS))
         return open_demo(data.demo, root, progress)
-    manifest = read_manifest(_locate(data.source, root))
+    manifest = read_manifest(locate(data.source, root))
     _check_classes(data, manifest.classes)
     return manifest
 
 
-def _check_classes(data: DataConfig, classes: int) -> None:
-    if data.classes != classes:
-        raise ConfigError(f"the data set '{data.source}' has {classes} classes, not {data.classes}", key="data.classes")
+def locate(source: str, root: Path) -> Path:
+    """Return where a prepared data set's manifest is, by its name under ``root`` or its path.
 
-
-def _locate(source: str, root: Path) -> Path:
+    Raises:
+        ConfigError: there is none.
+    """
     candidates = [Path(source).expanduser(), root / source]
     for path in candidates:
         if path.is_file() or (path / FILE_NAME).is_file():
@@ -46,6 +49,11 @@ def _locate(source: str, root: Path) -> Path:
         f"no prepared data set '{source}' (looked for {FILE_NAME} in {candidates[0]} and {candidates[1]}); "
         "make one with `farlab data prepare`",
         key="data.source",
-        choices=["demo", *(name for name in prepared if not name.startswith("demo-"))],
+        choices=[DEMO, *(name for name in prepared if not name.startswith("demo-"))],
         got=source,
     )
+
+
+def _check_classes(data: DataConfig, classes: int) -> None:
+    if data.classes != classes:
+        raise ConfigError(f"the data set '{data.source}' has {classes} classes, not {data.classes}", key="data.classes")

@@ -1,0 +1,198 @@
+"""Listings into manifests, and every file of a manifest checked; both in parallel, both going on where they stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from far.data.decoder import VideoError
+from far.data.generate import Progress
+from far.data.guard import POOL
+from far.data.layouts import Listed, Listing
+from far.data.manifest import Manifest, Video, make_manifest, write_manifest
+from far.errors import DataError
+from far.files import append_json_line, read_json_lines
+
+BAD = ("missing", "truncated", "undecodable", "changed", "short")
+"""What can be wrong with a file, worst first."""
+
+
+def prepare(
+    listing: Listing, *, layout: str, root: Path, directory: Path, progress: Progress = lambda done, total: None
+) -> Manifest:
+    """Look into every listed file and write the manifest.
+
+    A training video that is not there is left out; a validation or test video that is not there, or cannot be opened,
+    stays and counts as unanswered. Either way it stands in the manifest's note.
+
+    Args:
+        listing: what should be there.
+        layout: name of the layout, kept as the manifest's source.
+        root: the data set's folder; paths are kept relative to it where they lie in it.
+        directory: folder for the manifest.
+        progress: called with (files done, files in all).
+
+    Raises:
+        DataError: not one of the listed files is there.
+    """
+    present = [video for video in listing.videos if video.path is not None]
+    if not present:
+        raise DataError(f"{root}: none of the {len(listing.videos)} listed videos is there")
+    journal = Journal(directory / ".prepare.jsonl")
+    facts = journal.run([(_name(video), video.path) for video in present if video.path], _look, progress)
+    missing: dict[str, list[str]] = {}
+    videos = []
+    for video in listing.videos:
+        if video.path is None:
+            missing.setdefault(video.split, []).append(video.id)
+            if video.split == "train":
+                continue
+        videos.append(_video(video, facts.get(_name(video), {}), root))
+    note = {"published": listing.published, "missing": missing}
+    manifest = make_manifest(
+        videos, listing.labels, media_root=root.resolve(), source=layout, directory=directory, note=note
+    )
+    write_manifest(manifest)
+    return manifest
+
+
+def _name(video: Listed) -> str:
+    return f"{video.split}/{video.id}"
+
+
+def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
+    path = listed.path or Path(f"{listed.id}")
+    inside = path.is_absolute() and root.resolve() in path.resolve().parents
+    return Video(
+        id=listed.id,
+        split=listed.split,
+        path=str(path.resolve().relative_to(root.resolve()) if inside else path),
+        label=listed.label,
+        frames=facts.get("frames", 0),
+        fps=facts.get("fps", 0.0),
+        width=facts.get("width", 0),
+        height=facts.get("height", 0),
+        sha256=facts.get("sha256", ""),
+    )
+
+
+def _look(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of a file; one that cannot be opened has a hash, but no frames."""
+    record: dict[str, Any] = {"sha256": _sha256(path)}
+    try:
+        facts = POOL.probe(path)
+    except VideoError as error:
+        return {**record, "reason": error.reason}
+    return {**record, "frames": facts.count, "fps": facts.fps, "width": facts.width, "height": facts.height}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file that is not as it should be.
+
+    Attributes:
+        id: the video.
+        split: its split.
+        problem: one of ``BAD``.
+        reason: in words.
+    """
+
+    id: str
+    split: str
+    problem: str
+    reason: str
+
+
+def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, total: None) -> list[Finding]:
+    """Decode every frame of every file and return what is wrong, worst first.
+
+    Args:
+        manifest: the data set.
+        clip: frames below which a video is too short.
+        progress: called with (files done, files in all).
+    """
+    journal = Journal(manifest.directory / ".check.jsonl")
+    files = [(f"{video.split}/{video.id}", manifest.file(video)) for video in manifest.videos]
+    records = journal.run([(name, path) for name, path in files if path.is_file()], _verify, progress)
+    findings = [
+        finding
+        for video in manifest.videos
+        if (finding := _judge(video, records.get(f"{video.split}/{video.id}"), clip)) is not None
+    ]
+    missing = manifest.note.get("missing")
+    for split, names in missing.items() if isinstance(missing, dict) else ():
+        known = {video.id for video in manifest.videos if video.split == split}
+        findings += [Finding(name, split, "missing", "listed, but not there") for name in names if name not in known]
+    return sorted(findings, key=lambda finding: (BAD.index(finding.problem), finding.split, finding.id))
+
+
+def _verify(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"sha256": _sha256(path)}
+    try:
+        return {**record, **asdict(POOL.verify(path))}
+    except VideoError as error:
+        return {**record, "reason": error.reason}
+
+
+def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | None:
+    def finding(problem: str, reason: str) -> Finding:
+        return Finding(video.id, video.split, problem, reason)
+
+    if record is None:
+        return finding("missing", f"no file {video.path}")
+    if "reason" in record:
+        return finding("undecodable", record["reason"])
+    if video.sha256 and record["sha256"] != video.sha256:
+        return finding("changed", "its bytes are not those that were prepared")
+    if record["count"] < record["header"]:
+        return finding("truncated", f"{record['count']} frames of the {record['header']} that it announces")
+    if record["count"] < clip:
+        return finding("short", f"{record['count']} frames, fewer than a clip of {clip}")
+    return None
+
+
+class Journal:
+    """Results by file in a file of JSON lines; a file that has not changed since is not looked at again.
+
+    Args:
+        path: the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = {(r["name"], r["size"], r["mtime"]): r["result"] for r in read_json_lines(path)}
+
+    def run(
+        self, files: Iterable[tuple[str, Path]], work: Callable[[Path], dict[str, Any]], progress: Progress
+    ) -> dict[str, dict[str, Any]]:
+        """Return ``work(path)`` of each file by name, from the journal where it is known."""
+        states = [(name, path, path.stat()) for name, path in files]
+        keys = {name: (name, state.st_size, state.st_mtime_ns) for name, _, state in states}
+        results = {name: self._known[key] for name, key in keys.items() if key in self._known}
+        rest = [(name, path) for name, path, _ in states if name not in results]
+        progress(len(results), len(states))
+        threads = len(os.sched_getaffinity(0))
+        with ThreadPoolExecutor(threads, thread_name_prefix="far-check") as pool:
+            try:
+                # in pieces, so that an interruption waits for a few files only
+                for start in range(0, len(rest), 4 * threads):
+                    piece = rest[start : start + 4 * threads]
+                    done = pool.map(lambda item: work(item[1]), piece)
+                    for (name, _), result in zip(piece, done, strict=True):
+                        _, size, mtime = keys[name]
+                        append_json_line(self._path, {"name": name, "size": size, "mtime": mtime, "result": result})
+                        results[name] = result
+                        progress(len(results), len(states))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+        return results
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,218 @@
+"""``farlab data``: prepare a data set, check its files, show what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from far.config import TrialConfig
+    from far.data.manifest import Manifest
+    from far.data.prepare import Finding
+
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="[SOURCE]", help="demo, or the name or path of a prepared data set.")
+]
+SHOWN = 20
+"""Findings of each kind that are shown before the rest is only counted."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    data = typer.Typer(name="data", help="Data sets: prepare, check, stats, sample.", no_args_is_help=True)
+    app.add_typer(data)
+
+    @data.command("prepare")
+    def prepare_(
+        layout: Annotated[str, typer.Argument(help="How it is laid out: ssv2, k400, csv, folder.")],
+        folder: Annotated[Path, typer.Argument(help="Where the data set lies.")],
+        name: Annotated[
+            str | None, typer.Option(help="Its name here; default: the folder's.", show_default=False)
+        ] = None,
+    ) -> None:
+        """Read a data set's lists, look into its files, and write one manifest."""
+        run_prepare(layout, folder, name)
+
+    @data.command("check")
+    def check_(
+        source: SourceArgument = "demo",
+        clip: Annotated[int, typer.Option(min=1, help="Frames that a video must have.")] = 16,
+        json_: JsonOption = False,
+    ) -> int:
+        """Decode every frame of every file; exit 3 if any is missing, damaged or too short."""
+        return run_check(source, clip, json_)
+
+    @data.command("stats")
+    def stats_(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
+        """Show counts by split and class, lengths, rates and sizes."""
+        run_stats(source, json_)
+
+    @data.command("sample")
+    def sample_(
+        source: SourceArgument = "demo",
+        out: Annotated[Path, typer.Option("--out", "-o", help="Image file.")] = Path("sample.png"),
+        split: Annotated[str, typer.Option(help="train is drawn as augmented.")] = "train",
+        count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="Clips.")] = 8,
+        profile: Annotated[
+            str | None, typer.Option("--profile", "-p", help="Whose clip size, sampling and augmentation.")
+        ] = None,
+    ) -> None:
+        """Draw clips as the network gets them."""
+        run_sample(source, out, split, count, profile)
+
+
+def run_prepare(layout: str, folder: Path, name: str | None) -> None:
+    """Write a manifest under the data root and say what it holds."""
+    from far.data.layouts import LAYOUTS, read_listing
+    from far.data.prepare import prepare
+    from far.errors import ConfigError
+    from orchestrator.settings import load_settings
+
+    if layout not in LAYOUTS:
+        raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
+    name = name or folder.resolve().name
+    if name == "demo" or Path(name).name != name:
+        raise ConfigError(f"a data set cannot be called '{name}'; choose another --name", where="command line")
+    directory = load_settings().data_root / name
+    listing = read_listing(layout, folder)
+    directory.mkdir(parents=True, exist_ok=True)
+    with progress_bar("looking into files") as progress:
+        manifest = prepare(listing, layout=layout, root=folder, directory=directory, progress=progress)
+    for split, expected in listing.published.items():
+        found = sum(video.split == split and video.path is not None for video in listing.videos)
+        listed = sum(video.split == split for video in listing.videos)
+        typer.echo(f"{split}: {found} of {listed} listed videos are there ({found / expected:.1%} of {expected})")
+    opened = sum(video.frames > 0 for video in manifest.videos)
+    typer.echo(f"{len(manifest.videos)} videos, {opened} of them can be opened, {manifest.classes} classes")
+    typer.echo(f"data set {manifest.content_hash[:16]} in {directory}")
+    typer.echo(f"use it with: data.source={name} data.classes={manifest.classes}")
+
+
+def run_check(source: str, clip: int, as_json: bool) -> int:
+    """Check every file, list what is wrong, and return the exit code."""
+    import json
+    from dataclasses import asdict
+
+    from far.data.prepare import check
+
+    manifest = load(source)
+    with progress_bar("decoding files") as progress:
+        findings = check(manifest, clip=clip, progress=progress)
+    good = len(manifest.videos) - len({(f.split, f.id) for f in findings if f.reason != "listed, but not there"})
+    if as_json:
+        report = {"videos": len(manifest.videos), "good": good, "shares": shares(manifest, findings)}
+        typer.echo(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        return 3 if findings else 0
+    show_findings(findings)
+    for split, (usable, published) in shares(manifest, findings).items():
+        typer.echo(f"{split}: {usable} of {published} videos are good ({usable / published:.2%})")
+    return 3 if findings else 0
+
+
+def show_findings(findings: list[Finding]) -> None:
+    """List findings by kind, the first of each in full."""
+    from far.data.prepare import BAD
+
+    for problem in BAD:
+        those = [finding for finding in findings if finding.problem == problem]
+        if those:
+            typer.echo(f"{problem}: {len(those)}")
+        for finding in those[:SHOWN]:
+            typer.echo(f"  {finding.split}/{finding.id}: {finding.reason}")
+        if len(those) > SHOWN:
+            typer.echo(f"  and {len(those) - SHOWN} more (--json lists all)")
+
+
+def shares(manifest: Manifest, findings: list[Finding]) -> dict[str, tuple[int, int]]:
+    """Return good and published videos by split."""
+    published = manifest.note.get("published")
+    result = {}
+    for split in sorted({video.split for video in manifest.videos}):
+        ids = {video.id for video in manifest.videos if video.split == split}
+        good = len(ids - {finding.id for finding in findings if finding.split == split})
+        result[split] = (good, published[split] if isinstance(published, dict) else len(ids))
+    return result
+
+
+def run_stats(source: str, as_json: bool) -> None:
+    """Print the statistics of a data set."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from far.data.describe import statistics
+
+    numbers = statistics(load(source))
+    if as_json:
+        typer.echo(json.dumps(numbers, indent=2))
+        return
+    typer.echo(f"{numbers['source']}: {numbers['classes']} classes, content {numbers['content_hash'][:16]}")
+    splits = numbers["splits"]
+    table = Table("", *splits)
+    for key in next(iter(splits.values())):
+        table.add_row(key.replace("_", " "), *(cell(values[key]) for values in splits.values()))
+    Console().print(table)
+
+
+def cell(value: Any) -> str:
+    """Return a number, or the spread of many, as text."""
+    if isinstance(value, dict):
+        return f"{value['min']:g} to {value['max']:g}, median {value['median']:g}"
+    return "" if value is None else str(value)
+
+
+def run_sample(source: str, out: Path, split: str, count: int, profile: str | None) -> None:
+    """Draw clips into an image file."""
+    from far.data.describe import contact_sheet
+    from far.errors import ConfigError
+
+    manifest = load(source)
+    config = configured(profile, f"data.classes={manifest.classes}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"no folder {out.parent} to write into", where="--out")
+    ids = contact_sheet(manifest, config, split, count, out)
+    typer.echo(f"{out}: {len(ids)} clips of {split}")
+
+
+def load(source: str) -> Manifest:
+    """Return a data set's manifest, generating the demo if it is asked for."""
+    from far.data.manifest import read_manifest
+    from far.data.opening import DEMO, locate, open_manifest
+    from orchestrator.settings import load_settings
+
+    root = load_settings().data_root
+    if source != DEMO:
+        return read_manifest(locate(source, root))
+    with progress_bar("generating the demo data set") as progress:
+        return open_manifest(configured("demo").data, root, progress)
+
+
+def configured(profile: str | None, *overrides: str) -> TrialConfig:
+    """Return the configuration of a profile, by default the workspace's, with overrides."""
+    from far.config import parse_override, resolve
+    from orchestrator.settings import load_settings
+    from orchestrator.study.profiles import find_profile, profile_directories
+
+    settings = load_settings()
+    found = find_profile(profile or settings.profile, profile_directories(settings.workspace))
+    return resolve([*found.layers, *(parse_override(text) for text in overrides)])
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress on stderr: a bar on a terminal, nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
