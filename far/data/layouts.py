@@ -170,7 +170,7 @@ def class_folders(root: Path) -> Listing:
     folders.pop(None, None)
     names = sorted({path.name for split in folders.values() for path in split.iterdir() if path.is_dir()})
     videos = [
-        Listed(path.relative_to(root).with_suffix("").as_posix(), split or "", names.index(folder.name), path)
+        Listed(path.relative_to(top).with_suffix("").as_posix(), split or "", names.index(folder.name), path)
         for split, top in folders.items()
         for folder in sorted(top.iterdir())
         if folder.is_dir()
@@ -190,7 +190,7 @@ def read_listing(layout: str, root: Path) -> Listing:
     read = LAYOUTS[layout]
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    return read(root)
+    return read(root.absolute())
 
 
 def _need(videos: Iterable[Listed], root: Path, what: str) -> None:

@@ -55,7 +55,7 @@ def prepare(
         videos.append(_video(video, facts.get(_name(video), {}), root))
     note = {"published": listing.published, "missing": missing}
     manifest = make_manifest(
-        videos, listing.labels, media_root=root.resolve(), source=layout, directory=directory, note=note
+        videos, listing.labels, media_root=root.absolute(), source=layout, directory=directory, note=note
     )
     write_manifest(manifest)
     return manifest
@@ -66,12 +66,11 @@ def _name(video: Listed) -> str:
 
 
 def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
-    path = listed.path or Path(f"{listed.id}")
-    inside = path.is_absolute() and root.resolve() in path.resolve().parents
+    path, root = listed.path or Path(listed.id), root.absolute()
     return Video(
         id=listed.id,
         split=listed.split,
-        path=str(path.resolve().relative_to(root.resolve()) if inside else path),
+        path=str(path.relative_to(root) if root in path.parents else path),
         label=listed.label,
         frames=facts.get("frames", 0),
         fps=facts.get("fps", 0.0),

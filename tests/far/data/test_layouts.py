@@ -130,9 +130,9 @@ def test_class_folders(tmp_path: Path) -> None:
     listing = read_listing("folder", tmp_path)
     assert listing.labels == ["nod", "wave"]
     assert {(v.id, v.split, v.label) for v in listing.videos} == {
-        ("train/wave/a", "train", 1),
-        ("train/nod/b", "train", 0),
-        ("validation/wave/c", "val", 1),
+        ("wave/a", "train", 1),
+        ("nod/b", "train", 0),
+        ("wave/c", "val", 1),
     }
 
 
@@ -164,7 +164,7 @@ def test_check_finds_what_is_wrong(folder_set: Manifest) -> None:
     content = val["cut"].read_bytes()
     val["cut"].write_bytes(content[: len(content) // 2])
     video(val["good"], 21)
-    found = {(f.id, f.problem) for f in check(folder_set, clip=16)}
+    found = {(f"{f.split}/{f.id}", f.problem) for f in check(folder_set, clip=16)}
     assert found == {
         ("train/wave/noise", "undecodable"),
         ("train/wave/brief", "short"),

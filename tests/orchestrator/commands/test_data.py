@@ -33,7 +33,7 @@ def test_bring_your_own(workspace: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert farlab.run(["data", "check", "mine"]) == 3
     said = capsys.readouterr().out
     assert "undecodable: 1" in said
-    assert "val/val/nod/broken" in said
+    assert "val/nod/broken" in said
     assert "val: 2 of 3 videos are good (66.67%)" in said
 
     assert farlab.run(["data", "check", "mine", "--json"]) == 3
