@@ -99,3 +99,10 @@ class StorageFullError(FarError):
 
     exit_code = 3
     kind = "disk-full"
+
+
+class LostError(FarError):
+    """The trial's process or node died. Retried from the last complete checkpoint, a limited number of times."""
+
+    exit_code = 3
+    kind = "lost"

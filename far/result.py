@@ -15,12 +15,14 @@ State = Literal["finished", "failed", "diverged", "partial"]
 STATES: tuple[str, ...] = get_args(State)
 
 
-class Failure(TypedDict):
+class Failure(TypedDict, total=False):
     """Why a trial failed."""
 
     kind: str
     """``FarError.kind``, or the class of an error that nobody expected."""
     message: str
+    traceback: str
+    """Of an error that nobody expected."""
 
 
 class Result(TypedDict, total=False):
@@ -39,6 +41,8 @@ class Result(TypedDict, total=False):
     """Videos that count in the metrics."""
     expected: int
     """Videos in the validation split."""
+    unreadable: dict[str, str]
+    """Why videos could not be read, by id; at most a hundred of them."""
     epochs: int
     """Epochs trained."""
     flops: int

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.executors import Executor, Job
+from orchestrator.executors import Chain, Executor, ListQueue, Queue, Stop
 from orchestrator.frozen import freeze
+from orchestrator.mirrored import sweeps_of
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
 from orchestrator.settings import Settings
 from orchestrator.store import Store
-from orchestrator.tracking import Mirror, Sweep, TrackedTrial
+from orchestrator.study.schema import BudgetConfig
+from orchestrator.submission import make_job, submit
+from orchestrator.tracking import PATIENCE, Mirror
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+HURRY = 6.0
+"""Seconds that an interrupted sweep waits for the tracking store."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Outcome:
         left: trials that have no result.
         interrupted: whether the user stopped it.
         untracked: why the tracking store could not be brought up to date, if it could not.
+        over_budget: whether trials were left because the budget was used up.
     """
 
     finished: int
@@ -38,111 +46,128 @@ class Outcome:
     left: int
     interrupted: bool
     untracked: str | None
+    over_budget: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 some trials failed, 130 interrupted."""
-        return 130 if self.interrupted else 3 if self.bad or self.left else 0
+        """0 complete, 3 some trials failed, 4 budget reached, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        if self.bad:
+            return 3
+        return 4 if self.over_budget else 3 if self.left else 0
 
 
-def run_sweep(plan: Plan, store: Store, settings: Settings, executor: Executor, console: Console) -> Outcome:
+def run_sweep(
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    executor: Executor,
+    console: Console,
+    budget: BudgetConfig | None = None,
+) -> Outcome:
     """Run what is missing of a plan.
 
+    Args:
+        plan: studies and what the store has of them.
+        store: where trials are kept.
+        settings: the workspace.
+        executor: who runs the trials.
+        console: where progress is shown.
+        budget: where to stop starting trials; None: never.
+
     Raises:
-        Locked: another process drives one of the studies.
+        LockedError: another process drives one of the studies.
+        StorageFullError: the disk is full; what had finished is kept.
         FarError: nothing can be run at all.
     """
+    stop = Stop()
     with ExitStack() as stack:
-        for name in sorted({trial.study for trial in plan.trials}):
+        for name in sorted(study.name for study in plan.studies):
             stack.enter_context(store.lock_study(name))
+        stack.enter_context(_stoppable(stop))
         for change in freeze(plan, store):
             console.print(f"note: {change}", highlight=False, markup=False)
-        todo = plan.missing()
+        todo, left_out = _affordable(plan, store, settings, budget)
         for trial in todo:
-            submit(store, trial, settings)
-        mirror = Mirror(settings.tracking_uri, _sweeps(plan, store))
+            submit(store, settings, trial)
+        mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
         mirror.start()
-        interrupted = False
         try:
-            if todo:
-                _run(todo, store, settings, executor, console, mirror)
+            started = _run(plan, todo, store, settings, executor, console, mirror, stop, budget)
         except KeyboardInterrupt:
-            interrupted = True
+            stop.request(KeyboardInterrupt())
+            started = len(todo)
         finally:
-            with _uninterrupted():
-                synced = mirror.close()
-    return _outcome(plan, store, interrupted, None if synced else mirror.problem or "it did not answer")
+            with _undisturbed():
+                synced = mirror.close(timeout=HURRY if stop else PATIENCE)
+    untracked = None if synced else mirror.problem or "it did not answer"
+    over = bool(left_out) or started < len(todo)
+    return _outcome(plan, store, isinstance(stop.reason, KeyboardInterrupt), untracked, over)
 
 
 def _run(
+    plan: Plan,
     todo: Sequence[PlannedTrial],
     store: Store,
     settings: Settings,
     executor: Executor,
     console: Console,
     mirror: Mirror,
-) -> None:
+    stop: Stop,
+    budget: BudgetConfig | None,
+) -> int:
+    """Run the executor over the trials; return how many of them were started."""
     watched = [
         Watched(trial.row, trial.seed, trial.config.recipe.epochs, store.paths(trial.key).directory) for trial in todo
-    ]
-    jobs = [
-        Job(
-            directory=store.paths(trial.key).directory.absolute(),
-            data_root=settings.data_root,
-            devices=trial.config.run.devices,
-            cpus=trial.config.run.cpus,
-        )
-        for trial in todo
     ]
 
     def note() -> str | None:
         return f"tracking store not reached, will catch up: {mirror.problem}" if mirror.problem else None
 
-    with _terminable(), Progress(watched, console, note):
-        executor.run(jobs)
-
-
-def submit(store: Store, trial: PlannedTrial, settings: Settings) -> None:
-    """Write what is to be run; a result that is not final makes way."""
-    paths, before = store.paths(trial.key), store.trial(trial.key)
-    paths.result.unlink(missing_ok=True)
-    store.write_trial(
-        trial.key,
-        {
-            "key": trial.key,
-            "identity": trial.identity,
-            "config": trial.config.model_dump(mode="json"),
-            "profile": trial.profile,
-            "weights_root": str(settings.weights_root),
-            "attempts": before.get("attempts", []),
-        },
-    )
-
-
-def _sweeps(plan: Plan, store: Store) -> list[Sweep]:
-    sweeps = []
+    retry = {study.name: study.retry for study in plan.studies}
+    jobs = [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
+    queue = ListQueue(jobs, _clock(budget))
+    progress = Progress(watched, console, note)
+    queues: list[Queue] = [queue]
     for study in plan.studies:
-        rows: dict[str, list[PlannedTrial]] = {}
-        for trial in plan.cells(study.name):
-            rows.setdefault(trial.key, []).append(trial)
-        tags = {"farlab.study": study.name, **({"farlab.table": str(study.table)} if study.table else {})}
-        sweeps.append(
-            Sweep(
-                study=study.name,
-                profile=study.profile.name,
-                trials=[
-                    TrackedTrial(key, " = ".join(cell.row for cell in cells), cells[0].seed, store.paths(key).directory)
-                    for key, cells in rows.items()
-                ],
-                state=store.study(study.name).directory / f"mlflow-{study.profile.name}.json",
-                artifacts=store.root / "mlartifacts",
-                tags=tags,
-            )
-        )
-    return sweeps
+        if study.search is not None:
+            from orchestrator.search.queue import SearchQueue
+
+            queues.append(SearchQueue(study, store, settings, progress, mirror))
+    whole = queue if len(queues) == 1 else Chain(queues)
+    if len(whole):
+        with progress:
+            executor.run(whole, stop)
+    return queue.started
 
 
-def _outcome(plan: Plan, store: Store, interrupted: bool, untracked: str | None) -> Outcome:
+def _affordable(
+    plan: Plan, store: Store, settings: Settings, budget: BudgetConfig | None
+) -> tuple[list[PlannedTrial], int]:
+    """Return what is to be run, most useful first, and how many trials the budget leaves out."""
+    from orchestrator.price.budget import afford, purchase_order
+
+    todo = purchase_order(plan)
+    if budget is None or budget == BudgetConfig() or not todo:
+        return todo, 0
+    from orchestrator.content import video_counts
+    from orchestrator.price import find_target, quote
+
+    prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+    bought = afford(plan, prices, budget)
+    return bought, len(todo) - len(bought)
+
+
+def _clock(budget: BudgetConfig | None) -> Callable[[], bool]:
+    """Return whether the budget's wall clock still allows a start: prices are estimates, the clock is not."""
+    if budget is None or budget.hours is None:
+        return lambda: True
+    end = time.monotonic() + budget.hours * 3600
+    return lambda: time.monotonic() < end
+
+
+def _outcome(plan: Plan, store: Store, interrupted: bool, untracked: str | None, over: bool) -> Outcome:
     finished, left, bad = 0, 0, []
     for trial in plan.unique():
         result = store.result(trial.key)
@@ -153,45 +178,57 @@ def _outcome(plan: Plan, store: Store, interrupted: bool, untracked: str | None)
         else:
             error = result.get("error") or {"kind": "", "message": ""}
             bad.append(f"{trial.row}, seed {trial.seed}: {result['state']} ({error['kind']}): {error['message']}")
-    return Outcome(finished, bad, left, interrupted, untracked)
+    return Outcome(finished, bad, left, interrupted, untracked, over)
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: the same clean stop."""
+def _stoppable(stop: Stop) -> Iterator[None]:
+    """Treat Ctrl-C, SIGTERM and a closed terminal alike: one clean stop.
 
-    def stop(number: int, frame: object) -> None:
+    The request is also noted, because an exception raised by a signal is lost where it meets a callback or a finaliser.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        stop.request(KeyboardInterrupt())
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _undisturbed() -> Iterator[None]:
     """Let the books be closed in peace: a second Ctrl-C within these seconds is not heard."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def make_executor(name: str, store: Store, settings: Settings, retries: int) -> tuple[Executor, ExitStack]:
-    """Return an executor by name (``ray`` or ``local``) and what to close after it."""
-    stack = ExitStack()
+def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:
+    """Return an executor by name: ``ray`` or ``local``."""
     if name == "local":
         from orchestrator.executors.local import LocalExecutor
 
-        return LocalExecutor(), stack
+        return LocalExecutor()
     from orchestrator.executors.cluster import prepare_environment
 
     prepare_environment(settings.ray_address)
     from orchestrator.executors.ray_tune import RayTuneExecutor
 
-    scratch = store.root / "ray"
-    stack.callback(shutil.rmtree, scratch / "tune", ignore_errors=True)
-    return RayTuneExecutor(scratch, address=settings.ray_address, retries=retries), stack
+    limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
+    return RayTuneExecutor(store.root, address=settings.ray_address, concurrent=min(limits, default=None))

@@ -28,6 +28,16 @@ INTERVAL = 2.0
 """Seconds between two looks at the trial directories."""
 BATCH = 1000
 """MLflow's limit on the metrics of one ``log_batch``."""
+PATIENCE = 30.0
+"""Seconds that a finished sweep waits for the tracking store."""
+RETRY = 1.0
+"""Seconds between two tries of the last look."""
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 STATUS = {"finished": "FINISHED", "partial": "KILLED"}
 """MLflow's status by result state; any other state is FAILED."""
 
@@ -77,26 +87,35 @@ class Mirror:
         self._mirrors = [SweepMirror(uri, sweep) for sweep in sweeps]
         self._client: MlflowClient | None = None
         self._stop = threading.Event()
+        self._deadline = float("inf")
+        self._complete = False
         self._thread = threading.Thread(target=self._loop, name="mlflow-mirror", daemon=True)
 
     def start(self) -> None:
         """Start mirroring."""
         self._thread.start()
 
-    def close(self, *, timeout: float = 60.0) -> bool:
-        """Bring the store up to date, close what no longer runs, and stop; return whether all was sent."""
+    def close(self, *, timeout: float = PATIENCE) -> bool:
+        """Bring the store up to date, close what no longer runs, and stop; return whether all was sent.
+
+        Args:
+            timeout: seconds after which a store that does not answer is left as it is, to be caught up with later.
+        """
+        self._deadline = time.monotonic() + timeout
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                return False
-        return self._try(final=True)
+        if self._thread.ident is None:
+            self._thread.start()
+        self._thread.join(timeout + 1.0)
+        return self._complete
 
     def _loop(self) -> None:
         wait = 0.0
         while not self._stop.wait(wait):
             # After a failure wait longer, so that a server that is down is not hammered.
             wait = INTERVAL if self._try(final=False) else min(max(wait, INTERVAL) * 2, 30.0)
+        while not (done := self._try(final=True)) and time.monotonic() + RETRY < self._deadline:
+            time.sleep(RETRY)
+        self._complete = done
 
     def _try(self, *, final: bool) -> bool:
         try:
@@ -104,21 +123,28 @@ class Mirror:
             for mirror in self._mirrors:
                 mirror.sync(client, final=final)
         except Exception as error:
-            self.problem = f"{type(error).__name__}: {error}"
-            log.warning("tracking store %s not reached: %s", self.uri, self.problem)
+            self.problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+            log.warning("tracking store %s not reached: %s", self.uri, error)
             return False
         self.problem = None
         return True
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-            logging.getLogger("alembic").setLevel(logging.ERROR)
-            from mlflow import MlflowClient
-
-            self._client = MlflowClient(self.uri)
+            self._client = connect(self.uri)
         return self._client
+
+
+def connect(uri: str) -> MlflowClient:
+    """Return a client that is quiet, and that gives up on a silent server in seconds: the mirror itself tries again."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    return MlflowClient(uri)
 
 
 class SweepMirror:
@@ -129,6 +155,7 @@ class SweepMirror:
         self._state: dict[str, Any] = read_json(sweep.state) or {}
         if self._state.get("uri") != uri:
             self._state = {"uri": uri, "runs": {}}
+        self._opened = False
 
     def sync(self, client: MlflowClient, *, final: bool) -> None:
         """Send what MLflow does not have yet.
@@ -140,17 +167,55 @@ class SweepMirror:
         Raises:
             Exception: whatever the tracking store raised; what was sent is remembered.
         """
-        parent = self._parent(client)
-        states = []
+        if not self._opened:
+            self._open(client)
+        parent, states = self._state["parent"], []
         try:
             for trial in self.sweep.trials:
-                states.append(self._sync_trial(client, parent, trial, final=final))
+                try:
+                    states.append(self._sync_trial(client, parent, trial, final=final))
+                except Exception as error:
+                    if not _is_gone(error) or trial.key not in self._state["runs"]:
+                        raise
+                    del self._state["runs"][trial.key]  # somebody deleted the run: make it anew
+                    states.append(self._sync_trial(client, parent, trial, final=final))
         finally:
             write_json(self.sweep.state, self._state)
         if final:
             good = all(state == "FINISHED" for state in states)
             status = "FINISHED" if good else "KILLED" if "KILLED" in states or None in states else "FAILED"
             client.set_terminated(parent, status)
+
+    def rebuild(self, client: MlflowClient) -> None:
+        """Delete what MLflow has of this sweep and forget it; the next ``sync`` writes everything again."""
+        experiment = self._experiment(client)
+        query = f"tags.`farlab.profile` = '{self.sweep.profile}'"
+        token: str | None = None
+        runs = []
+        while token != "":
+            page = client.search_runs([experiment], query, max_results=1000, page_token=token)
+            runs += [run.info.run_id for run in page]
+            token = page.token or ""
+        for run_id in runs:
+            client.delete_run(run_id)
+        self._state = {"uri": self.uri, "runs": {}}
+        self._opened = False
+
+    def _open(self, client: MlflowClient) -> None:
+        """Find or make the parent run, and close what a killed driver left RUNNING and nobody will run again."""
+        if "parent" in self._state and not _exists(client, self._state["parent"]):
+            self._state = {"uri": self.uri, "runs": {}}
+        parent = self._parent(client)
+        client.update_run(parent, status="RUNNING")
+        ours = {known["run_id"] for known in self._state["runs"].values()} | {parent}
+        keys = {trial.key for trial in self.sweep.trials}
+        for run in client.search_runs([self._state["experiment"]], "attributes.status = 'RUNNING'"):
+            tags = run.data.tags
+            same = tags.get("farlab.profile") == self.sweep.profile
+            wanted = same and (tags.get("farlab.kind") == "sweep" or tags.get("farlab.key") in keys)
+            if "farlab.kind" in tags and run.info.run_id not in ours and not wanted:
+                client.set_terminated(run.info.run_id, "KILLED")
+        self._opened = True
 
     def _sync_trial(self, client: MlflowClient, parent: str, trial: TrackedTrial, *, final: bool) -> str | None:
         """Bring one run up to date; return its status if it is closed."""
@@ -210,13 +275,16 @@ class SweepMirror:
             if file.exists():
                 client.log_artifact(run_id, str(file))
         known["status"] = STATUS.get(result["state"], "FAILED")
-        client.set_terminated(run_id, known["status"], end_time=now)
+        started = client.get_run(run_id).info.start_time or now
+        client.set_terminated(run_id, known["status"], end_time=max(now, started))  # clocks go back at times
 
     # -- runs --
 
     def _experiment(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.sweep.study)
         if found is not None:
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         # A local data base would put artifacts into the current directory; a server has its own place for them.
         local = self.uri.startswith("sqlite:")
@@ -262,6 +330,24 @@ class SweepMirror:
             return str(found[0].info.run_id)
         clean = {key: value.replace("'", "") for key, value in tags.items()}
         return str(client.create_run(experiment, tags=clean, run_name=name).info.run_id)
+
+
+def _exists(client: MlflowClient, run_id: str) -> bool:
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except Exception as error:
+        if _is_gone(error):
+            return False
+        raise
+
+
+def _is_gone(error: Exception) -> bool:
+    """Return whether MLflow says that a run is deleted or was never there, rather than that it cannot answer."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and (
+        error.error_code == "RESOURCE_DOES_NOT_EXIST" or "must be in the 'active' state" in str(error)
+    )
 
 
 def _milliseconds(text: str | None) -> int:

@@ -6,6 +6,7 @@ reported uninterrupted.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -76,6 +77,16 @@ def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
         raise RuntimeError(f"{checkpoint} could not be loaded")
     history: list[dict[str, Any]] = state["history"]
     return history
+
+
+def _settle(directory: Path) -> None:
+    """Bring the files to the disk before their name says that they are complete: a machine may lose its power."""
+    for path in (*directory.iterdir(), directory):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _barrier(world: World) -> None:

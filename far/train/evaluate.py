@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far.files import write_atomic
 from far.train.world import World
 
 
@@ -48,9 +49,9 @@ class Predictions:
                 "logits": pa.array([self.logits[i] for i in order], pa.list_(pa.float32())),
             }
         )
-        partial = path.with_name(path.name + ".partial")
-        pq.write_table(table, partial)
-        partial.replace(path)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        write_atomic(path, sink.getvalue().to_pybytes())
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def score(predictions: Predictions, expected: int) -> Scores:
     merged = np.stack([probabilities[indices].mean(axis=0) for indices in chosen])
     labels = np.array([predictions.labels[indices[0]] for indices in chosen])
     own = merged[np.arange(len(labels)), labels]
-    # A tie counts against the model, so that a constant answer never scores.
-    rank = (merged >= own[:, None]).sum(axis=1)
+    # A tie counts against the model, so that a constant answer never scores; nor does one that is not a number.
+    rank = merged.shape[1] - (merged < own[:, None]).sum(axis=1)
     return Scores(
         top1=100.0 * float((rank <= 1).sum()) / expected,
         top5=100.0 * float((rank <= min(5, merged.shape[1])).sum()) / expected,

@@ -17,7 +17,7 @@ from far import costs
 from far.config.schema import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.loader import EvalStream, TrainStream
-from far.errors import DivergedError
+from far.errors import DataError, DivergedError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
 from far.model import vit
 from far.model.drop_path import keep_factors
@@ -31,6 +31,9 @@ from far.weights import build_network
 
 HEARTBEAT = 1.0
 """Seconds between two writings of ``progress.json``."""
+
+LISTED = 100
+"""Unreadable videos that a result names; it counts all."""
 
 Record = dict[str, Any]
 
@@ -87,10 +90,11 @@ class TrialRun:
         if config.run.compile:
             self.engine.compile()
         self.history: list[Record] = []
+        self.unreadable: dict[str, str] = {}
         self._beat = 0.0
         self._resume()
         started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid()}
-        self.attempts.append({**started, "epoch": self.epochs_done})
+        self.attempts.append({**started, "epoch": self.epochs_done, "micro_batch": self.micro})
 
     # -- progress --
 
@@ -130,7 +134,8 @@ class TrialRun:
         """Train one epoch, validate, write the record and the checkpoint; return the record.
 
         Raises:
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss or the network's answers are no longer finite.
+            DataError: no validation video can be read.
         """
         started, epoch = time.monotonic(), self.epochs_done
         loss, rate, failed = self._optimise(epoch)
@@ -238,7 +243,14 @@ class TrialRun:
             dtype=self.dtype,
             on_batch=lambda done: self._report(phase, done, max(views, done)),
         )
-        return predictions, score(predictions, stream.expected)
+        scores = score(predictions, stream.expected)
+        if not scores.evaluated:
+            why = next(iter(stream.failures.values()), "nothing was decoded")
+            raise DataError(f"none of the {stream.expected} validation videos could be read, e.g. {why}")
+        if not math.isfinite(scores.loss):
+            raise DivergedError(f"the network's answers are not finite after epoch {self.epochs_done}")
+        self.unreadable |= stream.failures
+        return predictions, scores
 
     def _validate(self) -> Scores:
         one_view = {"views": self.config.data.views.model_copy(update={"clips": 1, "crops": 1})}
@@ -258,6 +270,7 @@ class TrialRun:
             "metrics": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
             "evaluated": scores.evaluated,
             "expected": scores.expected,
+            "unreadable": dict(sorted((self.stream.failures | self.unreadable).items())[:LISTED]),
             "epochs": self.epochs_done,
             "views": {"frames": self.config.model.clip[0], "clips": views.clips, "crops": views.crops},
             "flops": costs.flops(self.config.model, self.manifest.classes),

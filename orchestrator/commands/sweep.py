@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.plan import Plan
     from orchestrator.settings import Settings
     from orchestrator.store import Store
+    from orchestrator.study.schema import BudgetConfig
 
 
 class ExecutorName(enum.StrEnum):
@@ -36,22 +37,39 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="MLflow server or data base; default: SQLite in the store.")
         ] = None,
         executor: Annotated[ExecutorName, typer.Option(help="Who runs the trials.")] = ExecutorName.ray,
+        address: Annotated[
+            str | None,
+            typer.Option(help="An existing Ray cluster, e.g. auto; default: farlab.toml, then here."),
+        ] = None,
+        budget: Annotated[
+            str | None, typer.Option(help="Stop starting trials after 40gpuh, 8h, 2d or 12trials (exit code 4).")
+        ] = None,
     ) -> int:
         """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
         from orchestrator.commands.options import plan_targets
         from orchestrator.commands.plan import show
+        from orchestrator.price import parse_budget
 
+        limit = parse_budget(budget) if budget else None
         plan, store, settings = plan_targets(targets, profile, seeds)
         if dry_run:
             show(plan)
             return 0
-        if tracking_uri:
-            settings = settings.model_copy(update={"tracking_uri": tracking_uri})
-        return execute(plan, store, settings, executor.value)
+        given = {"tracking_uri": tracking_uri, "ray_address": address}
+        settings = settings.model_copy(update={name: value for name, value in given.items() if value})
+        return execute(plan, store, settings, executor.value, limit)
 
 
-def execute(plan: Plan, store: Store, settings: Settings, executor: str) -> int:
-    """Run what a plan has left, tell how it ended, and return the exit code."""
+def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None = None) -> int:
+    """Run what a plan has left, tell how it ended, and return the exit code.
+
+    Args:
+        plan: studies and what the store has of them.
+        store: where trials are kept.
+        settings: the workspace.
+        executor: ``ray`` or ``local``.
+        budget: default: the studies' own, if they agree.
+    """
     from orchestrator.commands.plan import warnings
 
     for line in warnings(plan):
@@ -69,15 +87,15 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str) -> int:
         f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run",
         highlight=False,
     )
-    retries = max(study.retry.lost for study in plan.studies)
-    runner, cleanup = make_executor(executor, store, settings, retries)
-    with cleanup:
-        outcome = run_sweep(plan, store, settings, runner, console)
+    if budget is None:
+        limits = [study.budget for study in plan.studies]
+        budget = limits[0] if all(limit == limits[0] for limit in limits) else None
+    outcome = run_sweep(plan, store, settings, make_executor(executor, plan, store, settings), console, budget)
     for line in outcome.bad:
         print(line, file=sys.stderr)
     if outcome.untracked:
         print(
-            f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep catches up",
+            f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep or `farlab sync` catches up",
             file=sys.stderr,
         )
     if outcome.interrupted:
@@ -86,5 +104,7 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str) -> int:
             file=sys.stderr,
         )
     else:
+        if outcome.over_budget:
+            print(f"budget reached: {outcome.left} trials are left", file=sys.stderr)
         console.print(f"{outcome.finished}/{len(distinct)} trials finished", highlight=False)
     return outcome.exit_code

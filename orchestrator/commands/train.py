@@ -71,7 +71,7 @@ def _train(config: TrialConfig, profile: str) -> int:
     from far.train.trial import TrialRun, run_trial
     from far.train.world import join_launched_world
     from orchestrator.content import manifest_hash, weights_hash
-    from orchestrator.executors.host import write_failure
+    from orchestrator.executors.outcome import write_failure
     from orchestrator.settings import load_settings
     from orchestrator.store import Store
 

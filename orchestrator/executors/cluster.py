@@ -6,13 +6,17 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.executors.reaper import MARK, Reaper
+
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -24,6 +28,7 @@ _QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never read
     "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",  # how many start at once is decided by whoever feeds Tune
     "RAY_TRAIN_V2_ENABLED": "1",
 }
 
@@ -39,37 +44,80 @@ def prepare_environment(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, scratch: Path) -> Iterator[dict[str, float]]:
+def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the cluster's resources; a cluster started here is stopped and its files removed.
+
+    Every process of a cluster started here carries a mark in its environment. A small guardian process outlives this
+    one for as long as it takes to end them all, so that not even ``kill -9`` leaves anything behind.
 
     Args:
         address: of an existing cluster, or None.
-        scratch: where a log of the driver's side goes.
+        logs: where a log of the driver's side goes.
     """
     import ray
 
-    scratch.mkdir(parents=True, exist_ok=True)
-
-    _log_to_file(scratch / "ray.log")
-    local: dict[str, Any] = (
-        {"num_cpus": os.cpu_count(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        if address is None
-        else {}
-    )
-    context: Any = ray.init(
-        address=address or "local", log_to_driver=False, configure_logging=False, namespace="farlab", **local
-    )
-    session = Path(context.address_info["session_dir"])
+    _log_to_file(logs / "ray.log")
+    reaper = Reaper() if address is None else None
     try:
+        with _own_signal_handlers():
+            if reaper is None:
+                ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="farlab")
+            else:
+                os.environ[MARK] = reaper.mark  # inherited by everything that Ray starts
+                context: Any = ray.init(
+                    address="local",
+                    log_to_driver=False,
+                    configure_logging=False,
+                    namespace="farlab",
+                    num_cpus=os.cpu_count(),
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                )
+                reaper.guard(Path(context.address_info["session_dir"]))
         yield ray.cluster_resources()
     finally:
-        ray.shutdown()
-        if address is None:
-            shutil.rmtree(session, ignore_errors=True)
+        with _undisturbed():
+            ray.shutdown()
+            if reaper is not None:
+                os.environ.pop(MARK, None)
+                reaper.reap()
+
+
+@contextlib.contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Put back the handlers that ``ray.init`` replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let the cluster be taken down in peace: a signal within these seconds is not heard."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _log_to_file(path: Path) -> None:
-    handler = logging.FileHandler(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler: logging.Handler
+    try:
+        handler = logging.FileHandler(path)
+    except OSError:  # a full disk is no reason not to start
+        handler = logging.NullHandler()
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

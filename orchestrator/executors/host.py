@@ -1,25 +1,42 @@
-"""One process that hosts trials one after another: begin, epoch by epoch, finish; failures become results."""
+"""One process that hosts trials one after another: start, epoch by epoch, finish; what fails becomes a result.
+
+Who owns the process (Ray Tune's trainable, or the in-process executor) calls ``start`` and then ``step`` until it
+returns True. What can be mended is mended here: a lock that another process still holds is waited for, a trial that
+runs out of memory goes on with half the micro-batch. What cannot be mended is written as the trial's result.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
+import enum
+import gc
 import sys
+import time
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config.schema import TrialConfig
-from far.errors import ConfigError, DivergedError, FarError
-from far.files import FileLock, TrialPaths, read_json, write_json
+from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageFullError
+from far.files import FileLock, LockedError, TrialPaths, read_json, write_json
+from orchestrator.executors.base import Job
+from orchestrator.executors.outcome import has_result, redirect, write_failure
 
 if TYPE_CHECKING:
     from far.train.trial import TrialRun
     from far.train.world import World
 
-LOCK_PATIENCE = 90.0
-"""Seconds to wait for a trial's former process, which outlives a killed driver by a few of them."""
+LOCK_WAIT = 1.0
+"""Seconds of one try for a trial's lock. Its former process outlives a killed driver by a few seconds."""
+LONGEST_WAIT = 60.0
+"""Seconds before a retry, however many there were."""
+
+
+class Readiness(enum.Enum):
+    """Whether a trial can be worked on."""
+
+    GO = enum.auto()
+    WAIT = enum.auto()
+    ENDED = enum.auto()
 
 
 class TrialHost:
@@ -32,56 +49,184 @@ class TrialHost:
 
     def __init__(self, world: World, *, capture: bool = True) -> None:
         self.world, self.capture = world, capture
+        self.record: dict[str, Any] | None = None
+        """Of the epoch that the last ``step`` finished, if it did."""
+        self.failed = False
+        """Whether the trial at hand ended by a failure."""
+        self._job: Job | None = None
+        self._prepared = False
         self._run: TrialRun | None = None
         self._lock: FileLock | None = None
 
-    def begin(self, directory: Path, data_root: Path) -> None:
-        """Build or resume the trial whose ``trial.json`` lies in ``directory``.
+    def start(self, job: Job) -> None:
+        """Take over a trial; ``step`` builds it or resumes it from its checkpoint."""
+        self.close()
+        self._job, self.failed, self._prepared = job, False, False
+        if self.capture:
+            redirect(TrialPaths(job.directory).log)
+
+    def prepare(self) -> Readiness:
+        """Take the trial's lock; ranks other than 0 need none. The further ranks may begin once it says ``GO``."""
+        job = self._job
+        assert job is not None
+        if self._prepared or not self.world.is_main:
+            return Readiness.GO
+        paths = TrialPaths(job.directory)
+        try:
+            if self._lock is None:
+                self._lock = FileLock(paths.lock, f"trial {paths.key}").acquire(timeout=LOCK_WAIT)
+        except LockedError:
+            return Readiness.WAIT  # another sweep, or one that was just killed, still runs it
+        if has_result(paths):
+            self.close()
+            return Readiness.ENDED
+        try:
+            _may_start(read_spec(paths), job)
+        except FarError as error:
+            self._fail(job, error)
+            return Readiness.ENDED
+        self._prepared = True
+        return Readiness.GO
+
+    def step(self) -> bool:
+        """Do one piece of work: build, train an epoch, finish; return whether the trial has ended.
 
         Raises:
-            ConfigError: the trial's description is missing or broken.
-            Locked: another process still writes into the trial's folder.
+            StorageFullError: there is no room for what must be written; the trial has no result and can go on later.
+            Exception: with several processes, whatever rank 0 or a restart of all of them must deal with.
         """
+        from far.train.faults import typed
+
+        job = self._job
+        assert job is not None
+        self.record = None
+        ready = self.prepare()
+        if ready is not Readiness.GO:
+            return ready is Readiness.ENDED
+        try:
+            return self._advance(job)
+        except Exception as error:
+            cause = typed(error, job.directory)
+            details = "".join(traceback.format_exception(error))
+        # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
+        print(details, file=sys.stderr, flush=True)
+        alone = self.world.size == 1
+        if not self.world.is_main or isinstance(cause, StorageFullError) or not (alone or isinstance(cause, FarError)):
+            self.close()
+            raise cause
+        if isinstance(cause, OutOfMemoryError) and self._adapt(job, cause):
+            if not alone:
+                self.close()
+                raise cause  # the peers are in the middle of a collective: all start anew
+            return False
+        self._fail(job, cause)
+        return True
+
+    def abandon(self) -> None:
+        """Stop the trial at hand for good, before its last epoch."""
+        from far.result import Failure
+
+        assert self._job is not None
+        write_failure(self._job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the trial at hand; the process stays ready for the next."""
+        self._drop()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _advance(self, job: Job) -> bool:
+        if self._run is None:
+            self._run = self._open(job)
+        if not self._run.is_trained:
+            self.record = self._run.train_epoch()
+        if self._run.is_trained:
+            self._run.finish()
+            self.close()
+            return True
+        return False
+
+    def _open(self, job: Job) -> TrialRun:
+        """Build or resume the trial."""
         from far.train.trial import TrialRun
 
-        self.close()
-        paths = TrialPaths(directory)
-        if self.capture:
-            _redirect(paths.log)
-        if self.world.is_main:
-            self._lock = FileLock(paths.lock, f"trial {paths.key}").acquire(timeout=LOCK_PATIENCE)
+        paths = TrialPaths(job.directory)
         spec = read_spec(paths)
-        self._run = TrialRun(
+        run = TrialRun(
             TrialConfig.model_validate(spec["config"]),
             spec["identity"],
             paths,
             self.world,
-            data_root=data_root,
+            data_root=job.data_root,
             weights_root=Path(spec.get("weights_root", ".")),
             profile=spec.get("profile"),
-            attempts=spec.get("attempts"),
+            attempts=list(spec.get("attempts", [])),
         )
         if self.world.is_main:
-            write_json(paths.trial, {**spec, "attempts": self._run.attempts})
+            write_json(paths.trial, {**spec, "attempts": run.attempts})
+        return run
 
-    def advance(self) -> bool:
-        """Train one epoch, or finish; return whether the trial is finished."""
-        assert self._run is not None
-        if not self._run.is_trained:
-            self._run.train_epoch()
-        if self._run.is_trained:
-            self._run.finish()
-            return True
-        return False
+    def _adapt(self, job: Job, cause: OutOfMemoryError) -> bool:
+        """Halve the micro-batch, which doubles the accumulation; return whether the trial can go on with it."""
+        micro = self._run.micro if self._run is not None else None
+        self._drop()
+        return halve(job, cause, micro)
 
-    def close(self) -> None:
-        """Let go of the trial at hand; the process stays ready for the next."""
+    def _fail(self, job: Job, cause: BaseException) -> None:
+        write_failure(job.directory, cause)
+        self.failed = True
+        self.close()
+
+    def _drop(self) -> None:
         if self._run is not None:
             self._run.close()
             self._run = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+            gc.collect()
+
+
+def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
+    """Write half the micro-batch into ``trial.json`` and what happened into its attempts.
+
+    Args:
+        job: the trial.
+        cause: what the allocator said.
+        micro: the micro-batch that did not fit; by default what the last attempt had.
+
+    Returns:
+        Whether the trial can be started again; not if one video is too much, or it was halved often enough.
+    """
+    paths = TrialPaths(job.directory)
+    spec = read_spec(paths)
+    attempts = spec.get("attempts") or []
+    micro = micro or (attempts[-1].get("micro_batch") if attempts else None)
+    halvings = sum(attempt.get("ended") == cause.kind for attempt in attempts[spec.get("before", 0) :])
+    if attempts:
+        attempts[-1] |= {"ended": cause.kind, "message": str(cause)[:300]}
+    can = micro is not None and micro > 1 and halvings < job.retry.out_of_memory
+    if can:
+        assert micro is not None
+        smaller = max(size for size in range(1, micro // 2 + 1) if micro % size == 0)
+        spec["config"]["run"]["micro_batch"] = smaller
+    write_json(paths.trial, {**spec, "attempts": attempts})
+    return can
+
+
+def _may_start(spec: dict[str, Any], job: Job) -> None:
+    """Wait a while before a retry.
+
+    Raises:
+        LostError: the trial was lost as often as it may be since it was submitted.
+    """
+    attempts = (spec.get("attempts") or [])[spec.get("before", 0) :]
+    lost = sum("ended" not in attempt for attempt in attempts)
+    if lost > job.retry.lost:
+        raise LostError(
+            f"its process was lost {lost} times (retry.lost: {job.retry.lost}); see {job.directory}/log.txt"
+        )
+    if lost:
+        time.sleep(min(job.retry.wait_seconds * 2 ** (lost - 1), LONGEST_WAIT))
 
 
 def read_spec(paths: TrialPaths) -> dict[str, Any]:
@@ -94,42 +239,3 @@ def read_spec(paths: TrialPaths) -> dict[str, Any]:
     if not isinstance(spec, dict) or "config" not in spec:
         raise ConfigError("the trial's description is missing or broken", where=str(paths.trial))
     return spec
-
-
-def write_failure(directory: Path, error: BaseException) -> None:
-    """Write the result of a trial that cannot be finished, so that the table shows it.
-
-    Args:
-        directory: the trial's folder.
-        error: why; a typed error gives its kind, anything else is internal.
-    """
-    paths = TrialPaths(directory)
-    spec = read_json(paths.trial) or {}
-    kind = error.kind if isinstance(error, FarError) else "internal"
-    details = "".join(traceback.format_exception(error)) if kind == "internal" else None
-    write_json(
-        paths.result,
-        {
-            "key": paths.key,
-            "state": "diverged" if isinstance(error, DivergedError) else "failed",
-            "identity": spec.get("identity"),
-            "config": spec.get("config"),
-            "profile": spec.get("profile"),
-            "metrics": {},
-            "attempts": spec.get("attempts", []),
-            "error": {"kind": kind, "message": str(error) or type(error).__name__, "traceback": details},
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
-
-
-def _redirect(log: Path) -> None:
-    """Send file descriptors 1 and 2 to the trial's log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from far.errors import ConfigError
-from orchestrator.executors.base import Job
-from orchestrator.executors.host import TrialHost, write_failure
+from orchestrator.executors.base import Job, Queue, Stop
+from orchestrator.executors.host import TrialHost
 
 
 class LocalExecutor:
     """Runs each job in this process; a trial that fails leaves a failed result and the next one starts."""
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run every job to its end; see ``Executor.run``.
+    def run(self, queue: Queue, stop: Stop) -> None:
+        """Run jobs until the queue is empty; see ``Executor.run``.
 
         Raises:
             ConfigError: a job wants several processes.
         """
         from far.train.world import join_world
 
-        for job in jobs:
+        while not queue.is_empty() and not stop:
+            job = queue.next()
+            if job is None:
+                continue
             if job.devices != 1:
                 raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
-        for job in jobs:
-            host = TrialHost(join_world(cpus=job.cpus), capture=False)
+            host = TrialHost(join_world(cpus=max(1, int(job.cpus))), capture=False)
             try:
-                host.begin(job.directory, job.data_root)
-                while not host.advance():
-                    pass
-            except Exception as error:
-                write_failure(job.directory, error)
+                self._run(host, job, queue, stop)
             finally:
                 host.close()
+            if not stop:
+                queue.ended(job)
+        if stop.reason is not None:
+            raise stop.reason
+
+    def _run(self, host: TrialHost, job: Job, queue: Queue, stop: Stop) -> None:
+        host.start(job)
+        while not stop:
+            if host.step():
+                return
+            if host.record is not None and queue.epoch(job, host.record):
+                host.abandon()
+                return

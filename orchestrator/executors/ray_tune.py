@@ -1,207 +1,180 @@
-"""Trials on Ray Tune: a class Trainable that is rank 0 of its trial and owns the other ranks.
-
-``setup`` starts the processes of a slot, ``reset_config`` hands them the next trial (0.3 s instead of a new start),
-``step`` is an epoch, ``cleanup`` reaps. Tune's own checkpoints and restore are not used: the store knows what is done,
-and a trial resumes from its own checkpoint wherever it is started again.
-"""
+"""Trials on Ray Tune: the executor, and how Tune asks it for the next trial."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Sequence
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
-from ray.util.placement_group import get_current_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.tune.search import Searcher
 
-from far.errors import FarError
-from orchestrator.executors.base import Job
-from orchestrator.executors.host import TrialHost, write_failure
-
-
-class Rank:
-    """A further process of a trial; it does what rank 0 tells it to."""
-
-    def __init__(self, rank: int, size: int, rendezvous: tuple[str, int], cpus: int) -> None:
-        self._place = (rank, size, rendezvous, cpus)
-        self._host: TrialHost | None = None
-
-    def begin(self, directory: Path, data_root: Path) -> None:
-        """Build or resume a trial; the first call joins the process group."""
-        if self._host is None:
-            from far.train.world import join_world
-
-            rank, size, rendezvous, cpus = self._place
-            self._host = TrialHost(join_world(rank, size, rendezvous=rendezvous, cpus=cpus))
-        self._host.begin(directory, data_root)
-
-    def advance(self) -> bool:
-        """Take part in an epoch or in the finish."""
-        assert self._host is not None
-        return self._host.advance()
-
-
-class TrialTrainable(tune.Trainable):
-    """One slot of the machine: runs one trial after another in warm processes."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        """Start the slot's processes."""
-        from far.train.world import Rendezvous, join_world
-
-        config = config["trial"]
-        size, cpus = config["devices"], config["cpus"]
-        rendezvous = Rendezvous(size) if size > 1 else None
-        self._peers: list[Any] = []
-        group: Any = get_current_placement_group()
-        for rank in range(1, size):
-            strategy = PlacementGroupSchedulingStrategy(
-                placement_group=group, placement_group_bundle_index=rank
-            )
-            actor: Any = ray.remote(Rank).options(
-                num_cpus=cpus, num_gpus=config["gpus"], scheduling_strategy=strategy, max_concurrency=1
-            )
-            assert rendezvous is not None
-            self._peers.append(actor.remote(rank, size, rendezvous.address, cpus))
-        self._begin_peers(config)
-        self._host = TrialHost(join_world(0, size, rendezvous=rendezvous, cpus=cpus))
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Hand the warm processes the next trial."""
-        self._begin_peers(new_config["trial"])
-        self._begin(new_config["trial"])
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Run an epoch. A failure that a retry cannot mend becomes the trial's result."""
-        if self._failed:
-            return {"done": True}
-        pending = [peer.advance.remote() for peer in self._peers]
-        try:
-            with _watch(pending):
-                done = self._host.advance()
-            ray.get(pending)
-        except Exception as error:
-            self._fail_or_retry(error)
-            done = True
-        return {"done": done}
-
-    def cleanup(self) -> None:
-        """Reap the slot's processes."""
-        self._host.close()
-        for peer in self._peers:
-            ray.kill(peer)
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: the trial's own checkpoint is in the store."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: ``setup`` has resumed the trial from the store."""
-
-    def _begin_peers(self, config: dict[str, Any]) -> None:
-        self._beginning = [
-            peer.begin.remote(Path(config["directory"]), Path(config["data_root"])) for peer in self._peers
-        ]
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._directory, self._failed = Path(config["directory"]), False
-        try:
-            with _watch(self._beginning):
-                self._host.begin(self._directory, Path(config["data_root"]))
-            ray.get(self._beginning)
-        except Exception as error:
-            self._fail_or_retry(error)
-
-    def _fail_or_retry(self, error: Exception) -> None:
-        """Make the error the trial's result, unless it may come from a lost peer: then Tune starts it again."""
-        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        if self._peers and not isinstance(cause, FarError):
-            raise error
-        write_failure(self._directory, cause)
-        self._failed = True
-
-
-class _watch:  # noqa: N801
-    """While rank 0 computes, end its process if a peer dies: a collective would wait for the dead one forever.
-
-    Tune then sees the actor die, gives the resources back, and starts the trial again from its checkpoint.
-    """
-
-    def __init__(self, pending: list[Any]) -> None:
-        self._pending = list(pending)
-        self._over = threading.Event()
-
-    def __enter__(self) -> None:
-        if self._pending:
-            threading.Thread(target=self._look, daemon=True).start()
-
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.5) and self._pending:
-            ready, self._pending = ray.wait(self._pending, num_returns=1, timeout=0.5)
-            for future in ready:
-                try:
-                    ray.get(future)
-                except ray.exceptions.RayTaskError:
-                    return  # it raised; rank 0 meets the same error or a broken collective and reports it
-                except ray.exceptions.RayError:
-                    os._exit(1)
+from far.errors import ConfigError, LostError
+from orchestrator.executors.base import Job, Queue, Stop
+from orchestrator.executors.outcome import write_failure
+from orchestrator.executors.trainable import TrialTrainable
 
 
 class RayTuneExecutor:
     """Runs jobs on a Ray cluster through Tune, as many at once as it has room for.
 
     Args:
-        scratch: a folder for Tune's own files, deleted afterwards by the caller.
+        logs: folder for the log of Ray's side of the driver.
         address: of an existing cluster; None starts one on this machine and stops it at the end.
-        retries: how often a trial whose process was lost is started again.
+        concurrent: at most so many trials at once; None: as many as fit.
     """
 
-    def __init__(self, scratch: Path, *, address: str | None = None, retries: int = 3) -> None:
-        self.scratch, self.address, self.retries = scratch, address, retries
+    def __init__(self, logs: Path, *, address: str | None = None, concurrent: int | None = None) -> None:
+        self.logs, self.address, self.concurrent = logs, address, concurrent
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run every job to its end; see ``Executor.run``."""
+    def run(self, queue: Queue, stop: Stop) -> None:
+        """Run jobs until the queue is empty; see ``Executor.run``."""
         from orchestrator.executors.cluster import cluster
 
-        with cluster(self.address, self.scratch) as resources:
-            gpus = 1 if resources.get("GPU", 0) >= 1 else 0
-            by_directory = {str(job.directory): job for job in jobs}
-            configs = [
-                {
-                    "directory": directory,
-                    "data_root": str(job.data_root),
-                    "devices": job.devices,
-                    "cpus": job.cpus,
-                    "gpus": gpus,
-                }
-                for directory, job in by_directory.items()
-            ]
+        with cluster(self.address, self.logs) as resources:
+            if not stop:
+                self._fit(queue, stop, resources)
+        if stop.reason is not None:
+            raise stop.reason
+
+    def _fit(self, queue: Queue, stop: Stop, resources: dict[str, float]) -> None:
+        # Tune's own files are worthless afterwards, and must not meet the disk that the store has filled.
+        with tempfile.TemporaryDirectory(prefix="farlab-tune-", ignore_cleanup_errors=True) as scratch:
+            feed = _Feed(queue, stop, resources, self.concurrent)
             tuner = tune.Tuner(
-                tune.with_resources(TrialTrainable, lambda config: _bundles(config["trial"])),
-                param_space={"trial": tune.grid_search(configs)},
-                tune_config=tune.TuneConfig(reuse_actors=True),
+                tune.with_resources(TrialTrainable, lambda config: _bundles(config["job"], resources)),
+                tune_config=tune.TuneConfig(
+                    search_alg=feed,
+                    num_samples=len(queue),
+                    reuse_actors=True,
+                    trial_dirname_creator=_name,
+                    trial_name_creator=_name,
+                ),
                 run_config=tune.RunConfig(
                     name="tune",
-                    storage_path=str(self.scratch),
-                    failure_config=tune.FailureConfig(max_failures=self.retries),
+                    storage_path=scratch,
+                    stop=_Stopper(feed),
+                    # Whether a lost trial is started again is decided by its own record; this only bounds it.
+                    failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                     verbose=0,
                 ),
             )
             results: Any = tuner.fit()
-            for outcome in results:
-                if outcome.error is not None and outcome.config is not None:
-                    write_failure(Path(outcome.config["trial"]["directory"]), outcome.error)
+        if stop:
+            return
+        for outcome in results:
+            if outcome.error is not None and outcome.config is not None:
+                job = outcome.config["job"]
+                write_failure(job.directory, LostError(f"its process died again and again: {outcome.error}"))
+                queue.ended(job)
 
 
-def _bundles(trial: dict[str, Any]) -> tune.PlacementGroupFactory:
-    bundle = {"CPU": float(trial["cpus"])}
-    if trial["gpus"]:
-        bundle["GPU"] = float(trial["gpus"])
-    return tune.PlacementGroupFactory([bundle] * trial["devices"], strategy="PACK")
+MOST_FAILURES = 100
+"""Restarts of one trial that Tune may make; ``retry`` in the study ends it long before."""
+
+
+class _Feed(Searcher):
+    """Gives Tune the next job when there is room for it, so that a budget or a search decides as late as possible."""
+
+    def __init__(self, queue: Queue, stop: Stop, resources: dict[str, float], concurrent: int | None) -> None:
+        super().__init__()
+        self.queue, self.stop, self.resources = queue, stop, resources
+        self.concurrent = concurrent
+        self.jobs: dict[str, Job] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles what it could restore from; it is never restored
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next job's configuration, None for now, or that there is no more."""
+        if self.stop or self.queue.is_empty():
+            return Searcher.FINISHED
+        if self.jobs and len(self.jobs) >= self._room(next(iter(self.jobs.values()))):
+            return None
+        job = self.queue.next()
+        if job is None:
+            return Searcher.FINISHED if self.queue.is_empty() else None
+        _check(job, self.resources)
+        self.jobs[trial_id] = job
+        return {"job": job}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the queue that a trial has ended."""
+        job = self.jobs.pop(trial_id, None)
+        if job is not None and not error and not self.stop:
+            self.queue.ended(job)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keep nothing: the store knows what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""
+
+    def _room(self, like: Job) -> int:
+        """Return how many jobs Tune may hold: those that fit at once, and one to hand to the slot that is free next."""
+        if self.concurrent is not None:
+            return self.concurrent
+        need = _needs(like, self.resources)
+        return 1 + int(min(self.resources.get(kind, 0.0) / amount for kind, amount in need.items()))
+
+
+class _Stopper(tune.Stopper):
+    """Stops a trial when the queue says so, and everything when the sweep is to stop."""
+
+    def __init__(self, feed: _Feed) -> None:
+        self._feed = feed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if result.get("stop") is not None:
+            self._feed.stop.request(result["stop"])
+            return True
+        record, job = result.get("record"), self._feed.jobs.get(trial_id)
+        if job is None or not record or result.get("done"):
+            return False
+        if not self._feed.queue.epoch(job, record):
+            return False
+        from far.result import Failure
+
+        write_failure(job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
+        return True
+
+    def stop_all(self) -> bool:
+        return bool(self._feed.stop)
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _bundle(job: Job, resources: dict[str, float]) -> dict[str, float]:
+    bundle = {"CPU": float(job.cpus)}
+    if resources.get("GPU", 0) > 0 and job.gpus:
+        bundle["GPU"] = float(job.gpus)
+    return bundle
+
+
+def _bundles(job: Job, resources: dict[str, float]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([_bundle(job, resources)] * job.devices, strategy="PACK")
+
+
+def _needs(job: Job, resources: dict[str, float]) -> dict[str, float]:
+    return {kind: amount * job.devices for kind, amount in _bundle(job, resources).items()}
+
+
+def _check(job: Job, resources: dict[str, float]) -> None:
+    """Refuse what the cluster can never have room for: Ray would wait for it forever.
+
+    Raises:
+        ConfigError: the trial wants more than there is.
+    """
+    for kind, amount in _needs(job, resources).items():
+        if amount > resources.get(kind, 0.0):
+            raise ConfigError(
+                f"trial {job.key} wants {amount:g} {kind}s ({job.devices} processes), the cluster has "
+                f"{resources.get(kind, 0.0):g}",
+                key="run.devices" if kind == "GPU" else "run.cpus",
+            )
