@@ -133,8 +133,8 @@ def _best_marked(rows: Sequence[Row]) -> list[Row]:
     for metric in METRICS:
         complete = [r.cells[metric] for r in rows if r.cells[metric].state is State.FINISHED]
         numbers = [round(float(c.value), c.decimals) for c in complete if isinstance(c.value, float)]
-        if len(numbers) < 2:
-            continue
+        if len(set(numbers)) < 2:
+            continue  # nothing to tell apart
         for index, row in enumerate(marked):
             cell = row.cells[metric]
             is_best = cell.state is State.FINISHED and isinstance(cell.value, float)

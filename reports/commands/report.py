@@ -46,6 +46,10 @@ def register(app: typer.Typer) -> None:
                 metavar="ROW METRIC", help="Show what is behind one cell, e.g. '1:1' top1.", show_default=False
             ),
         ] = None,
+        watch: Annotated[
+            bool, typer.Option("--watch", help="Write the page again while trials run, until all have ended.")
+        ] = False,
+        interval: Annotated[int, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10,
         strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
     ) -> None:
         """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
@@ -61,6 +65,15 @@ def register(app: typer.Typer) -> None:
 
             deliver(trace(results, *explain), output)
             raise typer.Exit(0)
+        if is_page(name, all_, output):
+            assert output is not None
+            from reports.pages import write_page
+
+            again = lambda: load(numbers, study, all_, profile, seeds, overrides, store)  # noqa: E731
+            tables = write_page(output, again, numbers, everything=all_, every=interval if watch else None)
+            raise typer.Exit(exit_code(tables, strict))
+        if watch:
+            raise ConfigError("only a page can be watched: --format html -o DIRECTORY/", key="--watch")
         tables = build_all(numbers, results, everything=all_)
         deliver(render(tables), output)
         raise typer.Exit(exit_code(tables, strict))
@@ -98,6 +111,11 @@ def load(
     return collect(studies, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store)
 
 
+def is_page(name: str, all_: bool, output: Path | None) -> bool:
+    """Whether the page with figures is meant, rather than a document with tables alone."""
+    return name == "html" and output is not None and (all_ or not output.suffix or output.is_dir())
+
+
 def parse_tables(texts: list[str]) -> list[int]:
     """Read ``5``, ``2,5``, ``2-6`` or ``2..6``, each possibly several times.
 
@@ -126,7 +144,7 @@ def chosen_format(name: str | None, output: Path | None) -> str:
     """
     from reports.renderers import RENDERERS, SUFFIXES
 
-    chosen = name or (SUFFIXES.get(output.suffix.lower(), "term") if output else "term")
+    chosen = name or (SUFFIXES.get(output.suffix.lower(), "html") if output else "term")
     if chosen not in RENDERERS:
         raise ConfigError(f"unknown format '{chosen}'", key="--format", choices=RENDERERS, got=chosen)
     return chosen

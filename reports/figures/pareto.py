@@ -49,6 +49,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     axis.set(xlabel="FLOPs (G) of one clip", ylabel=f"{title}, mean ± std over seeds")
     axis.set_title(f"{results.title or results.study}\n(profile {results.profile})")
     axis.margins(0.15)
+    axis.locator_params(axis="x", nbins=5)
     axis.legend(loc="best")
     return figure
 

@@ -27,6 +27,7 @@ SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.formatter.useoffset": False,
     "grid.alpha": 0.3,
     "lines.linewidth": 1.3,
     "savefig.dpi": 200,
