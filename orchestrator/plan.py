@@ -10,6 +10,7 @@ from typing import Any
 from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError, FarError, WeightsError
 from far.identity import identity, trial_key
+from orchestrator.bulk import bulk
 from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.schema import ResourcesConfig
@@ -77,6 +78,7 @@ class Plan:
         return [trial for trial in self.trials if trial.study == study]
 
 
+@bulk
 def make_plan(
     studies: Study | Sequence[Study],
     store: Store,

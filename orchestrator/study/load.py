@@ -10,6 +10,7 @@ from typing import Any
 from far.config import Document, TrialConfig, load_document, parse_override, resolve
 from far.config.overrides import Layer, flatten, validated
 from far.errors import ConfigError
+from orchestrator.bulk import bulk
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
@@ -91,6 +92,7 @@ def study_files(target: Path | str) -> list[Path]:
     return files
 
 
+@bulk
 def load_study(
     path_or_name: Path | str,
     *,
