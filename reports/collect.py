@@ -49,6 +49,7 @@ def collect(
     overrides: Sequence[str] = (),
     seeds: Sequence[int] | int | None = None,
     store: Path | None = None,
+    tracking: str | None = None,
 ) -> list[Results]:
     """Load studies, plan them, and read what has finished.
 
@@ -58,9 +59,11 @@ def collect(
         overrides: ``dotted.key=value`` as given to the sweep.
         seeds: instead of the studies' own.
         store: instead of the workspace's own.
+        tracking: read this MLflow server instead; ``mlflow`` is the workspace's own.
 
     Raises:
         ConfigError: a study cannot be meant.
+        TrackingError: the server cannot be read.
     """
     from orchestrator.content import weights_hash
     from orchestrator.plan import make_plan
@@ -81,6 +84,11 @@ def collect(
         if plan.trials and all(trial.state == "missing" for trial in plan.trials):
             problems += other_settings(plan.trials[0].identity, place)
         found.append(join(study, plan.trials, place, settings, problems=problems))
+    if tracking is not None:
+        from reports.from_mlflow import read_runs
+
+        uri = settings.tracking_uri if tracking == "mlflow" else tracking
+        found = [read_runs(results, uri, settings.store / "mlflow-cache") for results in found]
     return found
 
 
@@ -168,9 +176,14 @@ def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str
     from far.files import read_json
 
     known = read_json(store.study(study).directory / f"mlflow-{profile}.json") or {}
-    base = uri if uri.startswith(("http://", "https://")) else LOCAL_UI
     runs = known.get("runs") or {}
-    return {key: f"{base}/#/experiments/{known.get('experiment')}/runs/{run['run_id']}" for key, run in runs.items()}
+    return {key: run_address(uri, str(known.get("experiment")), run["run_id"]) for key, run in runs.items()}
+
+
+def run_address(uri: str, experiment: str, run: str) -> str:
+    """Return the address of a run's page."""
+    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+    return f"{base}/#/experiments/{experiment}/runs/{run}"
 
 
 def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:
@@ -179,7 +192,7 @@ def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:
     if state not in (State.MISSING, State.RUNNING):
         result = dict(store.result(trial.key) or {})
     directory = store.paths(trial.key).directory
-    return TrialRecord(trial.row, trial.seed, trial.key, state, result, directory, link)
+    return TrialRecord(trial.row, trial.seed, trial.key, state, result, directory, trial.identity, link)
 
 
 def studies_for(tables: Sequence[int]) -> list[Path]:

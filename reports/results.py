@@ -31,6 +31,8 @@ class TrialRecord:
     state: State
     result: Mapping[str, Any] = field(default_factory=dict, repr=False)
     directory: Path | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The scientific identity that was planned (see ``far.identity``)."""
     link: str | None = None
     """Address of the trial's run in the tracking UI."""
 

@@ -40,6 +40,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
         store: Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")] = None,
+        from_: Annotated[
+            str | None,
+            typer.Option("--from", help="Read 'mlflow' (the workspace's) or a tracking URI instead of the store."),
+        ] = None,
         explain: Annotated[
             tuple[str, str] | None,
             typer.Option(
@@ -59,7 +63,7 @@ def register(app: typer.Typer) -> None:
         name = chosen_format(format_, output)
         render = RENDERERS[name]
         numbers = parse_tables(table or [])
-        results = load(numbers, study, all_, profile, seeds, overrides, store)
+        results = load(numbers, study, all_, profile, seeds, overrides, store, from_)
         if explain is not None:
             from reports.trace import trace
 
@@ -69,7 +73,7 @@ def register(app: typer.Typer) -> None:
             assert output is not None
             from reports.pages import write_page
 
-            again = lambda: load(numbers, study, all_, profile, seeds, overrides, store)  # noqa: E731
+            again = lambda: load(numbers, study, all_, profile, seeds, overrides, store, from_)  # noqa: E731
             tables = write_page(output, again, numbers, everything=all_, every=interval if watch else None)
             raise typer.Exit(exit_code(tables, strict))
         if watch:
@@ -87,6 +91,7 @@ def load(
     seeds: str | None,
     overrides: list[str] | None,
     store: Path | None,
+    tracking: str | None = None,
 ) -> list[Results]:
     """Return the results that the options ask for.
 
@@ -108,7 +113,9 @@ def load(
                 where="command line",
             )
     studies: list[Path | str] = [*studies_for(wanted), *(study or [])]
-    return collect(studies, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store)
+    return collect(
+        studies, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store, tracking=tracking
+    )
 
 
 def is_page(name: str, all_: bool, output: Path | None) -> bool:

@@ -14,7 +14,7 @@ from reports.results import Results, RowResults
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANELS = (("top1", "validation top-1 (%)"), ("train_loss", "training loss"))
+PANELS = (("val_top1", "validation top-1 (%)"), ("train_loss", "training loss"))
 
 
 def history(row: RowResults, name: str) -> dict[int, list[float]]:

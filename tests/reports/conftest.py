@@ -55,7 +55,7 @@ def finish(
     if with_predictions:
         pq.write_table(predictions(correct, labels), paths.predictions)
     epochs = [
-        {"epoch": e, "train_loss": 2.0 / (e + 1), "lr": 1e-3, "val_loss": 2.1 / (e + 1), "top1": 10.0 * e}
+        {"epoch": e, "train_loss": 2.0 / (e + 1), "lr": 1e-3, "val_loss": 2.1 / (e + 1), "val_top1": 10.0 * e}
         for e in range(3)
     ]
     paths.metrics.write_text("".join(json.dumps(e) + "\n" for e in epochs))

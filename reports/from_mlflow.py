@@ -1,0 +1,147 @@
+"""The same results from an MLflow server to which one or several machines logged their sweeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far.errors import FarError
+from far.files import TrialPaths, read_json
+from reports.results import STATE_OF, Results, RowResults, TrialRecord
+from reports.table import State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ROWS_TOGETHER = " = "
+"""Joins the names of rows that are one trial in the mirror's tag ``farlab.row``."""
+STATE_OF_RUN = {"RUNNING": State.RUNNING, "SCHEDULED": State.RUNNING, "FAILED": State.FAILED, "KILLED": State.MISSING}
+PAGE = 1000
+
+
+class TrackingError(FarError):
+    """The tracking server cannot be read."""
+
+    kind = "tracking"
+
+
+def read_runs(results: Results, uri: str, cache: Path) -> Results:
+    """Replace what a store holds by what a tracking server holds.
+
+    A run is a trial's if it carries its key; else if it has its row, its seed and all its settings but other data,
+    as where another machine has another copy: beside the others it is then shown as not comparable, not left out.
+
+    Args:
+        results: the plan, as ``collect`` returns it.
+        uri: of the tracking server or data base.
+        cache: folder for the runs' files; a finished run is fetched once.
+
+    Raises:
+        TrackingError: the server cannot be reached.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(results.study)
+        experiment = found.experiment_id if found else None
+        runs = _runs(client, experiment, results.profile) if experiment else []
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"the tracking server {uri} cannot be read: {str(error).splitlines()[0][:160]}") from None
+    by_key = {run.data.tags.get("farlab.key"): run for run in runs}
+    by_place = {
+        (row, run.data.tags.get("farlab.seed")): run
+        for run in runs
+        for row in run.data.tags.get("farlab.row", "").split(ROWS_TOGETHER)
+    }
+    rows = []
+    for row in results.rows:
+        trials = []
+        for trial in row.trials:
+            record = _record(client, trial, by_key.get(trial.key), uri, cache)
+            other = by_place.get((row.name.replace("'", ""), str(trial.seed)))
+            if record.state is State.MISSING and other is not None:
+                candidate = _record(client, trial, other, uri, cache)
+                same = _but_data(candidate.result.get("identity")) == _but_data(trial.identity)
+                record = candidate if same else record
+            trials.append(record)
+        rows.append(RowResults(row.name, trials))
+    problems = () if experiment else (f"the tracking server {uri} has no experiment '{results.study}'",)
+    from dataclasses import replace
+
+    return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri)
+
+
+def _runs(client: MlflowClient, experiment: str, profile: str) -> Sequence[Any]:
+    """Return all runs of trials, oldest first, so that of two runs of one trial the newer counts."""
+    query = f"tags.`farlab.kind` = 'trial' and tags.`farlab.profile` = '{profile}'"
+    runs: list[Any] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment], query, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _but_data(identity: Any) -> Any:
+    """An identity without the content of its data."""
+    if not isinstance(identity, Mapping):
+        return None
+    data = {key: value for key, value in (identity.get("data") or {}).items() if key != "content"}
+    return {**identity, "data": data}
+
+
+def _record(client: MlflowClient, trial: TrialRecord, run: Any, uri: str, cache: Path) -> TrialRecord:
+    from reports.collect import run_address
+
+    if run is None:
+        return TrialRecord(trial.row, trial.seed, trial.key, State.MISSING, identity=trial.identity)
+    directory = cache / run.info.run_id
+    result = _result(client, run, directory)
+    state = STATE_OF.get(str(result.get("state")), State.MISSING)
+    if not result:
+        state = STATE_OF_RUN.get(run.info.status, State.MISSING)
+    link = run_address(uri, run.info.experiment_id, run.info.run_id)
+    key = str(result.get("key", trial.key))
+    return TrialRecord(trial.row, trial.seed, key, state, result, directory, trial.identity, link)
+
+
+def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any]:
+    """Return a run's result file; where artifacts cannot be had, what its metrics and tags say."""
+    from mlflow.exceptions import MlflowException
+
+    paths = TrialPaths(directory)
+    if not paths.result.is_file() and run.info.status in ("FINISHED", "FAILED"):
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
+            try:
+                client.download_artifacts(run.info.run_id, file.name, str(directory))
+            except (MlflowException, OSError):
+                continue
+    found = read_json(paths.result)
+    return found if isinstance(found, dict) else _from_metrics(run)
+
+
+def _from_metrics(run: Any) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    if "farlab.state" not in tags:
+        return {}
+    whole = ("flops", "params", "evaluated", "expected", "peak_memory_bytes")
+    return {
+        "key": tags.get("farlab.key"),
+        "state": tags["farlab.state"],
+        "metrics": {name: metrics.get(f"final_{name}") for name in ("top1", "top5", "loss")},
+        **{name: int(metrics[f"final_{name}"]) for name in whole if f"final_{name}" in metrics},
+        "code": {"git": tags.get("farlab.code")},
+        "error": {"kind": "error", "message": tags["farlab.error"]} if tags.get("farlab.error") else None,
+    }

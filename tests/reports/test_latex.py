@@ -1,0 +1,36 @@
+"""LaTeX output compiles with booktabs alone, where a TeX is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reports.renderers import RENDERERS
+from reports.renderers.templates import LATEX, latex
+from reports.results import Results
+from reports.tables import build_all
+
+MakeResults = Callable[..., Results]
+DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{tables}\end{document}"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed")
+def test_all_tables_compile(make_results: MakeResults, tmp_path: Path) -> None:
+    message = "".join(LATEX) + " é ß 漢字 \\input{/etc/passwd}"
+    failed = {"state": "failed", "metrics": None, "error": {"kind": "data", "message": message}}
+    results = make_results("attention_pattern", seeds=3, changes={("Temporal", 1): failed})
+    (tmp_path / "tables.tex").write_text(RENDERERS["latex"](build_all([1, 7, 8], [results])), encoding="utf-8")
+    (tmp_path / "main.tex").write_text(DOCUMENT)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "main.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "root:" not in done.stdout
+
+
+def test_commands_in_labels_stay_text() -> None:
+    assert latex(r"\input{x}") == r"\textbackslash{}input\{x\}"
+    assert latex("a_b & 5 % − ±") == r"a\_b \& 5 \% $-$ $\pm$"
