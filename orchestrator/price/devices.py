@@ -43,6 +43,7 @@ for _name, _device in {
     "v100-32g": Device(125, 32, ("v100", "32gb"), "NVIDIA V100 data sheet"),
     "rtx3090": Device(71, 24, ("3090",), "NVIDIA GA102 white paper"),
     "rtx4090": Device(165, 24, ("4090",), "NVIDIA Ada white paper"),
+    "a5000": Device(111, 24, ("a5000",), "NVIDIA RTX A5000 data sheet"),
     "a10": Device(125, 24, ("a10",), "NVIDIA A10 data sheet"),
     "l4": Device(121, 24, ("l4",), "NVIDIA L4 data sheet"),
     "l40s": Device(362, 48, ("l40s",), "NVIDIA L40S data sheet"),

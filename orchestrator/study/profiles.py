@@ -24,6 +24,8 @@ class ProfileFile(Strict):
     description: str = ""
     comparable: bool = False
     """Whether its numbers may stand beside the paper's."""
+    abstract: bool = False
+    """Only there to be extended."""
     extends: str | None = None
     """Another profile whose settings come first."""
     settings: dict[str, Any] = Field(default={})
@@ -53,8 +55,9 @@ def profile_directories(*beside: Path) -> list[Path]:
 
 
 def profile_names(directories: Sequence[Path]) -> list[str]:
-    """Return the names of all profiles that can be found."""
-    return sorted({path.stem for directory in directories for path in directory.glob("*.yaml")})
+    """Return the names of all profiles that can be found, those that are only there to be extended left out."""
+    found = {path.stem: path for directory in reversed(directories) for path in directory.glob("*.yaml")}
+    return sorted(name for name, path in found.items() if not load_document(path).data.get("abstract"))
 
 
 def find_profile(name: str, directories: Sequence[Path], *, where: str = "command line") -> Profile:
@@ -70,6 +73,11 @@ def find_profile(name: str, directories: Sequence[Path], *, where: str = "comman
     """
     files = list(_chain(name, directories, where))
     path, file, _ = files[0]
+    if file.abstract:
+        extending = [other for other in profile_names(directories) if other != name]
+        raise ConfigError(
+            f"profile '{name}' is only there to be extended", key="profile", where=where, choices=extending, got=name
+        )
     layers = tuple(layer for _, _, layer in reversed(files))
     return Profile(file.profile, file.title, file.description, file.comparable, path, layers)
 

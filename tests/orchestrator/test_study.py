@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from far import costs
 from far.errors import ConfigError
-from orchestrator.study import Study, load_study
+from orchestrator.study import Study, load_study, profile_names
 from orchestrator.study.profiles import packaged_studies
 
 PAPER = ["attention_pattern", "interaction", "classifier", "head_ratio", "interaction_position"]
+PROFILES = profile_names([packaged_studies() / "profiles"])
 
 
 @pytest.fixture
@@ -37,6 +41,53 @@ def test_every_shipped_study_resolves(path: Path) -> None:
     assert study.rows
     assert study.row(study.baseline or "") in study.rows
     assert len(study.seeds) >= 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_shipped_profile_serves_every_shipped_study(profile: str) -> None:
+    for path in sorted(packaged_studies().glob("*.yaml")):
+        study = load_study(path, profile=profile)
+        assert study.profile.name == profile
+        assert study.profile.title
+        for row in study.rows:
+            assert costs.flops(row.config.model, row.config.data.classes) > 0
+
+
+@pytest.mark.parametrize("data", ["ssv2", "k400"])
+@pytest.mark.parametrize("size", ["small", "base"])
+@pytest.mark.parametrize("ancestor", ["videomae", "mvd"])
+def test_paper_profiles_are_table_1(data: str, size: str, ancestor: str) -> None:
+    table = json.loads((resources.files("reports.paper") / "tables.json").read_text())["1"]
+    names = {"videomae": "VideoMAE", "mvd": "MVD", "ssv2": "Sth-Sth V2", "k400": "Kinetics-400"}
+    column = table["columns"].index(f"FAR ({names[ancestor]}) {names[data]}")
+    wanted = {row[0]: row[column] for row in table["rows"]}
+    wanted = {k: v[size[0].upper()] if isinstance(v, dict) else v for k, v in wanted.items()}
+    study = load_study("head_ratio", profile=f"{data}-{size}-{ancestor}")
+    config = study.row("1:1").config
+    recipe, augment = config.recipe, config.recipe.augment
+    assert study.profile.comparable
+    assert {
+        "learning rate": recipe.lr,
+        "weight decay": recipe.weight_decay,
+        "momentum": recipe.betas,
+        "batch size": recipe.batch_size,
+        "warmup epochs": recipe.warmup_epochs,
+        "training epochs": recipe.epochs,
+        "drop path": config.model.drop_path,
+        "layer-wise lr decay": recipe.layer_decay,
+        "repeated augmentation": augment.repeats,
+        "flip augmentation": config.data.flip,
+        "RandAug": [augment.randaug_magnitude, augment.randaug_std],
+        "label smoothing": recipe.label_smoothing,
+        "mixup": augment.mixup,
+        "cutmix": augment.cutmix,
+        "accumulation step": recipe.batch_size // (config.run.devices * (config.run.micro_batch or 0)),
+    } == {key: value for key, value in wanted.items() if key not in ("optimizer", "lr schedule")}
+
+
+def test_abstract_profiles_cannot_be_run() -> None:
+    with pytest.raises(ConfigError, match=r"only there to be extended.*ssv2-small-mvd"):
+        load_study("head_ratio", profile="paper-ssv2")
 
 
 def test_tables_2_to_6_cover_the_papers_rows() -> None:
