@@ -6,14 +6,15 @@ or the order in which threads finish.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from far.config.schema import TrialConfig
-from far.data import transform
+from far.data import mixing, randaug, transform
+from far.data.augment import crop_box, erase, resized_crop
 from far.data.cache import FrameSource, open_frames
 from far.data.decoder import VideoError
 from far.data.manifest import Manifest, Video
@@ -36,7 +37,7 @@ class Batch:
     Attributes:
         clips: normalised, (B, 3, T, H, W), float32.
         targets: classes (B,), or soft targets (B, C).
-        ids: the videos' ids, one a clip.
+        ids: the videos' ids, one a clip; clip v > 0 of one video (repeated augmentation) is ``id#v``.
         positions: place of each clip's video in the global batch of the step.
         failed: videos that were skipped because they could not be read. If that is all of them, one clip of zeros with
             all-zero soft targets stands in for them: its loss and gradients are zero.
@@ -77,7 +78,9 @@ class _Stream:
         config: the trial.
         rank: this process's number.
         world: number of processes of the trial.
-        micro_batch: clips at once.
+        micro_batch: videos at once in training, clips at once in evaluation.
+        frames: where frames come from; by default the fastest way to read the data set.
+        device: where clips are resized, augmented and mixed.
     """
 
     manifest: Manifest
@@ -86,6 +89,7 @@ class _Stream:
     world: int = field(kw_only=True)
     micro_batch: int = field(kw_only=True)
     frames: FrameSource | None = field(default=None, kw_only=True)
+    device: str | torch.device = field(default="cpu", kw_only=True)
     failures: dict[str, str] = field(default_factory=dict, init=False)
     """Why a video could not be read, by id, as found so far."""
 
@@ -94,11 +98,6 @@ class _Stream:
         self._sampler = SAMPLERS[self.config.data.sampling](self.config.data.stride)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
-
-    def _normalised(self, clips: Sequence[torch.Tensor]) -> torch.Tensor:
-        import torch
-
-        return transform.normalise(torch.stack(list(clips)), self.config.data.mean, self.config.data.std)
 
 
 @dataclass
@@ -143,38 +142,102 @@ class TrainStream(_Stream):
 
         def load(start: tuple[int, int]) -> Batch:
             step, first = start
-            positions = list(range(first, first + self.micro_batch))
-            return self._load([self._videos[order[step + p]] for p in positions], positions, epoch)
+            positions = range(first, first + self.micro_batch)
+            wanted = sorted({*positions, *self._partners(positions)})
+            videos = {p: self._videos[order[step + p]] for p in wanted}
+            return self._load(videos, positions, epoch, step // self._batch)
 
         return prefetched(load, starts, self.config.run.workers)
 
-    def _load(self, videos: list[Video], positions: list[int], epoch: int) -> Batch:
+    def _partners(self, positions: range) -> list[int]:
+        """Return the places in the batch that these are mixed with; neighbours, where anything is mixed."""
+        if not self.config.recipe.augment.mixes:
+            return []
+        return [p ^ 1 for p in positions if p ^ 1 < self._batch]
+
+    def _load(self, videos: dict[int, Video], positions: range, epoch: int, step: int) -> Batch:
         import torch
 
-        clips, kept = [], []
-        for place, video in enumerate(videos):
+        repeats = range(self.config.recipe.augment.repeats)
+        clips: dict[int, list[torch.Tensor]] = {}
+        for position, video in videos.items():
             try:
-                clips.append(self._clip(video, epoch))
-                kept.append(place)
+                clips[position] = self._clips(video, epoch)
             except VideoError as error:
                 self.failures[video.id] = error.reason
-        failed = len(videos) - len(kept)
+        kept = [p for p in positions if p in clips]
+        failed = len(positions) - len(kept)
         if not kept:
             nothing = torch.zeros(1, 3, self._length, *self._size)
-            return Batch(nothing, torch.zeros(1, self.manifest.classes), [UNREADABLE], positions[:1], failed)
+            return Batch(nothing, torch.zeros(1, self.manifest.classes), [UNREADABLE], [positions[0]], failed)
+        places = [(p, view) for p in kept for view in repeats]
+        mixed = [self._mixed(p, view, clips, epoch, step) for p, view in places]
         return Batch(
-            self._normalised(clips),
-            torch.tensor([videos[place].label for place in kept]),
-            [videos[place].id for place in kept],
-            [positions[place] for place in kept],
+            torch.stack([clip for clip, *_ in mixed]),
+            self._targets(
+                [videos[p].label for p, _ in places],
+                [videos[q].label for _, q, _ in mixed],
+                [share for *_, share in mixed],
+            ),
+            [videos[p].id if view == 0 else f"{videos[p].id}#{view}" for p, view in places],
+            [p for p, _ in places],
             failed,
         )
 
-    def _clip(self, video: Video, epoch: int) -> torch.Tensor:
-        rng = numpy_rng(self.config.seed, "frames", video.id, epoch, 0)
-        frames = self._frames.read(video, lambda count: self._sampler.train(count, self._length, rng))
-        clip = transform.resize_to_cover(transform.to_tensor(frames), self._size)
-        return transform.crop(clip, self._size)
+    def _clips(self, video: Video, epoch: int) -> list[torch.Tensor]:
+        """Decode a video once and return its augmented, normalised clips."""
+        augment, seed = self.config.recipe.augment, self.config.seed
+        views = range(augment.repeats)
+
+        def pick(count: int) -> np.ndarray:
+            draws = [numpy_rng(seed, "frames", video.id, epoch, view) for view in views]
+            return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
+
+        frames = transform.to_tensor(self._frames.read(video, pick)).to(self.device)
+        clips = []
+        for view in views:
+            clip = frames[:, view * self._length : (view + 1) * self._length]
+            rng = numpy_rng(seed, "augment", video.id, epoch, view)
+            clips.append(self._augmented(clip, rng))
+        return clips
+
+    def _augmented(self, clip: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """In the ancestors' order: RandAugment on the whole frame, crop, flip, normalise, erase."""
+        data, augment = self.config.data, self.config.recipe.augment
+        if augment.randaug_ops:
+            clip = randaug.apply(clip, randaug.draw(augment, rng))
+        if augment.crop:
+            box = crop_box(clip.shape[-2], clip.shape[-1], augment.crop_scale, augment.crop_ratio, rng)
+            clip = resized_crop(clip, box, self._size)
+        else:
+            clip = transform.crop(transform.resize_to_cover(clip, self._size), self._size)
+        if data.flip and rng.random() < 0.5:
+            clip = clip.flip(-1)
+        clip = transform.normalise(clip, data.mean, data.std)
+        return erase(clip, augment.erasing, rng) if augment.erasing else clip
+
+    def _mixed(
+        self, position: int, view: int, clips: dict[int, list[torch.Tensor]], epoch: int, step: int
+    ) -> tuple[torch.Tensor, int, float]:
+        """Return a clip mixed with its neighbour's, the neighbour's place, and the share of the clip itself."""
+        augment, partner = self.config.recipe.augment, position ^ 1
+        clip = clips[position][view]
+        if not augment.mixes or partner not in clips:
+            return clip, position, 1.0
+        rng = numpy_rng(self.config.seed, "mix", epoch, step, position // augment.mix_group)
+        mix = mixing.draw(augment, *self._size, rng)
+        if mix is None:
+            return clip, position, 1.0
+        return mixing.blend(clip, clips[partner][view], mix), partner, mix.share
+
+    def _targets(self, labels: list[int], partners: list[int], shares: list[float]) -> torch.Tensor:
+        """Return soft targets where clips are mixed, else classes; label smoothing is part of the former only."""
+        import torch
+
+        if not self.config.recipe.augment.mixes:
+            return torch.tensor(labels)
+        smoothing = self.config.recipe.label_smoothing
+        return mixing.soft_targets(labels, partners, shares, self.manifest.classes, smoothing)
 
 
 @dataclass
@@ -210,7 +273,7 @@ class EvalStream(_Stream):
         parts = [views[start : start + self.micro_batch] for start in range(0, len(views), self.micro_batch)]
         return [
             EvalBatch(
-                self._normalised([clip for clip, *_ in part]),
+                torch.stack([clip for clip, *_ in part]),
                 torch.tensor([video.label for _, video, *_ in part]),
                 [video.id for _, video, *_ in part],
                 [clip for *_, clip, _ in part],
@@ -218,6 +281,9 @@ class EvalStream(_Stream):
             )
             for part in parts
         ]
+
+    def _normalised(self, clip: torch.Tensor) -> torch.Tensor:
+        return transform.normalise(clip, self.config.data.mean, self.config.data.std)
 
     def _views(self, video: Video) -> list[tuple[torch.Tensor, Video, int, int]]:
         """Decode a video once and return its views: clip, video, temporal and spatial number."""
@@ -231,10 +297,10 @@ class EvalStream(_Stream):
         except VideoError as error:
             self.failures[video.id] = error.reason
             return []
-        whole = transform.resize_to_cover(transform.to_tensor(frames), self._size)
+        whole = transform.resize_to_cover(transform.to_tensor(frames).to(self.device), self._size)
         return [
             (
-                transform.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops),
+                self._normalised(transform.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops)),
                 video,
                 c,
                 k,

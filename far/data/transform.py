@@ -29,8 +29,8 @@ def resize_to_cover(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     import torch.nn.functional as F
 
     height, width = clip.shape[-2:]
-    scale = max(size[0] / height, size[1] / width)
-    target = (max(int(height * scale), size[0]), max(int(width * scale), size[1]))
+    wide = size[0] * width >= size[1] * height
+    target = (size[0], size[0] * width // height) if wide else (size[1] * height // width, size[1])
     if target == (height, width):
         return clip
     return F.interpolate(clip.transpose(0, 1).to(torch.float32), target, mode="bilinear").transpose(0, 1)
@@ -39,18 +39,18 @@ def resize_to_cover(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def crop(clip: torch.Tensor, size: tuple[int, int], index: int = 0, crops: int = 1) -> torch.Tensor:
     """Cut crop ``index`` of ``crops`` along the longer side: evenly spaced from end to end, or the centre for one."""
     slack = [clip.shape[-2] - size[0], clip.shape[-1] - size[1]]
-    share = 0.5 if crops == 1 else index / (crops - 1)
     longer = int(slack[1] >= slack[0])
     start = [slack[0] // 2, slack[1] // 2]
-    start[longer] = int(slack[longer] * share)
+    if crops > 1:
+        start[longer] = int(index * (slack[longer] / (crops - 1)))
     return clip[..., start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
 
 
-def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return clips (B, 3, T, H, W) of 0..255 as float32, minus ``mean`` over ``std`` of the [0, 1] range."""
+def normalise(clip: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return a clip (3, T, H, W) of 0..255 as float32, minus ``mean`` over ``std`` of the [0, 1] range."""
     import torch
 
-    shape = (1, 3, 1, 1, 1)
-    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32).view(shape)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32).view(shape)
-    return clips.to(torch.float32).mul_(scale).add_(shift)
+    shape = (3, 1, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=clip.device).view(shape)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=clip.device).view(shape)
+    return torch.addcmul(shift, clip.to(torch.float32), scale)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from far.config.schema import DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
+from far.config.schema import AugmentConfig, DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest, open_manifest
 from far.data.cache import CachedFrames, DecodedFrames, open_frames
 from far.data.loader import UNREADABLE, EvalStream, TrainStream
@@ -167,3 +167,91 @@ def test_leaving_an_epoch_early_ends_the_threads(demo_set: Manifest, trial: Tria
 def test_a_batch_that_does_not_divide_is_refused(demo_set: Manifest, trial: TrialConfig) -> None:
     with pytest.raises(ConfigError, match=r"run\.micro_batch"):
         TrainStream(demo_set, trial, rank=0, world=3, micro_batch=2)
+
+
+# -- augmentation ------------------------------------------------------------------------------------------------
+
+EVERYTHING = AugmentConfig(randaug_ops=2, crop=True, erasing=0.5, mixup=0.8, cutmix=1.0, mix_group=4, repeats=2)
+
+
+def augmented(trial: TrialConfig, **changes: object) -> TrialConfig:
+    augment = EVERYTHING.model_copy(update=changes)
+    recipe = trial.recipe.model_copy(update={"augment": augment, "label_smoothing": 0.1})
+    data = trial.data.model_copy(update={"flip": True})
+    return trial.model_copy(update={"recipe": recipe, "data": data})
+
+
+def first_step(manifest: Manifest, trial: TrialConfig, world: int, micro: int) -> dict:
+    """Clips and targets of the first step by id."""
+    found = {}
+    for rank in range(world):
+        stream = TrainStream(manifest, trial, rank=rank, world=world, micro_batch=micro)
+        for batch, _ in zip(stream.epoch(3), range(16 // (world * micro)), strict=False):
+            found |= {
+                name: (clip, target) for name, clip, target in zip(batch.ids, batch.clips, batch.targets, strict=True)
+            }
+    return found
+
+
+@pytest.mark.parametrize(("world", "micro"), [(1, 4), (2, 2), (1, 1), (2, 1)])
+def test_augmentation_and_mixing_do_not_depend_on_the_division(
+    demo_set: Manifest, trial: TrialConfig, world: int, micro: int
+) -> None:
+    config = augmented(trial)
+    reference, other = first_step(demo_set, config, 1, 16), first_step(demo_set, config, world, micro)
+    assert reference.keys() == other.keys()
+    assert len(reference) == 32
+    for name, (clip, target) in reference.items():
+        assert torch.equal(clip, other[name][0])
+        torch.testing.assert_close(target, other[name][1])
+
+
+def test_rows_that_share_a_seed_share_their_draws(demo_set: Manifest, trial: TrialConfig) -> None:
+    other = trial.model.model_copy(update={"attention": {"global": 2, "sparse-dense": 1}})
+    config = augmented(trial)
+    first = first_step(demo_set, config, 1, 16)
+    second = first_step(demo_set, config.model_copy(update={"model": other}), 1, 16)
+    assert all(torch.equal(first[name][0], second[name][0]) for name in first)
+
+
+def test_repeated_augmentation_gives_other_clips_of_the_same_video(demo_set: Manifest, trial: TrialConfig) -> None:
+    stream = TrainStream(demo_set, augmented(trial, mixup=0.0, cutmix=0.0), rank=0, world=1, micro_batch=8)
+    batch = next(stream.epoch(0))
+    assert stream.steps_per_epoch == 25  # videos count, not their copies
+    assert batch.ids[1] == f"{batch.ids[0]}#1"
+    assert batch.positions[:4] == [0, 0, 1, 1]
+    assert batch.targets.tolist()[:2] == [batch.targets[0]] * 2
+    assert not torch.equal(batch.clips[0], batch.clips[1])
+
+
+def test_repeated_augmentation_decodes_once(demo_set: Manifest, trial: TrialConfig) -> None:
+    class Counting(DecodedFrames):
+        reads = 0
+
+        def read(self, video, pick):  # type: ignore[no-untyped-def]
+            Counting.reads += 1
+            return super().read(video, pick)
+
+    stream = TrainStream(demo_set, augmented(trial), rank=0, world=1, micro_batch=4, frames=Counting(demo_set))
+    batches = stream.epoch(0)
+    assert next(batches).clips.shape[0] == 8
+    batches.close()  # type: ignore[attr-defined]
+    assert Counting.reads <= 4 * 4  # what was prefetched besides
+
+
+def test_mixed_targets_sum_to_one_and_name_two_classes(demo_set: Manifest, trial: TrialConfig) -> None:
+    batch = next(TrainStream(demo_set, augmented(trial), rank=0, world=1, micro_batch=16).epoch(0))
+    assert batch.targets.shape == (32, 10)
+    torch.testing.assert_close(batch.targets.sum(1), torch.ones(32))
+    assert ((batch.targets > 0.011).sum(1) <= 2).all()
+
+
+def test_the_neighbour_of_an_unreadable_video_stays_unmixed(broken_set: Manifest, trial: TrialConfig) -> None:
+    recipe = trial.recipe.model_copy(update={"batch_size": 20})
+    config = augmented(trial.model_copy(update={"recipe": recipe}), repeats=1)
+    config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"batch_size": 20})})
+    batch = next(TrainStream(broken_set, config, rank=0, world=1, micro_batch=20).epoch(0))
+    assert batch.failed == 2
+    lonely = [n for n, p in enumerate(batch.positions) if p ^ 1 not in batch.positions]
+    assert len(lonely) in (0, 2)
+    assert all(float(batch.targets[n].max()) == pytest.approx(0.91) for n in lonely)
