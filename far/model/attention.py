@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from far.model import kernels
 from far.model.layout import Grouping, Run
+from far.model.linear import Linear, linear
 from far.model.permutation import Permutation
 
 
@@ -16,7 +16,7 @@ class QKV(nn.Linear):
 
     def forward(self, x: Tensor, q_bias: Tensor, v_bias: Tensor) -> Tensor:  # type: ignore[override]
         """Map (..., D) to (..., 3D)."""
-        return F.linear(x, self.weight, torch.cat([q_bias, torch.zeros_like(v_bias), v_bias]))
+        return linear(x, self.weight, torch.cat([q_bias, torch.zeros_like(v_bias), v_bias]))
 
 
 class GroupedAttention(nn.Module):
@@ -52,7 +52,7 @@ class HeadSplitAttention(nn.Module):
         self.v_bias = nn.Parameter(torch.empty(width))
         self.qkv = QKV(width, 3 * width, bias=False)
         self.slices = nn.ModuleList(GroupedAttention(heads, grouping) for heads, grouping in slices)
-        self.proj = nn.Linear(width, width)
+        self.proj = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to (B, N, D)."""

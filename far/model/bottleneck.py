@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from far.model.interactions import Bottleneck
+from far.model.linear import Linear
 from far.model.patterns import Grid
 from far.model.permutation import Permutation
 
 
-class Pointwise(nn.Linear):
+class Pointwise(Linear):
     """A 1x1x1 convolution over tokens (..., channels), with a convolution's initial values."""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -21,6 +20,7 @@ from far.model.drop_path import BRANCHES
 from far.model.init import initialise
 from far.model.interactions import INTERACTIONS, POSITIONS
 from far.model.layout import Grouping, grouping, token_order
+from far.model.linear import Linear, LinearGelu, linear
 from far.model.parameter_groups import parameter_groups
 from far.model.permutation import Permutation
 from far.model.position import EMBEDDINGS
@@ -28,18 +28,29 @@ from far.model.position import EMBEDDINGS
 __all__ = ["VideoTransformer", "build", "parameter_groups"]
 
 
+class TubeletConv(nn.Conv3d):
+    """A convolution whose stride is its kernel, computed as one matrix product."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, 3, frames, height, width) to (B, N, D), raster order."""
+        t, h, w = self.kernel_size
+        x = input.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(2, (-1, t))  # B, 3, T, t, H, h, W, w
+        x = x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+        return linear(x, self.weight.flatten(1), self.bias)
+
+
 class PatchEmbedding(nn.Module):
-    """Cut clips into tubelets and embed each: the convolution of VideoMAE, computed as one matrix product."""
+    """Cut clips into tubelets and embed each; the names are VideoMAE's."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         frames, height, width = config.tubelet
         tubelet = (frames, height, width)
-        self.proj = nn.Conv3d(3, config.sizes[0], tubelet, stride=tubelet)
+        self.proj = TubeletConv(3, config.sizes[0], tubelet, stride=tubelet)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, 3, frames, height, width) to (B, N, D), raster order."""
-        return self.proj(clips).flatten(2).transpose(1, 2)
+        return self.proj(clips)
 
 
 class Mlp(nn.Module):
@@ -47,12 +58,12 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = LinearGelu(width, hidden)
+        self.fc2 = Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(self.fc1(x))
 
 
 class Block(nn.Module):

@@ -49,10 +49,11 @@ def test_an_independent_counter_agrees(
     import torch
     from fvcore.nn import FlopCountAnalysis
 
-    from far.model import kernels
+    from far.model import kernels, linear
     from far.model.vit import build
 
     monkeypatch.setattr(kernels, "choose", lambda q: kernels.explicit)
+    monkeypatch.setattr(linear, "onednn_is_faster", lambda: False)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     model = ModelConfig.model_validate(changes)
     net = build(model, classes, seed=0).eval()
