@@ -92,13 +92,19 @@ class Progress:
     """
 
     def __init__(self, trials: Sequence[Watched], console: Console, notes: Any = lambda: None) -> None:
-        self.trials, self.console, self.notes = trials, console, notes
+        self.trials, self.console, self.notes = list(trials), console, notes
         for trial in trials:
             trial.look()  # what an earlier sweep did is not news
         self._started = time.monotonic()
         self._at_start = sum(trial.fraction for trial in trials)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
+
+    def add(self, trial: Watched) -> None:
+        """Show one more trial, which a search has just proposed."""
+        trial.look()
+        self._at_start += trial.fraction
+        self.trials.append(trial)
 
     def __enter__(self) -> Progress:
         self._thread.start()

@@ -19,7 +19,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
-from orchestrator.tracking import PATIENCE, Mirror
+from orchestrator.tracking import PATIENCE, Mirror, TrackedTrial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,12 +134,22 @@ def _run(
         if study.search is not None:
             from orchestrator.search.queue import SearchQueue
 
-            queues.append(SearchQueue(study, store, settings, progress, mirror))
+            queues.append(SearchQueue(study, store, settings, _shown(progress, mirror, study.name)))
     whole = queue if len(queues) == 1 else Chain(queues)
     if len(whole):
         with progress:
             executor.run(whole, stop)
     return queue.started
+
+
+def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedTrial, TrackedTrial], None]:
+    """Return what shows and mirrors a trial that a search has just proposed."""
+
+    def show(trial: PlannedTrial, tracked: TrackedTrial) -> None:
+        progress.add(Watched(trial.row, trial.seed, trial.config.recipe.epochs, tracked.directory))
+        mirror.add(study, tracked)
+
+    return show
 
 
 def _affordable(

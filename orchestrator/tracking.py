@@ -67,7 +67,7 @@ class Sweep:
 
     study: str
     profile: str
-    trials: Sequence[TrackedTrial]
+    trials: list[TrackedTrial]
     state: Path
     artifacts: Path
     tags: dict[str, str]
@@ -79,12 +79,14 @@ class Mirror:
     Args:
         uri: MLflow tracking URI.
         sweeps: what to mirror.
+        rebuild: delete the sweeps' runs first and write everything again.
     """
 
-    def __init__(self, uri: str, sweeps: Sequence[Sweep]) -> None:
+    def __init__(self, uri: str, sweeps: Sequence[Sweep], *, rebuild: bool = False) -> None:
         self.uri = uri
         self.problem: str | None = None
         self._mirrors = [SweepMirror(uri, sweep) for sweep in sweeps]
+        self._to_rebuild = list(self._mirrors) if rebuild else []
         self._client: MlflowClient | None = None
         self._stop = threading.Event()
         self._deadline = float("inf")
@@ -94,6 +96,12 @@ class Mirror:
     def start(self) -> None:
         """Start mirroring."""
         self._thread.start()
+
+    def add(self, study: str, trial: TrackedTrial) -> None:
+        """Mirror one more trial of a study, which a search has just proposed."""
+        for mirror in self._mirrors:
+            if mirror.sweep.study == study and all(trial.key != other.key for other in mirror.sweep.trials):
+                mirror.sweep.trials.append(trial)
 
     def close(self, *, timeout: float = PATIENCE) -> bool:
         """Bring the store up to date, close what no longer runs, and stop; return whether all was sent.
@@ -120,6 +128,9 @@ class Mirror:
     def _try(self, *, final: bool) -> bool:
         try:
             client = self._connect()
+            while self._to_rebuild:
+                self._to_rebuild[0].rebuild(client)
+                del self._to_rebuild[0]
             for mirror in self._mirrors:
                 mirror.sync(client, final=final)
         except Exception as error:
@@ -171,7 +182,7 @@ class SweepMirror:
             self._open(client)
         parent, states = self._state["parent"], []
         try:
-            for trial in self.sweep.trials:
+            for trial in list(self.sweep.trials):
                 try:
                     states.append(self._sync_trial(client, parent, trial, final=final))
                 except Exception as error:

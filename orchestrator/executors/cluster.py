@@ -7,15 +7,17 @@ import logging
 import os
 import secrets
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from orchestrator.executors.reaper import MARK, Reaper
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
+LONGEST_PARENT = 24
+"""Characters; a socket's path may have 107, of which Ray's own part takes most."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _QUIET = {
@@ -57,15 +59,16 @@ def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
     import ray
 
     _log_to_file(logs / "ray.log")
-    reaper = Reaper() if address is None else None
+    reaper = Reaper(_scratch_parent()) if address is None else None
     try:
         with _own_signal_handlers():
             if reaper is None:
                 ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="farlab")
             else:
                 os.environ[MARK] = reaper.mark  # inherited by everything that Ray starts
-                context: Any = ray.init(
+                ray.init(
                     address="local",
+                    _temp_dir=str(reaper.scratch),
                     log_to_driver=False,
                     configure_logging=False,
                     namespace="farlab",
@@ -73,7 +76,6 @@ def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
                     object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False,
                 )
-                reaper.guard(Path(context.address_info["session_dir"]))
         yield ray.cluster_resources()
     finally:
         with _undisturbed():
@@ -81,6 +83,12 @@ def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
             if reaper is not None:
                 os.environ.pop(MARK, None)
                 reaper.reap()
+
+
+def _scratch_parent() -> Path:
+    """Return the folder for temporary files, if sockets in it have names that are short enough for the system."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) < LONGEST_PARENT else Path("/tmp")
 
 
 @contextlib.contextmanager

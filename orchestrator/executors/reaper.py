@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -24,45 +25,34 @@ GRACE = 2.0
 
 
 class Reaper:
-    """The owner of a cluster's processes.
+    """The owner of a cluster's processes and temporary files.
+
+    Args:
+        parent: folder to make the cluster's own folder in.
 
     Attributes:
         mark: what to put into the environment before the cluster is started.
+        scratch: the cluster's folder; it is removed with everything in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path) -> None:
         self.mark = uuid.uuid4().hex
-        self._session: Path | None = None
-        self._guardian: subprocess.Popen[bytes] | None = None
-        self._start([])
-
-    def guard(self, session: Path) -> None:
-        """Tell the guardian which files belong to the cluster."""
-        self._session = session
-        if self._guardian is not None and self._guardian.stdin is not None:
-            self._guardian.stdin.write(os.fsencode(session) + b"\n")
-            self._guardian.stdin.flush()
-
-    def reap(self) -> None:
-        """End what is left and dismiss the guardian."""
-        end_all(self.mark)
-        if self._session is not None:
-            remove(self._session)
-        if self._guardian is not None:
-            self._guardian.kill()
-            self._guardian.wait()
-            if self._guardian.stdin is not None:
-                self._guardian.stdin.close()
-
-    def _start(self, arguments: list[str]) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="farlab-", dir=parent))
         # A session of its own: neither Ctrl-C nor a closed terminal reaches it.
         self._guardian = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, self.mark, *arguments],
+            [sys.executable, "-I", "-S", __file__, self.mark, str(self.scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def reap(self) -> None:
+        """End what is left and dismiss the guardian."""
+        end_all(self.mark)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._guardian.kill()
+        self._guardian.communicate()
 
 
 def marked(mark: str) -> list[int]:
@@ -93,25 +83,17 @@ def end_all(mark: str) -> None:
             return
 
 
-def remove(session: Path) -> None:
-    """Remove a Ray session's files, and the link to it if it is the latest."""
-    latest = session.parent / "session_latest"
-    if latest.is_symlink() and latest.readlink().name == session.name:
-        latest.unlink(missing_ok=True)
-    shutil.rmtree(session, ignore_errors=True)
-
-
 def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(OSError):
         os.kill(pid, number)
 
 
 def main() -> None:
-    """Wait for the end of standard input, then reap; every line is a session's folder."""
-    sessions = [Path(os.fsdecode(line.rstrip(b"\n"))) for line in sys.stdin.buffer]
-    end_all(sys.argv[1])
-    for session in sessions:
-        remove(session)
+    """Wait for the end of standard input, which the driver's death brings about, then reap."""
+    sys.stdin.buffer.read()
+    mark, scratch = sys.argv[1:]
+    end_all(mark)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

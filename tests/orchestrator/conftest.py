@@ -1,7 +1,133 @@
-"""What tests of running sweeps share."""
+"""What tests of running sweeps share: a workspace with a small study, and the real command in it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from far.files import read_json
+from orchestrator.chaos.invariants import MARK, leftovers, violations
 from orchestrator.executors.cluster import prepare_environment
+from orchestrator.store import Store, is_held
 
 prepare_environment(None)  # Ray reads it when it is first imported, which libraries do unasked
+
+STUDY = """
+study: small
+base:
+  model: {depth: 1, clip: [8, 32, 32], tubelet: [2, 8, 8], attention: {global: 1}}
+  data: {classes: 10, demo: {train_clips: 40, val_clips: 20, size: 32, motion: 12.0}}
+  recipe: {epochs: 3, batch_size: 8, warmup_epochs: 0, lr_reference_batch: 8, precision: fp32}
+rows:
+  one: {}
+  two: {recipe.lr: 5.0e-4}
+  three: {recipe.lr: 2.0e-3}
+seeds: 1
+"""
+
+
+class Lab:
+    """A workspace, and ``farlab`` run in it as a user runs it."""
+
+    def __init__(self, directory: Path, data: Path, study: str = STUDY) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory, self.store, self.mark = directory, Store(directory / "runs"), uuid.uuid4().hex
+        (directory / "study.yaml").write_text(study)
+        (directory / "farlab.toml").write_text(f"data_root = '{data}'\n")
+        self.environment = {**os.environ, MARK: self.mark}
+        self.uri = f"sqlite:///{self.store.root / 'mlflow.db'}"
+
+    def start(self, *arguments: str, command: str = "sweep", **environment: str) -> subprocess.Popen[str]:
+        """Start the command; a session of its own, so that signals reach it alone."""
+        line = [sys.executable, "-m", "farlab", command, *arguments]
+        return subprocess.Popen(
+            line, cwd=self.directory, env={**self.environment, **environment}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, command: str = "sweep", timeout: float = 240, **environment: str) -> Any:
+        """Run the command to its end; ``returncode``, ``stdout`` and ``stderr`` tell of it."""
+        return self.finish(self.start(*arguments, command=command, **environment), timeout)
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 240) -> Any:
+        """Wait for a command that was started."""
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def sweep(self, *arguments: str, **options: Any) -> Any:
+        """Run the study in this process's executor: the same trials as on Ray, without its start."""
+        return self.run("study.yaml", "--executor", "local", *arguments, **options)
+
+    def writers(self) -> list[int]:
+        """Return the processes that hold a trial's lock."""
+        found = []
+        for key in sorted(self.store.keys()):
+            lock = self.store.paths(key).lock
+            if is_held(lock) and "pid" in (owner := read_json(lock) or {}):
+                found.append(int(owner["pid"]))
+        return found
+
+    def epochs(self) -> int:
+        """Return how many epochs all trials have finished."""
+        paths = [self.store.paths(key).metrics for key in sorted(self.store.keys())]
+        return sum(path.read_bytes().count(b"\n") for path in paths if path.exists())
+
+    def wrong(self, clean: Lab, uri: str | None = None) -> list[str]:
+        """Return what is left over, or differs from an undisturbed sweep."""
+        return leftovers(self.mark) + violations(self.store, clean.store, uri or self.uri)
+
+
+def wait_for(condition: Callable[[], object], timeout: float = 120.0, every: float = 0.01) -> Any:
+    """Return the condition's value once it holds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(every)
+    return value
+
+
+@pytest.fixture(scope="session")
+def make_lab(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Callable[..., Lab]:
+    """Make workspaces with the small study, or another one."""
+
+    def make(study: str = STUDY) -> Lab:
+        return Lab(tmp_path_factory.mktemp("lab"), tiny_data, study)
+
+    return make
+
+
+@pytest.fixture
+def lab(make_lab: Callable[..., Lab]) -> Iterator[Lab]:
+    """A fresh workspace; nothing that was started in it outlives the test."""
+    made = make_lab()
+    yield made
+    left = leftovers(made.mark, patience=0.0)
+    for text in left:
+        os.kill(int(text.split()[1]), 9)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(make_lab: Callable[..., Lab]) -> Lab:
+    """The small study, finished without any fault."""
+    made = make_lab()
+    done = made.sweep()
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[..., Any]:
+    """Return ``wait_for``."""
+    return wait_for

@@ -1,0 +1,152 @@
+"""The faults: each does something bad to a sweep that is running, and says what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from far.files import read_json
+from far.registry import Registry
+from orchestrator.store import Store, is_held
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sweep that is running.
+
+    Attributes:
+        driver: its process.
+        command: how it was started.
+        environment: of the driver.
+        workspace: folder that it was started in.
+        store: its store.
+        random: the source of every choice.
+    """
+
+    driver: subprocess.Popen[bytes]
+    command: list[str]
+    environment: dict[str, str]
+    workspace: Path
+    store: Store
+    random: random.Random
+
+    def trials(self) -> list[int]:
+        """Return the processes that are writing a trial now."""
+        found = []
+        for key in sorted(self.store.keys()):
+            lock = self.store.paths(key).lock
+            pid = (read_json(lock) or {}).get("pid") if is_held(lock) else None
+            if isinstance(pid, int) and pid != self.driver.pid:
+                found.append(pid)
+        return found
+
+    def is_alive(self) -> bool:
+        """Return whether the driver runs."""
+        return self.driver.poll() is None
+
+
+Fault = Callable[[Running], str | None]
+"""Does something bad; returns what it did, or None if there was nothing to do it to."""
+
+FAULTS: Registry[Fault] = Registry("fault")
+
+
+@FAULTS.register("worker killed")
+def kill_worker(running: Running) -> str | None:
+    """End a trial's process with kill -9, wherever it is in its epoch."""
+    return _kill(running.random.choice(running.trials() or [0]))
+
+
+@FAULTS.register("driver killed")
+def kill_driver(running: Running) -> str | None:
+    """End the driver with kill -9; its workers outlive it."""
+    return _kill(running.driver.pid)
+
+
+@FAULTS.register("killed while writing a checkpoint")
+def kill_in_checkpoint(running: Running) -> str | None:
+    """Wait for a checkpoint that is being written, and end its process with kill -9."""
+    deadline = time.monotonic() + 10.0
+    while time.monotonic() < deadline and running.is_alive():
+        for partial in running.store.trials.glob("*/checkpoints/*.partial"):
+            pid = (read_json(running.store.paths(partial.parent.parent.name).lock) or {}).get("pid")
+            if isinstance(pid, int):
+                return _kill(pid)
+        time.sleep(0.001)
+    return None
+
+
+@FAULTS.register("node lost")
+def kill_node(running: Running) -> str | None:
+    """End Ray's node manager with kill -9."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(running.driver.pid).children(recursive=True):
+            if child.name().startswith("raylet"):
+                return _kill(child.pid)
+    return None
+
+
+@FAULTS.register("interrupted")
+def interrupt(running: Running) -> str | None:
+    """Press Ctrl-C."""
+    return _kill(running.driver.pid, signal.SIGINT)
+
+
+@FAULTS.register("terminated")
+def terminate(running: Running) -> str | None:
+    """Ask the driver to end, as a batch system does."""
+    return _kill(running.driver.pid, signal.SIGTERM)
+
+
+@FAULTS.register("worker stalled")
+def stall(running: Running) -> str | None:
+    """Stop a trial's process for two seconds."""
+    pid = running.random.choice(running.trials() or [0])
+    said = _kill(pid, signal.SIGSTOP)
+    if said:
+        time.sleep(2.0)
+        _kill(pid, signal.SIGCONT)
+    return said
+
+
+@FAULTS.register("SQLite locked")
+def lock_database(running: Running) -> str | None:
+    """Hold the tracking data base's lock for some seconds."""
+    path = running.store.root / "mlflow.db"
+    if not path.exists():
+        return None
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(running.random.uniform(1.0, 6.0))
+        connection.rollback()
+        return "held for some seconds"
+    return None
+
+
+@FAULTS.register("second driver")
+def second_driver(running: Running) -> str | None:
+    """Start the same command again; it must refuse, and do no harm."""
+    second = subprocess.run(
+        running.command, cwd=running.workspace, env=running.environment, capture_output=True, timeout=300
+    )
+    return f"exit {second.returncode}"
+
+
+def _kill(pid: int, number: signal.Signals = signal.SIGKILL) -> str | None:
+    if pid <= 0:
+        return None
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return None
+    return f"{number.name} to process {pid}"

@@ -1,0 +1,184 @@
+"""A chaos run: the study undisturbed once, then again and again under faults until all of them have struck."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from far.errors import FarError
+from orchestrator.chaos.faults import FAULTS, Running
+from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, violations
+from orchestrator.store import Store
+
+PERIOD = 10.0
+"""Mean seconds between two faults."""
+LIMIT = 3600.0
+"""Seconds after which a sweep that does not end is a violation."""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One fault that struck.
+
+    Attributes:
+        fault: its name in the registry.
+        at: seconds since the driver at hand was started.
+        what: what was done.
+        code: the driver's exit code if it ended of it.
+        wrong: violations seen right after it.
+    """
+
+    fault: str
+    at: float
+    what: str
+    code: int | None
+    wrong: tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """What a chaos run saw.
+
+    Attributes:
+        clean_seconds: wall clock of the undisturbed sweep.
+        seconds: wall clock of all disturbed sweeps, restarts included.
+        rounds: disturbed sweeps that were run to their end.
+        strikes: the faults.
+        wrong: violations at the end of a round.
+    """
+
+    clean_seconds: float = 0.0
+    seconds: float = 0.0
+    rounds: int = 0
+    strikes: list[Strike] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def violations(self) -> list[str]:
+        """All that went wrong."""
+        return [*(text for strike in self.strikes for text in strike.wrong), *self.wrong]
+
+    @property
+    def ratio(self) -> float:
+        """Wall clock under faults over the undisturbed one."""
+        return self.seconds / max(self.rounds * self.clean_seconds, 1e-9)
+
+
+class Chaos:
+    """Runs a sweep command under faults.
+
+    Args:
+        arguments: of ``farlab sweep``, e.g. the study's file and overrides.
+        directory: an empty folder for the workspaces.
+        data_root: folder of data sets.
+        weights_root: folder of initial weights.
+        seed: of every choice.
+        period: mean seconds between two faults.
+        faults: names of the faults to choose from.
+        say: called with a line whenever something happens.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        *,
+        data_root: Path,
+        weights_root: Path | None = None,
+        seed: int = 0,
+        period: float = PERIOD,
+        faults: Sequence[str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.command = [sys.executable, "-m", "farlab", "sweep", *arguments]
+        self.directory, self.period, self.say = directory, period, say
+        self.random = random.Random(seed)
+        self.names = list(faults or FAULTS)
+        self.mark = uuid.uuid4().hex
+        settings = f"data_root = {str(data_root)!r}\n"
+        if weights_root is not None:
+            settings += f"weights_root = {str(weights_root)!r}\n"
+        self._settings = settings
+        self.environment = {**os.environ, MARK: self.mark}
+
+    def run(self, kills: int) -> Report:
+        """Run the study undisturbed, then under faults until ``kills`` of them have struck.
+
+        Raises:
+            FarError: the undisturbed sweep itself fails.
+        """
+        report = Report()
+        clean = self._workspace("clean")
+        started = time.monotonic()
+        done = subprocess.run(self.command, cwd=clean, env=self.environment, capture_output=True)
+        report.clean_seconds = time.monotonic() - started
+        if done.returncode:
+            raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
+        self.say(f"undisturbed: {report.clean_seconds:.1f} s")
+        while len(report.strikes) < kills:
+            report.rounds += 1
+            workspace = self._workspace(f"round-{report.rounds}")
+            self._round(workspace, Store(clean / "runs"), report, kills)
+        return report
+
+    def _workspace(self, name: str) -> Path:
+        workspace = self.directory / name
+        workspace.mkdir(parents=True)
+        (workspace / "farlab.toml").write_text(self._settings)
+        return workspace
+
+    def _round(self, workspace: Path, clean: Store, report: Report, kills: int) -> None:
+        store, started = Store(workspace / "runs"), time.monotonic()
+        while True:
+            code = self._drive(workspace, store, report, kills)
+            if code == 0 or time.monotonic() - started > LIMIT:
+                break
+        report.seconds += time.monotonic() - started
+        wrong = [] if code == 0 else [f"the sweep did not end within {LIMIT:.0f} s"]
+        wrong += leftovers(self.mark)
+        wrong += violations(store, clean, f"sqlite:///{store.root / 'mlflow.db'}")
+        report.wrong += [f"round {report.rounds}: {text}" for text in wrong]
+        self.say(f"round {report.rounds} has ended: {len(wrong)} violations")
+
+    def _drive(self, workspace: Path, store: Store, report: Report, kills: int) -> int:
+        """Start the sweep and strike until it ends; return its exit code."""
+        with (workspace / "output.txt").open("ab") as output:
+            driver = subprocess.Popen(
+                self.command, cwd=workspace, env=self.environment, stdout=output, stderr=output, start_new_session=True
+            )
+        running = Running(driver, self.command, self.environment, workspace, store, self.random)
+        started = time.monotonic()
+        try:
+            while driver.poll() is None:
+                if len(report.strikes) >= kills:
+                    return driver.wait(LIMIT)
+                try:
+                    driver.wait(self.random.uniform(0.3, 1.7) * self.period)
+                except subprocess.TimeoutExpired:
+                    self._strike(running, report, time.monotonic() - started)
+            return driver.returncode
+        except subprocess.TimeoutExpired:
+            return 1
+        finally:
+            if driver.poll() is None:
+                driver.kill()
+                driver.wait()
+
+    def _strike(self, running: Running, report: Report, at: float) -> None:
+        before = finished_marks(running.store)
+        name = self.random.choice(self.names)
+        what = FAULTS[name](running)
+        if what is None:
+            return  # nothing there to strike at: the next one comes soon
+        time.sleep(0.3)
+        code = running.driver.poll()
+        strike = Strike(name, at, what, code, tuple(run_again(before, running.store)))
+        report.strikes.append(strike)
+        self.say(f"{len(report.strikes)}. {at:.1f} s: {name} ({what})")

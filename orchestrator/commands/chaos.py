@@ -1,0 +1,93 @@
+"""``farlab chaos``: a sweep under faults, held against an undisturbed one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
+
+if TYPE_CHECKING:
+    from orchestrator.chaos.run import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("chaos")
+    def chaos(
+        targets: Targets,
+        kills: Annotated[int, typer.Option(min=1, help="Faults in all.")] = 10,
+        seed: Annotated[int, typer.Option(help="Of the choice and the moments of the faults.")] = 0,
+        period: Annotated[float, typer.Option(min=0.1, help="Mean seconds between two faults.")] = 10.0,
+        fault: Annotated[list[str] | None, typer.Option(help="Only these faults; default: all.")] = None,
+        profile: ProfileOption = None,
+        seeds: SeedsOption = None,
+        json_: JsonOption = False,
+    ) -> int:
+        """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not)."""
+        import tempfile
+        from pathlib import Path
+
+        from far.errors import ConfigError
+        from orchestrator.chaos.faults import FAULTS
+        from orchestrator.chaos.run import Chaos
+        from orchestrator.commands.options import load_targets, split_targets
+        from orchestrator.settings import load_settings
+
+        for name in fault or []:
+            if name not in FAULTS:
+                raise ConfigError(f"unknown fault '{name}'", key="--fault", choices=FAULTS, got=name)
+        studies = load_targets(targets, profile, seeds)
+        _, overrides = split_targets(targets)
+        arguments = [str(study.path.resolve()) for study in studies] + overrides
+        for option, value in (("--profile", profile), ("--seeds", seeds)):
+            arguments += [option, value] if value else []
+        settings = load_settings()
+        with tempfile.TemporaryDirectory(prefix="farlab-chaos-") as directory:
+            run = Chaos(
+                arguments,
+                Path(directory),
+                data_root=settings.data_root,
+                weights_root=settings.weights_root,
+                seed=seed,
+                period=period,
+                faults=fault,
+                say=lambda line: print(line, file=sys.stderr, flush=True),
+            )
+            report = run.run(kills)
+        _show(report, json_)
+        return 3 if report.violations else 0
+
+
+def _show(report: Report, as_json: bool) -> None:
+    import json
+    from collections import Counter
+    from dataclasses import asdict
+
+    if as_json:
+        figures = {"ratio": report.ratio, "violations": report.violations}
+        print(json.dumps({**asdict(report), **figures}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="What was survived", title_justify="left")
+    for header in ("fault", "struck", "ended the driver", "violations"):
+        table.add_column(header, justify="left" if header == "fault" else "right")
+    struck = Counter(strike.fault for strike in report.strikes)
+    for name, number in sorted(struck.items()):
+        own = [strike for strike in report.strikes if strike.fault == name]
+        ended = sum(strike.code is not None for strike in own)
+        table.add_row(name, str(number), str(ended), str(sum(len(strike.wrong) for strike in own)))
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(
+        f"{len(report.strikes)} faults in {report.rounds} sweeps, {len(report.violations)} violations; "
+        f"{report.seconds:.0f} s against {report.rounds} x {report.clean_seconds:.0f} s undisturbed "
+        f"({report.ratio:.2f}x)"
+    )
+    for text in report.violations:
+        print(f"violation: {text}", file=sys.stderr)

@@ -1,0 +1,63 @@
+"""``farlab sync``: bring the tracking store up to what the trial directories say."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("sync")
+    def sync(
+        studies: Annotated[
+            list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names; default: all that were ever submitted.")
+        ] = None,
+        rebuild: Annotated[
+            bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
+        ] = False,
+        tracking_uri: Annotated[
+            str | None, typer.Option(help="MLflow server or data base; default: farlab.toml, then SQLite in the store.")
+        ] = None,
+        timeout: Annotated[float, typer.Option(help="Seconds to wait for a store that does not answer.")] = 60.0,
+    ) -> int:
+        """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
+        from far.errors import ConfigError
+        from orchestrator.settings import load_settings
+        from orchestrator.store import Store
+
+        settings = load_settings()
+        store, uri = Store(settings.store), tracking_uri or settings.tracking_uri
+        known = store.studies()
+        for name in studies or []:
+            if name not in known:
+                raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=known, got=name)
+        codes = [_sync(store, name, uri, rebuild, timeout) for name in studies or known]
+        return max(codes, default=0)
+
+
+def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
+    from far.files import LockedError
+    from orchestrator.mirrored import submitted
+    from orchestrator.tracking import Mirror
+
+    try:
+        lock = store.lock_study(name).acquire()
+    except LockedError as error:
+        print(f"{error}: its own sweep keeps MLflow up to date", file=sys.stderr)
+        return 0
+    with lock:
+        sweeps = submitted(store, name)
+        mirror = Mirror(uri, sweeps, rebuild=rebuild)
+        if not mirror.close(timeout=timeout):
+            print(f"study '{name}': MLflow is not up to date: {mirror.problem or 'it did not answer'}", file=sys.stderr)
+            return 1
+    trials = sum(trial.directory.is_dir() for sweep in sweeps for trial in sweep.trials)
+    print(f"study '{name}': {trials} trials in {uri}")
+    return 0

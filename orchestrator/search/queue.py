@@ -1,0 +1,161 @@
+"""A search as a queue of jobs: each next one is proposed when there is room for it, by what has come back by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from far.config import TrialConfig
+from far.errors import ConfigError
+from far.identity import identity, trial_key
+from orchestrator.content import manifest_hash, weights_hash
+from orchestrator.executors import Job
+from orchestrator.plan import PlannedTrial
+from orchestrator.search.space import configuration, depth_of, propose
+from orchestrator.search.storage import open_search, pruner, sampler
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.study import Study
+from orchestrator.submission import make_job, submit
+from orchestrator.tracking import TrackedTrial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = "farlab.key"
+"""Attribute of an Optuna trial: the key of the trial in the store."""
+IMPOSSIBLE = 10
+"""Proposals that cannot be meant are passed over, at most so many for each trial that is wanted."""
+
+
+class SearchQueue:
+    """Proposes trials until the search has as many as it wants; goes on where a killed search stopped.
+
+    Args:
+        study: with a ``search``.
+        store: where trials and the search's journal are kept.
+        settings: the workspace.
+        on_trial: called with each trial that is proposed and has to run.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, settings: Settings, on_trial: Callable[[PlannedTrial, TrackedTrial], None]
+    ) -> None:
+        assert study.search is not None
+        self.study, self.search, self.store, self.settings = study, study.search, store, settings
+        self._on_trial = on_trial
+        self._optuna = open_search(study, store)
+        self._optuna.pruner = pruner(self.search)
+        self._depth = depth_of(study)
+        self._data, self._weights = manifest_hash(settings), weights_hash(settings)
+        self._hashes: dict[str, tuple[str, str | None]] = {}
+        self._orphans = [t for t in self._optuna.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+        self._running: dict[str, list[optuna.Trial]] = {}
+
+    def next(self) -> Job | None:
+        """Return the next trial to run; proposals that have a result already, or cannot be meant, are told at once."""
+        while not self.is_empty():
+            trial = self._reopened() or self._asked()
+            try:
+                config = configuration(self.study, propose(trial, self.search, self._depth))
+            except ConfigError as error:
+                trial.set_user_attr("error", str(error))
+                self._optuna.tell(trial, state=TrialState.FAIL)
+                continue
+            whole = self._identity(config)
+            key = trial_key(whole)
+            trial.set_user_attr(KEY, key)
+            if key in self._running:
+                self._running[key].append(trial)  # one run answers both
+                continue
+            self._running[key] = [trial]
+            if self.store.state(key) == "finished":
+                self._tell(key)
+                continue
+            return self._submitted(trial, config, key, whole)
+        return None
+
+    def is_empty(self) -> bool:
+        """Return whether there are as many trials as the search wants, or far too many that cannot be meant."""
+        if self._orphans:
+            return False
+        trials = self._optuna.get_trials(deepcopy=False)
+        impossible = sum(t.state == TrialState.FAIL and KEY not in t.user_attrs for t in trials)
+        return len(trials) - impossible >= self.search.trials or impossible >= IMPOSSIBLE * self.search.trials
+
+    def epoch(self, job: Job, record: dict[str, Any]) -> bool:
+        """Tell Optuna an epoch's value; return whether the trial is to be stopped early."""
+        if self.search.pruner == "none" or job.key not in self._running:
+            return False
+        (objective,) = self.search.objectives
+        value, step = record.get(f"val_{objective.metric}"), int(record["epoch"]) + 1
+        stop = False
+        for trial in self._running[job.key]:
+            if value is not None and step not in self._frozen(trial).intermediate_values:
+                trial.report(float(value), step)
+            stop |= trial.should_prune()
+        return stop
+
+    def ended(self, job: Job) -> None:
+        """Tell Optuna how a trial ended."""
+        self._tell(job.key)
+
+    def __len__(self) -> int:
+        return self.search.trials
+
+    def _reopened(self) -> optuna.Trial | None:
+        """Return a trial that was running when the search was killed: it keeps its number and its values."""
+        if not self._orphans:
+            return None
+        return optuna.Trial(self._optuna, self._orphans.pop(0)._trial_id)
+
+    def _asked(self) -> optuna.Trial:
+        self._optuna.sampler = sampler(self.search, len(self._optuna.get_trials(deepcopy=False)))
+        return self._optuna.ask()
+
+    def _identity(self, config: TrialConfig) -> dict[str, Any]:
+        name = config.data.model_dump_json() + config.init.model_dump_json()
+        if name not in self._hashes:
+            self._hashes[name] = self._data(config.data), self._weights(config.init)
+        data, weights = self._hashes[name]
+        return identity(config, data_hash=data, weights_hash=weights)
+
+    def _submitted(self, trial: optuna.Trial, config: TrialConfig, key: str, whole: dict[str, Any]) -> Job:
+        planned = PlannedTrial(
+            study=self.study.name,
+            row=f"search {trial.number}",
+            seed=config.seed,
+            key=key,
+            config=config,
+            identity=whole,
+            state=self.store.state(key),
+            profile=self.study.profile.name,
+            resources=self.study.resources,
+        )
+        submit(self.store, self.settings, planned)
+        directory = self.store.paths(key).directory
+        self._on_trial(planned, TrackedTrial(key, planned.row, planned.seed, directory))
+        return make_job(self.store, self.settings, planned, self.study.retry)
+
+    def _tell(self, key: str) -> None:
+        """Tell what the store has of a trial; a value of a trial that was cut short is never told as a value."""
+        result: dict[str, Any] = dict(self.store.result(key) or {})
+        for trial in self._running.pop(key, []):
+            values = [_value(result, objective.metric) for objective in self.search.objectives]
+            if result.get("state") == "finished" and all(value is not None for value in values):
+                self._optuna.tell(trial, [float(value) for value in values if value is not None])
+            elif result.get("state") == "partial":
+                self._optuna.tell(trial, state=TrialState.PRUNED)
+            else:
+                trial.set_user_attr("error", str((result.get("error") or {}).get("message", "no result")))
+                self._optuna.tell(trial, state=TrialState.FAIL)
+
+    def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+        return self._optuna.get_trials(deepcopy=False)[trial.number]
+
+
+def _value(result: dict[str, Any], metric: str) -> float | None:
+    value = (result.get("metrics") or {}).get(metric, result.get(metric))
+    return float(value) if isinstance(value, int | float) else None

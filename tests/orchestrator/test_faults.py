@@ -1,0 +1,290 @@
+"""Every failure of the list, really caused; after each, the same command ends like an undisturbed sweep.
+
+Trials run in the driver's own process where the fault strikes the trial, which is the same code as on Ray and starts
+at once; on Ray where processes and nodes are what is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from far.files import read_json
+from orchestrator.chaos.faults import Running, kill_in_checkpoint
+from orchestrator.chaos.invariants import finished_marks, run_again
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_a_worker_killed_mid_epoch_is_started_again(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
+    process = lab.start("study.yaml")
+    wait(lambda: lab.epochs() >= 1 and lab.writers())
+    os.kill(lab.writers()[0], signal.SIGKILL)
+    second = lab.run("study.yaml")  # while it is at it: another driver on the same study
+    assert (second.returncode, "in use by" in second.stderr) == (2, True)
+    done = lab.finish(process)
+    assert done.returncode == 0, done.stderr
+    assert lab.wrong(undisturbed) == []
+    attempts = [len(lab.store.trial(key)["attempts"]) for key in sorted(lab.store.keys())]
+    assert sorted(attempts) == [1, 1, 2]
+
+
+def test_a_driver_killed_at_a_random_moment(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
+    process = lab.start("study.yaml")
+    wait(lambda: lab.writers())
+    time.sleep(random.uniform(0.0, 2.0))
+    process.kill()
+    process.communicate()
+    before = finished_marks(lab.store)
+    done = lab.run("study.yaml")  # at once, while the old workers may still be there
+    assert done.returncode == 0, done.stderr
+    assert run_again(before, lab.store) == []
+    assert lab.wrong(undisturbed) == []
+    table = ("--study", "study.yaml", "--format", "csv")
+    assert lab.run(*table, command="report").stdout == undisturbed.run(*table, command="report").stdout != ""
+
+
+def test_a_kill_in_the_middle_of_a_checkpoint(lab: Any, undisturbed: Any) -> None:
+    for _ in range(2):
+        process = lab.start("study.yaml", "--executor", "local")
+        running = Running(process, [], {}, lab.directory, lab.store, random.Random(0))
+        while process.poll() is None and not kill_in_checkpoint(running):
+            pass
+        assert lab.finish(process).returncode == -signal.SIGKILL
+    assert list(lab.store.trials.glob("*/checkpoints/*.partial"))
+    done = lab.sweep()
+    assert done.returncode == 0, done.stderr
+    assert lab.wrong(undisturbed) == []
+
+
+def test_a_locked_data_base_delays_nothing_but_itself(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
+    process = lab.start("study.yaml", "--executor", "local")
+    wait(lambda: lab.epochs() >= 1)
+    connection = sqlite3.connect(lab.store.root / "mlflow.db", timeout=30)
+    connection.execute("BEGIN EXCLUSIVE")
+    wait(lambda: len(finished_marks(lab.store)) == 3)  # the trials end while it is locked
+    connection.rollback()
+    connection.close()
+    done = lab.finish(process)
+    assert done.returncode == 0, done.stderr
+    assert lab.wrong(undisturbed) == []
+
+
+class Server:
+    """A real MLflow server on loopback."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.directory, self.uri = directory, f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{self.directory}/server.db",
+             "--artifacts-destination", str(self.directory / "artifacts")],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def is_up(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path, wait: Callable[..., Any]) -> Iterator[Server]:
+    made = Server(tmp_path)
+    wait(made.is_up)
+    yield made
+    made.stop()
+
+
+def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Server, wait: Callable[..., Any]) -> None:
+    process = lab.start("study.yaml", "--executor", "local", "--tracking-uri", server.uri)
+    wait(lambda: lab.epochs() >= 1)
+    server.stop()
+    done = lab.finish(process)
+    assert done.returncode == 0  # training neither waits nor dies
+    assert "MLflow is not up to date" in done.stderr
+    assert len(finished_marks(lab.store)) == 3
+    server.start()
+    wait(server.is_up)
+    again = lab.sweep("--tracking-uri", server.uri)
+    assert again.returncode == 0, again.stderr
+    assert lab.wrong(undisturbed, server.uri) == []
+
+
+@pytest.fixture
+def small_disk(lab: Any) -> Iterator[Path]:
+    """The store on a file system of 1.5 MiB."""
+    store = lab.store.root
+    store.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "none", store]).returncode:
+        pytest.skip("mounting a tmpfs needs rights that this user lacks")
+    yield store
+    subprocess.run(["umount", "-l", store], check=True)
+
+
+def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbed: Any, small_disk: Path) -> None:
+    stopped = lab.sweep()
+    assert stopped.returncode == 3
+    assert "no space left to write" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    before = finished_marks(lab.store)
+    assert len(before) < 3
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    done = lab.sweep()
+    assert done.returncode == 0, done.stderr
+    assert run_again(before, lab.store) == []
+    assert lab.wrong(undisturbed) == []
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+static int (*real)(clockid_t, struct timespec *);
+/* After two seconds of this process's life the wall clock goes back an hour. */
+int clock_gettime(clockid_t id, struct timespec *t) {
+    static __thread int inside; static time_t start;
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int r = real(id, t);
+    if (r == 0 && id == CLOCK_REALTIME) {
+        struct timespec now; real(CLOCK_MONOTONIC, &now);
+        if (!start) start = now.tv_sec;
+        if (now.tv_sec - start > atol(getenv("JUMP_AFTER"))) t->tv_sec -= 3600;
+    }
+    return r;
+}
+"""
+
+
+def test_a_clock_that_jumps_back(lab: Any, undisturbed: Any, tmp_path: Path, wait: Callable[..., Any]) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler to make another clock with")
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library = str(tmp_path / "clock.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
+    done = lab.sweep(LD_PRELOAD=library, JUMP_AFTER="6")
+    assert done.returncode == 0, done.stderr
+    assert lab.wrong(undisturbed) == []
+    from mlflow import MlflowClient
+
+    client = MlflowClient(lab.uri)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    for run in client.search_runs([experiment.experiment_id]):
+        assert run.info.end_time >= run.info.start_time
+
+
+def test_unreadable_videos_are_counted_and_named(lab: Any, tiny_data: Path) -> None:
+    data = lab.directory / "data"
+    shutil.copytree(tiny_data, data)
+    (lab.directory / "farlab.toml").write_text("")
+    broken = sorted(data.rglob("val/*.mp4") or data.rglob("*val*.mp4"))[:2]
+    assert len(broken) == 2
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:200])
+    done = lab.sweep("recipe.epochs=1")
+    assert done.returncode == 0, done.stderr
+    for key in sorted(lab.store.keys()):
+        result = read_json(lab.store.paths(key).result)
+        assert (result["evaluated"], result["expected"]) == (18, 20)
+        assert set(result["unreadable"]) == {path.stem for path in broken}
+
+
+HUNGRY = """
+import json, resource, sys
+from pathlib import Path
+import psutil
+from far.train.world import join_world
+from far.files import TrialPaths, read_json
+from orchestrator.executors import Job, ListQueue, Stop
+from orchestrator.executors.local import LocalExecutor
+
+join_world()
+first, second, data = map(Path, sys.argv[1:])
+LocalExecutor().run(ListQueue([Job(first, data, 1, 1)]), Stop())  # warm: every library has what it needs
+here = psutil.Process().memory_info().vms
+resource.setrlimit(resource.RLIMIT_AS, (here + 96 * 2**20, resource.RLIM_INFINITY))
+LocalExecutor().run(ListQueue([Job(second, data, 1, 1)]), Stop())
+"""
+
+
+def test_out_of_memory_halves_the_micro_batch(tmp_path: Path, tiny_config: Any, tiny_data: Path) -> None:
+    from far.files import TrialPaths, write_json
+
+    run = tiny_config.run.model_copy(update={"micro_batch": 32, "workers": 0})
+    model = tiny_config.model.model_copy(update={"depth": 4})
+    recipe = tiny_config.recipe.model_copy(update={"batch_size": 32, "epochs": 1})
+    for name, config in (
+        ("first", tiny_config),
+        ("second", tiny_config.model_copy(update={"run": run, "model": model, "recipe": recipe})),
+    ):
+        spec = {"key": name, "identity": {}, "config": config.model_dump(mode="json"), "before": 0}
+        write_json(TrialPaths(tmp_path / name).trial, spec)
+    subprocess.run(
+        [sys.executable, "-c", HUNGRY, tmp_path / "first", tmp_path / "second", tiny_data],
+        check=True, env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+    )  # fmt: skip
+    result = read_json(tmp_path / "second" / "result.json")
+    assert result["state"] == "finished", result["error"]
+    micro = result["execution"]["micro_batch"]
+    assert micro < 32
+    tried = [attempt["micro_batch"] for attempt in result["attempts"]]
+    assert tried == [32 >> n for n in range(len(tried))]
+    assert tried[-1] == micro
+    assert {attempt.get("ended") for attempt in result["attempts"][:-1]} == {"out-of-memory"}
+
+
+def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, wait: Callable[..., Any]) -> None:
+    from ray.cluster_utils import Cluster
+
+    from far.files import TrialPaths, write_json
+    from orchestrator.executors import Job, ListQueue, Stop
+    from orchestrator.executors.ray_tune import RayTuneExecutor
+
+    config = tiny_config.model_copy(update={"recipe": tiny_config.recipe.model_copy(update={"epochs": 40}), "seed": 1})
+    paths = TrialPaths(tmp_path / "trials" / "k")
+    write_json(paths.trial, {"key": "k", "identity": {}, "config": config.model_dump(mode="json"), "before": 0})
+    options = {"object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **options})
+    try:
+        first = cluster.add_node(num_cpus=1, **options)
+        executor = RayTuneExecutor(tmp_path, address=cluster.address)
+        queue = ListQueue([Job(paths.directory, tiny_data, 1, 1)])
+        thread = threading.Thread(target=executor.run, args=(queue, Stop()), daemon=True)
+        thread.start()
+        wait(lambda: paths.metrics.exists() and paths.metrics.read_bytes().count(b"\n") >= 2)
+        cluster.add_node(num_cpus=1, **options)
+        cluster.remove_node(first, allow_graceful=False)
+        thread.join(180)
+        assert not thread.is_alive()
+    finally:
+        cluster.shutdown()
+    result = read_json(paths.result)
+    assert result["state"] == "finished"
+    assert len(result["attempts"]) == 2
+    assert result["attempts"][1]["epoch"] >= 2  # it went on from its checkpoint

@@ -1,0 +1,90 @@
+"""``farlab sweep`` as a user meets it: exit codes, plain output, clean stops, and going on."""
+
+from __future__ import annotations
+
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.chaos.invariants import finished_marks, run_again, shared_memory
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+LINE = re.compile(r"small \(profile demo\): .*|\[\d+:\d\d\] (one|two|three), seed 0  .*|\d/3 trials finished")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files, with a short name, as Ray needs it."""
+    with tempfile.TemporaryDirectory(prefix="t") as made:
+        yield Path(made)
+
+
+def test_a_sweep_on_ray_is_what_it_is_in_process(lab: Any, undisturbed: Any, scratch: Path) -> None:
+    memory = shared_memory()
+    done = lab.run("study.yaml", TMPDIR=str(scratch))
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if not LINE.fullmatch(line)] == []
+    assert done.stderr == ""
+    assert lab.wrong(undisturbed) == []
+    assert not (shared_memory() - memory)
+    assert [path for path in scratch.iterdir() if not path.name.startswith("torchinductor")] == []
+    before = finished_marks(lab.store)
+    again = lab.run("study.yaml")
+    assert (again.returncode, "3 done, 0 to run" in again.stdout) == (0, True)
+    assert run_again(before, lab.store) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly_and_the_same_command_goes_on(
+    lab: Any, undisturbed: Any, wait: Callable[..., Any], number: signal.Signals
+) -> None:
+    from mlflow import MlflowClient
+
+    process = lab.start("study.yaml")
+    wait(lambda: lab.epochs() >= 2)
+    process.send_signal(number)
+    stopped = lab.finish(process, timeout=60)
+    assert stopped.returncode == 130
+    assert "run the same command again" in stopped.stderr
+    assert lab.wrong(lab) == []  # nothing is left, and no run of MLflow is RUNNING
+    client = MlflowClient(lab.uri)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    assert {r.info.status for r in client.search_runs([experiment.experiment_id])} <= {"KILLED", "FINISHED"}
+    before = finished_marks(lab.store)
+    done = lab.sweep()
+    assert done.returncode == 0, done.stderr
+    assert run_again(before, lab.store) == []
+    assert lab.wrong(undisturbed) == []
+
+
+def test_bad_rows_are_told_and_the_others_finish(make_lab: Callable[..., Any], undisturbed: Any) -> None:
+    study = (undisturbed.directory / "study.yaml").read_text()
+    lab = make_lab(
+        study.replace("three: {recipe.lr: 2.0e-3}", "three: {recipe.lr: 1.0e+30}\n  four: {recipe.precision: fp16}")
+    )
+    done = lab.sweep()
+    assert done.returncode == 3
+    assert "three, seed 0: diverged (diverged): the loss is" in done.stderr
+    assert "four, seed 0: failed (configuration): recipe.precision: fp16" in done.stderr
+    assert "2/4 trials finished" in done.stdout
+    assert lab.wrong(lab) == []
+
+
+def test_a_budget_that_is_used_up_is_exit_code_4(lab: Any) -> None:
+    done = lab.sweep("--budget", "1trials")
+    assert done.returncode == 4, done.stderr
+    assert "budget reached: 2 trials are left" in done.stderr
+    assert len(finished_marks(lab.store)) == 1
+
+
+def test_a_second_driver_is_refused_by_name(lab: Any) -> None:
+    with lab.store.lock_study("small"):
+        done = lab.sweep()
+    assert done.returncode == 2
+    assert "study 'small' is in use by process" in done.stderr
