@@ -5,7 +5,7 @@ A video that could not be read is unanswered: it counts in the denominator and i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def predict(
     dtype: Any,
     arrange: Callable[[Any, list[str]], Any] = lambda clips, ids: clips,
     on_batch: Callable[[int], None] = lambda done: None,
+    filler: Any = None,
 ) -> Predictions:
     """Run a model over this rank's views and return the views of all ranks, on every rank.
 
@@ -113,12 +114,17 @@ def predict(
         dtype: floating type that the model takes.
         arrange: changes the order of frames before the model sees them (``far.train.order``).
         on_batch: called with the number of views done so far.
+        filler: clips for a rank that has run out of views while others have not; needed where a forward pass is a
+            collective, as under ZeRO-3. None: ranks go at their own pace.
     """
     import torch
 
     mine = Predictions()
     with torch.no_grad():
-        for batch in batches:
+        for batch in batches if filler is None else _in_step(batches, world):
+            if batch is None:
+                model(filler.to(world.device, dtype))
+                continue
             clips = arrange(batch.clips, batch.ids).to(world.device, dtype, non_blocking=True)
             mine.logits.extend(model(clips).float().cpu().numpy())
             mine.ids.extend(batch.ids)
@@ -134,3 +140,17 @@ def predict(
     for part in gathered:
         everyone.extend(part)
     return everyone
+
+
+def _in_step(batches: Iterable[Any], world: World) -> Iterator[Any]:
+    """Yield this rank's batches, then None for as long as another rank still has one."""
+    import torch
+
+    source = iter(batches)
+    while True:
+        batch = next(source, None)
+        left = torch.tensor([batch is not None], dtype=torch.int32, device=world.device)
+        torch.distributed.all_reduce(left)
+        if not left.item():
+            return
+        yield batch

@@ -242,6 +242,7 @@ class TrialRun:
             self.world,
             dtype=self.dtype,
             on_batch=lambda done: self._report(phase, done, max(views, done)),
+            filler=self._filler(),
         )
         scores = score(predictions, stream.expected)
         if not scores.evaluated:
@@ -251,6 +252,13 @@ class TrialRun:
             raise DivergedError(f"the network's answers are not finite after epoch {self.epochs_done}")
         self.unreadable |= stream.failures
         return predictions, scores
+
+    def _filler(self) -> Any:
+        """Return an empty clip where every forward pass needs all ranks, else None."""
+        import torch
+
+        together = self.world.size > 1 and self.config.recipe.zero_stage == 3
+        return torch.zeros(1, 3, *self.config.model.clip) if together else None
 
     def _validate(self) -> Scores:
         one_view = {"views": self.config.data.views.model_copy(update={"clips": 1, "crops": 1})}
