@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from far.errors import DataError
+from far.files import TrialPaths
 from reports.results import Results, RowResults, TrialRecord
 from reports.statistics.outcomes import Bits, Outcomes, read_scores, stack
 
@@ -51,10 +54,10 @@ def _answers(
     found: dict[str, Answer] = {}
     with _open(root) as base:
         known = _known(base, metric) if base else {}
-        fresh: dict[str, tuple[str, Answer]] = {}
+        stale: dict[str, tuple[str, Path]] = {}
         for key, trial in trials.items():
             assert trial.directory is not None
-            path = trial.directory / "predictions.parquet"
+            path = TrialPaths(trial.directory).predictions
             try:
                 status = path.stat()
             except OSError:
@@ -63,17 +66,36 @@ def _answers(
             stamp = f"{status.st_size}-{status.st_mtime_ns}"
             if key in known and known[key][0] == stamp:
                 found[key] = known[key][1]
-                continue
-            try:
-                scores = read_scores(path)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            found[key] = (scores.ids, scores.correct(TOP[metric]))
-            fresh[key] = (stamp, found[key])
+            else:
+                stale[key] = (stamp, path)
+        fresh = _read(stale, metric, problems)
+        found |= {key: answer for key, (_, answer) in fresh.items()}
         if base and fresh:
             _remember(base, metric, fresh)
     return found
+
+
+def _read(stale: Mapping[str, tuple[str, Path]], metric: str, problems: list[str]) -> dict[str, tuple[str, Answer]]:
+    """Read predictions, several files at once: most of the time is spent outside Python."""
+
+    def one(path: Path) -> Answer | str:
+        try:
+            scores = read_scores(path)
+        except DataError as error:
+            return str(error)
+        ids = same.setdefault(scores.ids, scores.ids)  # thousands of trials have the same videos: keep them once
+        return ids, scores.correct(TOP[metric])
+
+    same: dict[Sequence[str], Sequence[str]] = {}
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        answers = list(pool.map(one, [path for _, path in stale.values()]))
+    fresh: dict[str, tuple[str, Answer]] = {}
+    for (key, (stamp, _)), answer in zip(stale.items(), answers, strict=True):
+        if isinstance(answer, str):
+            problems.append(answer)
+        else:
+            fresh[key] = (stamp, answer)
+    return fresh
 
 
 @contextlib.contextmanager

@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from far.errors import ConfigError, DataError
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
 MOST_COMPARED = 200
-"""Trials looked at to find the one nearest to what was asked for."""
+"""Trials looked at to find the one nearest to what was asked for, or the content of a data set that is not here."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
@@ -68,13 +68,13 @@ def collect(
     from orchestrator.content import weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
     from orchestrator.study import load_study
+    from reports.reading import ReadOnce
 
     settings = load_settings()
     if store is not None:
         settings = settings.model_copy(update={"store": store.resolve()})
-    place = Store(settings.store)
+    place = ReadOnce(settings.store)
     loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
     content = DataContent(settings, place)
     found = []
@@ -131,7 +131,7 @@ class DataContent:
     def _finished_on(self, data: DataConfig) -> set[str]:
         if self._of_trials is None:
             self._of_trials = {}
-            for key in self._store.keys():  # noqa: SIM118  (a method, not a mapping)
+            for key in self._store.keys()[:MOST_COMPARED]:
                 result = self._store.result(key)
                 settings = ((result or {}).get("config") or {}).get("data")
                 if result and settings and result.get("data_hash"):
@@ -188,9 +188,9 @@ def run_address(uri: str, experiment: str, run: str) -> str:
 
 def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:
     state = STATE_OF.get(trial.state, State.MISSING)
-    result: dict[str, Any] = {}
+    result: Mapping[str, Any] = {}
     if state not in (State.MISSING, State.RUNNING):
-        result = dict(store.result(trial.key) or {})
+        result = cast("Mapping[str, Any]", store.result(trial.key) or {})
     directory = store.paths(trial.key).directory
     return TrialRecord(trial.row, trial.seed, trial.key, state, result, directory, trial.identity, link)
 

@@ -60,7 +60,7 @@ class TrialRecord:
             node = node.get(part) if isinstance(node, Mapping) else None
         return node
 
-    @property
+    @cached_property
     def views(self) -> tuple[int, int, int] | None:
         """Frames a clip, clips and crops at test time."""
         clip, clips, crops = (

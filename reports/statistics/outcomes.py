@@ -47,7 +47,8 @@ def read_scores(path: Path) -> Scores:
     from far.errors import DataError
 
     try:
-        table = pq.read_table(path, columns=["id", "label", "logits"], memory_map=True)
+        with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
+            table = file.read(columns=["id", "label", "logits"], use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
     names = table.column("id").to_numpy()
@@ -57,15 +58,14 @@ def read_scores(path: Path) -> Scores:
     values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(names), -1).astype(np.float64)
     values = np.exp(values - values.max(axis=1, keepdims=True))
     values /= values.sum(axis=1, keepdims=True)
+    labels = table.column("label").to_numpy().astype(np.int64)
+    if bool(np.all(names[:-1] < names[1:])):  # one view a video, as written: sorted
+        return Scores(tuple(names.tolist()), labels, values)
     ids, first, video = np.unique(names.astype(str), return_index=True, return_inverse=True)
-    if len(ids) == len(names):
-        merged = values[first]
-    else:
-        merged = np.zeros((len(ids), values.shape[1]))
-        np.add.at(merged, video, values)
-        merged /= np.bincount(video)[:, None]
-    labels = table.column("label").to_numpy()[first].astype(np.int64)
-    return Scores(tuple(ids.tolist()), labels, merged)
+    merged = np.zeros((len(ids), values.shape[1]))
+    np.add.at(merged, video, values)
+    merged /= np.bincount(video)[:, None]
+    return Scores(tuple(ids.tolist()), labels[first], merged)
 
 
 def stack(trials: Mapping[int, tuple[Sequence[str], Bits]]) -> Outcomes:

@@ -24,6 +24,8 @@ MIN_SEEDS = 3
 
 LEVEL = 0.95
 REPLICATES = 4000
+MOST_DRAWS = 400_000
+"""Seeds drawn in all; hundreds of seeds need fewer replicates."""
 Bits = NDArray[np.bool_]
 
 
@@ -166,6 +168,7 @@ def bootstrap_interval(
     """
     seeds, videos = d.shape
     rng = numpy_rng(0, "bootstrap", seeds, videos)
+    replicates = min(replicates, max(1000, MOST_DRAWS // seeds))
     a = d.mean(axis=1) - d.mean()
     offsets = a[rng.integers(seeds, size=(replicates, seeds))].mean(axis=1) * np.sqrt(seeds / (seeds - 1))
     b = d.sum(axis=0, dtype=np.int64)
