@@ -1,0 +1,156 @@
+"""Speed of the data path: ``python benchmarks/data.py [--videos 48] [--epochs 2] [--json]``. All on one core.
+
+- *loader*: clips a second of the whole loader (worker process, sampling, resizing, normalising, batching) over those of
+  bare decord ``get_batch`` with the same frame numbers on the same files: goal 0.9.
+- *augmented*: the same with the paper's augmentation, per decoded video (two clips each); no goal, it is arithmetic.
+- *waiting*: share of the demo's training time that the training loop waits for data, from the second epoch on (the
+  first decodes): goal at most 0.05.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from far.config import TrialConfig, parse_override, resolve
+from far.data.cache import DecodedFrames
+from far.data.generate import write_video
+from far.data.layouts import read_listing
+from far.data.loader import TrainStream
+from far.data.manifest import Manifest
+from far.data.prepare import prepare
+from far.randomness import numpy_rng
+from orchestrator.study.profiles import find_profile, packaged_studies
+
+LENGTH, HEIGHT, WIDTH = 110, 240, 427
+"""Frames and size of a typical Something-Something video (about 4 s at 240 lines)."""
+AUGMENTED = (
+    "recipe.augment.repeats=2",
+    "recipe.augment.randaug_ops=4",
+    "recipe.augment.crop=true",
+    "recipe.augment.erasing=0.25",
+    "recipe.augment.mixup=0.8",
+    "recipe.augment.cutmix=1.0",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=48)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    import torch
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="farlab-bench-") as folder:
+        manifest = videos(Path(folder), arguments.videos)
+        numbers = {**loading(manifest), **waiting(Path(folder), arguments.epochs)}
+    if arguments.json:
+        print(json.dumps(numbers, indent=1))
+        return
+    for name, value in numbers.items():
+        print(f"{name:>24} {value:8.3f}")
+    print(f"goals: loader >= 0.9: {numbers['loader']:.2f}, waiting <= 0.05: {numbers['waiting']:.3f}")
+
+
+def profile(*overrides: str) -> TrialConfig:
+    """Return the demo profile's configuration with overrides."""
+    layers = find_profile("demo", [packaged_studies() / "profiles"]).layers
+    return resolve([*layers, *(parse_override(text) for text in overrides)])
+
+
+def videos(folder: Path, count: int) -> Manifest:
+    """Write videos of moving texture and prepare them as a data set."""
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (HEIGHT // 8 + 20, WIDTH // 8 + 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    for number in range(count):
+        shifts = rng.integers(0, 3, (LENGTH, 2)).cumsum(0) % 100
+        frames = np.stack([canvas[y : y + HEIGHT, x : x + WIDTH - 1] for y, x in shifts])
+        path = folder / "set" / ("val" if number == 0 else "train") / "all" / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, frames, 30, preset="veryfast", g="12", crf="26")
+    root = folder / "set"
+    return prepare(read_listing("folder", root), layout="folder", root=root, directory=folder / "manifest")
+
+
+def loading(manifest: Manifest) -> dict[str, float]:
+    """Return clips a second of bare decord and of the loader, and their ratio; the two take turns."""
+    import decord
+
+    batch = len(manifest.split("train"))
+    base = (f"recipe.batch_size={batch}", "data.classes=1", "model.clip=[16,224,224]", "run.workers=1")
+    plain, augmented = profile(*base), profile(*base, *AUGMENTED)
+
+    def bare(epoch: int) -> None:
+        sampler = TrainStream(manifest, plain, rank=0, world=1, micro_batch=1)._sampler
+        for video in manifest.split("train"):
+            reader = decord.VideoReader(str(manifest.file(video)), num_threads=1)
+            rng = numpy_rng(0, "frames", video.id, epoch, 0)
+            reader.get_batch(sampler.train(len(reader), 16, rng).tolist()).asnumpy()
+
+    def stream(config: TrialConfig) -> Callable[[int], None]:
+        def run(epoch: int) -> None:
+            frames = DecodedFrames(manifest)
+            made = TrainStream(manifest, config, rank=0, world=1, micro_batch=1, frames=frames)
+            for _ in made.epoch(epoch):
+                pass
+
+        return run
+
+    works = {"decord_clips_s": bare, "loader_clips_s": stream(plain), "augmented_videos_s": stream(augmented)}
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for epoch in range(4):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work(epoch)
+            if epoch:  # the first turn starts processes and fills the disk's cache
+                seconds[name].append(time.perf_counter() - started)
+    rates = {name: batch / min(times) for name, times in seconds.items()}
+    return {
+        **rates,
+        "loader": rates["loader_clips_s"] / rates["decord_clips_s"],
+        "augmented": rates["augmented_videos_s"] / rates["decord_clips_s"],
+    }
+
+
+def waiting(folder: Path, epochs: int) -> dict[str, float]:
+    """Train the demo and return the share of its training time that the loop waits for data."""
+    from far.files import TrialPaths
+    from far.train.trial import TrialRun
+    from far.train.world import join_world
+
+    config = profile()
+    run = TrialRun(config, {}, TrialPaths(folder / "trial"), join_world(), data_root=folder / "data")
+    waited = [0.0]
+    whole = run.stream.epoch
+
+    def timed(epoch: int, start_step: int = 0) -> Iterator[Any]:
+        batches = iter(whole(epoch, start_step))
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            waited[0] += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    run.stream.epoch = timed  # type: ignore[method-assign]
+    first = run.train_epoch()["train_seconds"], waited[0]
+    waited[0] = 0.0
+    seconds = sum(run.train_epoch()["train_seconds"] for _ in range(epochs))
+    run.close()
+    return {"waiting_first_epoch": first[1] / first[0], "waiting": waited[0] / seconds}
+
+
+if __name__ == "__main__":
+    main()
