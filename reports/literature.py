@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from reports import paper
+from reports.baselines import RECOUNTS, recount
 from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
 from reports.comparability import findings, incomparable
 from reports.paper import PaperRow
@@ -37,8 +40,9 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         results = results.without(incomparable(found))
         notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     ours = {paper.normal(row.name): row for row in results.rows} if results else {}
+    marks, why = _recount_notes(number)
     rows = [
-        _row(about, ours.pop(paper.normal(about.name), None), counted.get(paper.normal(about.name)))
+        _row(number, about, ours.pop(paper.normal(about.name), None), counted.get(paper.normal(about.name)), marks)
         for about in printed.rows
     ]
     rows += [_own(row) for row in ours.values()]
@@ -47,7 +51,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
                           "e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
     else:
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
-    notes.append(Note("Counted: FLOPs of one view of the model built here at the paper's scale (farlab cost)."))
+    notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
         key=str(number),
         caption=printed.title,
@@ -55,7 +59,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         rows=tuple(rows),
         profile=results.profile if results else "",
         warning="" if results is None or results.comparable else _warning(results),
-        notes=tuple(notes),
+        notes=(*why, *notes),
         provenance={"study": str(results.path) if results else "", "store": str(results.store) if results else ""},
     )
 
@@ -80,24 +84,36 @@ def _columns(results: Results | None) -> list[Column]:
     return columns
 
 
-def _row(about: PaperRow, line: RowResults | None, counted: CostRow | None) -> Row:
+def _recount_notes(number: int) -> tuple[dict[str, str], list[Note]]:
+    """Letters and texts where a recount departs from the reported number."""
+    found = {name: recount(number, name) for table, name in RECOUNTS if table == number}
+    reasons = {name: each.why for name, each in found.items() if each and each.why}
+    marks = dict(zip(reasons, string.ascii_lowercase, strict=False))
+    return marks, [Note(f"{name}: {reasons[name]}.", mark) for name, mark in marks.items()]
+
+
+def _row(
+    number: int, about: PaperRow, line: RowResults | None, counted: CostRow | None, marks: Mapping[str, str]
+) -> Row:
     flops, views = about.numbers["flops"], about.numbers["views"]
     cells = {title: Cell(text) for title, text in about.labels.items()}
     cells["paper_flops"] = Cell(f"{'n/a' if flops is None else f'{flops:g}'} × {views:g}")
     cells |= {f"paper_{name}": paper_cell(about.numbers[name]) for name in METRICS}
-    if counted:
-        cells["counted_flops"] = Cell(counted.flops / 1e9, decimals=1)
-        cells["counted_params"] = Cell(counted.params / 1e6, decimals=1)
+    cost = counted or recount(number, about.name)
+    if cost:
+        mark = (marks[about.name],) if about.name in marks else ()
+        cells["counted_flops"] = Cell(cost.flops / 1e9, decimals=1, marks=mark)
+        cells["counted_params"] = Cell(cost.params / 1e6, decimals=1) if cost.params else Cell()
     state = line.state if line else State.MISSING if about.group == OURS else State.UNREPORTED
     cells |= _measured(line) if line else {name: Cell(state=state) for name in METRICS if state is State.MISSING}
-    metrics = {name: line.by_seed(name) for name in METRICS} if line else {}
+    metrics = {name: list(line.by_seed(name).values()) if line else [] for name in METRICS}
     data = {
         "row": about.name,
         "group": about.group,
         **{title.lower().replace(" ", "_"): text for title, text in about.labels.items()},
-        "metrics": {name: average(list(values.values())) for name, values in metrics.items()},
-        "flops": counted.flops if counted else None,
-        "params": counted.params if counted else None,
+        "metrics": {name: average(values) for name, values in metrics.items()},
+        "flops": cost.flops if cost else None,
+        "params": cost.params if cost else None,
         "paper": dict(about.numbers),
         "state": state.value,
     }

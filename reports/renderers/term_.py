@@ -76,7 +76,8 @@ def _print(console: Console, table: Table) -> None:
 def _text(cell: Cell) -> Text:
     style = STYLE[cell.state] + (" bold" if cell.best else "")
     marks = f" [{','.join(cell.marks)}]" if cell.marks else ""
-    return Text(f"{cell.text}{'*' if cell.best and not _colours() else ''}{marks}", style=style.strip())
+    text = f"**{cell.text}**" if cell.best and not _colours() else cell.text
+    return Text(text + marks, style=style.strip())
 
 
 def _colours() -> bool:

@@ -1,0 +1,75 @@
+"""Recounted FLOPs of the literature, against transformers' implementations and an independent counter."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from reports.baselines import RECOUNTS, encoder, plain, recount, timesformer
+from reports.literature import build_literature
+from reports.paper import paper_table
+from reports.renderers import RENDERERS
+
+
+def counted(model: nn.Module, frames: int) -> int:
+    """Multiply-accumulates of matrix products and convolutions, and five per element of every LayerNorm."""
+    norms = 0
+
+    def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal norms
+        norms += 5 * output.numel()
+
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_hook(hook)
+    clip = torch.empty(1, frames, 3, 224, 224, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(pixel_values=clip)
+    return counter.get_total_flops() // 2 + norms
+
+
+@pytest.mark.slow
+def test_recounts_are_those_of_transformers_models() -> None:
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        for frames, classes in ((8, 174), (96, 400)):
+            config = transformers.TimesformerConfig(num_frames=frames, num_labels=classes)
+            model = transformers.TimesformerForVideoClassification(config).eval()
+            assert counted(model, frames) == timesformer(frames, classes).flops
+        config = transformers.VideoMAEConfig(num_labels=174, use_mean_pooling=True)
+        config._attn_implementation = "eager"
+        assert counted(transformers.VideoMAEForVideoClassification(config).eval(), 16) == plain("base", 174).flops
+        config = transformers.VivitConfig(num_labels=174)
+        config._attn_implementation = "eager"
+        joint = encoder(768, 12, 3137) + 3 * 2 * 256 * 768 * 3136 + 5 * 768 * 3137 + 768 * 174
+        assert counted(transformers.VivitForVideoClassification(config).eval(), 32) == joint
+
+
+@pytest.mark.parametrize(("table", "row"), RECOUNTS)
+def test_recounts_agree_with_the_reported_numbers_or_say_why(table: int, row: str) -> None:
+    about, found = paper_table(table).row(row), recount(table, row)
+    assert about is not None and found is not None
+    reported = about.numbers["flops"]
+    assert reported is not None
+    near = abs(found.flops / 1e9 / reported - 1) < 0.005
+    assert near or found.why
+
+
+def test_tables_7_and_8() -> None:
+    for number, rows in ((7, 20), (8, 18)):
+        table = build_literature(number)
+        assert [row.name for row in table.rows] == [row.name for row in paper_table(number).rows]
+        assert len(table.rows) == rows
+        assert [row.group for row in table.rows if row.group == "our implementation"] == ["our implementation"] * 8
+        data = json.loads(RENDERERS["json"]([table]))
+        far = next(row for row in data["rows"] if row["row"] == "FAR (MVD) ViT-B")
+        assert round(far["flops"] / 1e9) == 176
+        assert far["state"] == "missing"
+        assert far["metrics"]["top1"]["n"] == 0
+        text = RENDERERS["term"]([table])
+        assert "n/a × 30" in text
+        assert ("not a ViT-L" in text) == (number == 8)
