@@ -143,7 +143,7 @@ def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, c
     if videos is None:
         return None
     todo = work(trial.config, videos, target.kind)
-    processes = trial.config.run.devices
+    processes = processes_of(trial)
     if evidence.rate:
         return Price(todo.operations / (evidence.rate * processes), held, todo.memory, todo.disk, "rate")
     if target.tflops is None:
@@ -154,11 +154,17 @@ def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, c
     return Price(seconds, held, todo.memory, todo.disk, "stated")
 
 
+def processes_of(trial: PlannedTrial) -> int:
+    """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
+    gpus = trial.resources.gpus
+    return trial.config.run.devices if gpus is None else max(1, int(gpus))
+
+
 def devices_held(trial: PlannedTrial, target: Target) -> float:
     """Return how many GPUs, or CPU cores, a trial holds while it runs."""
     run = trial.config.run
     if target.kind == "cpu":
-        return trial.resources.cpus or run.devices * run.cpus
+        return trial.resources.cpus or processes_of(trial) * run.cpus
     return run.devices if trial.resources.gpus is None else trial.resources.gpus
 
 

@@ -15,6 +15,7 @@ from orchestrator.content import video_counts
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.price.devices import find_target
 from orchestrator.price.evidence import probes_file, shape
+from orchestrator.price.pricing import processes_of
 from orchestrator.price.work import work
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -38,7 +39,7 @@ def probe_plan(plan: Plan, store: Store, settings: Settings) -> None:
 
 
 def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
-    config, kind = trial.config, find_target(None).kind
+    config, kind, processes = trial.config, find_target(None).kind, processes_of(trial)
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:
         spec = Path(scratch) / "spec.json"
         write_json(spec, {"config": config.model_dump(mode="json"), "data_root": str(settings.data_root)})
@@ -57,10 +58,10 @@ def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
     return {
         "device": measured["device"],
         "devices": 1,
-        "seconds": measured["seconds"] / config.run.devices,
+        "seconds": measured["seconds"] / processes,
         "memory": measured["memory"],
         "disk": expected.disk if expected else 0,
-        "operations": expected.operations / config.run.devices if expected else 0.0,
+        "operations": expected.operations / processes if expected else 0.0,
         "step_seconds": measured["step_seconds"],
         "view_seconds": measured["view_seconds"],
     }

@@ -123,6 +123,18 @@ def test_fractional_gpus_run_side_by_side(store: Store, tmp_path: Path) -> None:
     assert priced.device_hours == pytest.approx(8 * price.seconds * 0.25 / 3600)
 
 
+def test_several_gpus_share_a_trial(store: Store, tmp_path: Path) -> None:
+    def price(resources: str):
+        base = "{model.backbone: base, model.clip: [16, 224, 224], recipe.batch_size: 64}"
+        (tmp_path / "s.yaml").write_text(f"study: s\nrows: {{a: {{}}}}\nseeds: 1\nbase: {base}\n{resources}")
+        plan = make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d")
+        return next(iter(quote(plan, store, A100, count).prices.values()))
+
+    one, two = price(""), price("resources: {gpus: 2}")
+    assert two.seconds == pytest.approx(one.seconds / 2)
+    assert two.device_hours == pytest.approx(one.device_hours)
+
+
 def test_a_budget_buys_whole_tables_first_and_baselines_first(store: Store) -> None:
     plan = plan_of(store)
     priced = quote(plan, store, A100, count)
