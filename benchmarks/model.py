@@ -161,7 +161,7 @@ def summary(made: dict[str, Entry], rate: float, batch: int, kind: str) -> dict[
     ratios = [
         {"of": of, "to": to, "what": what, "ratio": medians[of][what] / medians[to][what], "goal": goal}
         for (of, to), goal in GOALS.items()
-        if to in medians
+        if to in medians and (to != "written out" or kind == "fp32")
         for what in medians[of]
     ]
     shares = {

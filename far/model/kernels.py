@@ -21,8 +21,8 @@ Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 KERNELS: Registry[Kernel] = Registry("attention kernel")
 
-PIECE = 16 * 2**20
-"""Bytes of scores computed at once: larger buffers are mapped, zeroed and unmapped by the system every time."""
+PIECE = 6 * 2**20
+"""Bytes of scores computed at once: larger ones leave the cache, and the system maps and zeroes them every time."""
 
 KEPT = 256 * 2**20
 """Bytes of scores that one call may keep for the backward pass; beyond, they are computed again."""

@@ -36,6 +36,25 @@ def fast_fp32(x: Tensor) -> bool:
     )
 
 
+def fuses(x: Tensor) -> bool:
+    """Whether oneDNN computes the product and what follows it at once: on the CPU, eager, without gradient."""
+    return not torch.is_grad_enabled() and (
+        fast_fp32(x)
+        or (
+            x.dtype == torch.bfloat16
+            and x.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+            and not torch.is_autocast_enabled("cpu")
+            and _has_onednn_bf16()
+        )
+    )
+
+
+@lru_cache
+def _has_onednn_bf16() -> bool:
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, *, activation: str = "none") -> Tensor:
     """Return ``a @ b.T + bias`` by oneDNN, both contiguous: (..., i) and (o, i) to (..., o)."""
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, activation, [], "none" if activation == "gelu" else "")
@@ -83,10 +102,10 @@ class Linear(nn.Linear):
 
 
 class LinearGelu(Linear):
-    """A linear layer and the exact GELU; one pass over the memory where no gradient is wanted and oneDNN is used."""
+    """A linear layer and the exact GELU; one pass over the memory where :func:`fuses`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (..., i) to (..., o)."""
-        if fast_fp32(input) and self.weight.dtype == input.dtype and not torch.is_grad_enabled():
+        if fuses(input) and self.weight.dtype == input.dtype:
             return product(input.contiguous(), self.weight.contiguous(), self.bias, activation="gelu")
         return F.gelu(super().forward(input))

@@ -65,6 +65,15 @@ def test_linear_layers_agree(shape: tuple[int, ...], by_onednn: bool) -> None:
         torch.testing.assert_close(layer(x.transpose(0, -2).transpose(0, -2)), expected)
 
 
+def test_product_and_gelu_at_once_in_bf16_are_as_good_as_one_after_the_other() -> None:
+    x = torch.randn(3, 24, generator=torch.Generator().manual_seed(0)).bfloat16()
+    layer = linear.LinearGelu(24, 40).bfloat16()
+    exact = F.gelu(F.linear(x.double(), layer.weight.double(), layer.bias.double()))
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x).double(), exact, rtol=0.02, atol=0.01)
+    assert layer(x).requires_grad
+
+
 def test_the_choice_depends_on_device_type_and_shape() -> None:
     def named(*shape: int, dtype: torch.dtype) -> str:
         chosen = kernels.choose(torch.empty(shape, dtype=dtype, device="cpu"))
