@@ -195,13 +195,19 @@ class DemoConfig(Strict):
     """The generated data set: its size and what makes it hard (see ``far.data.demo``)."""
 
     train_clips: Positive = 800
+    """Training videos; the classes take turns."""
     val_clips: Positive = 400
+    """Validation videos, with digit images that training never shows."""
     size: Positive = 64
+    """Height and width in pixels."""
     noise: Fraction = 0.1
+    """Standard deviation of each frame's noise, as a share of the contrast between background and digit."""
     clutter: Annotated[int, Field(ge=0)] = 3
+    """Still fragments of other digits in each video."""
     motion: Annotated[float, Field(gt=0)] = 10.0
     """Length of the motion's path in pixels."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the data set, not of the trials that use it."""
 
 
 class ViewsConfig(Strict):
@@ -217,12 +223,15 @@ class DataConfig(Strict):
     source: str = "demo"
     """``demo``, or the path of a manifest or of a data set that ``farlab data prepare`` has read."""
     classes: Positive = 10
+    """Must be the data set's; it decides the size of the classifier before the data are there."""
     demo: DemoConfig = DemoConfig()
+    """Used with the source ``demo`` only."""
     sampling: str = "segments-mvd"
     """``segments-mvd`` or ``segments-videomae`` over the whole video, or a ``dense`` window (``far.data.sampling``)."""
     stride: Positive = 4
     """Frames from one of a clip's frames to the next; ``dense`` only."""
     views: ViewsConfig = ViewsConfig()
+    """Of the final test; validation between epochs uses one view."""
     flip: bool = False
     """Mirror half of the training clips; never where left and right are classes (Something-Something V2, the demo)."""
     mean: Channels = [0.485, 0.456, 0.406]
@@ -246,6 +255,7 @@ class AugmentConfig(Strict):
     randaug_std: NonNegative = 0.5
     """Standard deviation of the magnitude."""
     randaug_probability: Fraction = 0.5
+    """With which each drawn operation is applied."""
     crop: bool = False
     """Random resized crop; without it, the training clip is the centre crop of validation."""
     crop_scale: Range = [0.08, 1.0]
@@ -290,10 +300,13 @@ class RecipeConfig(Strict):
     weight_decay: NonNegative = 0.05
     """AdamW's; biases, norms and other one-dimensional parameters and position embeddings have none."""
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    """AdamW's momenta."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the rate from each block to the one before it; the head has the full rate."""
     new_module_lr: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the rate of randomly initialised modules inside blocks, instead of the block's layer decay."""
     label_smoothing: Fraction = 0.0
+    """Share of the target that is spread over all classes; with mixing it is part of the soft targets."""
     augment: AugmentConfig = AugmentConfig()
     gradient_clipping: NonNegative = 0.0
     """Largest gradient norm; 0 switches clipping off."""

@@ -1,6 +1,6 @@
 """Decoded frames kept on disk and shared by all epochs and all trials of a machine.
 
-Small data sets are decoded once: the first reader of a clip writes its frames into one sparse file that every process
+Small data sets are decoded once: the first reader of a clip writes its frames into one file that every process
 maps, and records their checksum last. A torn write, by a kill or a power cut, fails its checksum and is decoded again;
 two writers of one clip write the same bytes.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from far.data.decoder import Frames, Pick
 from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
+from far.errors import StorageFullError
 from far.files import storage_errors
 
 LIMIT = 2 << 30
@@ -54,7 +55,7 @@ class CachedFrames:
         header = _INDEX_BYTES * len(sizes)
         self._offsets = header + np.concatenate([[0], np.cumsum(sizes)])
         path = manifest.directory / f".frames-{manifest.content_hash[:16]}.bin"
-        _create_sparse(path, int(self._offsets[-1]))
+        _create(path, int(self._offsets[-1]))
         self._bytes = np.memmap(path, np.uint8, "r+")
         self._checksums = self._bytes[:header].view(np.uint64)
         self._verified = np.zeros(len(sizes), bool)
@@ -80,7 +81,7 @@ class CachedFrames:
 def open_frames(manifest: Manifest) -> FrameSource:
     """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
     if sum(_bytes(video) for video in manifest.videos) <= LIMIT:
-        with suppress(OSError):
+        with suppress(OSError, StorageFullError):
             return CachedFrames(manifest)
     return DecodedFrames(manifest)
 
@@ -94,7 +95,7 @@ def _checksum(frames: Frames) -> np.uint64:
     return np.uint64(zlib.crc32(np.ascontiguousarray(frames).data) | 1 << 32)
 
 
-def _create_sparse(path: Path, size: int) -> None:
+def _create(path: Path, size: int) -> None:
     """Create the file at its full length in one step, if it is not there."""
     if path.exists() and path.stat().st_size == size:
         return
@@ -102,7 +103,8 @@ def _create_sparse(path: Path, size: int) -> None:
     with storage_errors(path):
         try:
             with partial.open("wb") as stream:
-                os.truncate(stream.fileno(), size)
+                # blocks are taken now: a disk that fills up later would kill whoever writes through the map
+                os.posix_fallocate(stream.fileno(), 0, size)
             if not path.exists() or path.stat().st_size != size:
                 partial.replace(path)
         finally:

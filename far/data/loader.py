@@ -20,7 +20,7 @@ from far.data.decoder import VideoError
 from far.data.manifest import Manifest, Video
 from far.data.prefetch import prefetched
 from far.data.sampling import SAMPLERS
-from far.errors import ConfigError
+from far.errors import ConfigError, DataError
 from far.randomness import numpy_rng
 
 if TYPE_CHECKING:
@@ -108,6 +108,9 @@ class TrainStream(_Stream):
         super().__post_init__()
         self._videos = self.manifest.split("train")
         self._batch = self.config.recipe.batch_size
+        unlabelled = sum(video.label < 0 for video in self._videos)
+        if unlabelled:
+            raise DataError(f"{unlabelled} videos of the training split have no label")
         if self._batch % (self.world * self.micro_batch):
             raise ConfigError(
                 f"a batch of {self._batch} videos is not a multiple of {self.world} devices x "

@@ -156,7 +156,7 @@ def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | 
 
 
 class Journal:
-    """Results by file in a file of JSON lines; a file that has not changed since is not looked at again.
+    """Results by file in a file of JSON lines; a good file that has not changed since is not looked at again.
 
     Args:
         path: the journal.
@@ -164,7 +164,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = {(r["name"], r["size"], r["mtime"]): r["result"] for r in read_json_lines(path)}
+        self._known = {
+            (record["name"], record["size"], record["mtime"]): record["result"]
+            for record in read_json_lines(path)
+            if "reason" not in record["result"]
+        }
 
     def run(
         self, files: Iterable[tuple[str, Path]], work: Callable[[Path], dict[str, Any]], progress: Progress
