@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -112,16 +113,29 @@ class ModelConfig(Strict):
     def _possible(self) -> ModelConfig:
         width, heads = self.sizes[0], self.sizes[2]
         if width % heads:
-            raise ConfigError(f"width {width} is not a multiple of {heads} heads", key="model.heads")
+            raise ConfigError(
+                f"width {width} is not a multiple of {heads} heads",
+                key="model.heads",
+                choices=[n for n in range(1, 33) if width % n == 0],
+            )
+        if int(width * self.mlp_ratio) < 1:
+            raise ConfigError(f"leaves the MLP of a width of {width} no channel", key="model.mlp_ratio")
         bottleneck = INTERACTIONS[self.interaction]
         if bottleneck is not None:
             self._bottleneck_fits(bottleneck, width, heads)
         for name, pixels, patch in zip(("frames", "height", "width"), self.clip, self.tubelet, strict=True):
             if pixels % patch:
-                raise ConfigError(f"{name} {pixels} is not a multiple of the token's {patch}", key="model.clip")
+                below = pixels // patch * patch
+                raise ConfigError(
+                    f"{name} {pixels} is not a multiple of the token's {patch}",
+                    key="model.clip",
+                    choices=[n for n in (below, below + patch) if n],
+                )
         if self.embedding == "sincos-3d" and width % 16:
             raise ConfigError(
-                f"the separable table needs a width that 16 divides, not {width}", key="model.position_embedding"
+                f"'sincos-3d' needs a width that 16 divides, not {width}",
+                key="model.position_embedding",
+                choices=[name for name in EMBEDDINGS if name != "sincos-3d"],
             )
         layouts = self.attention if isinstance(self.attention, list) else [self.attention]
         if not layouts:
@@ -134,13 +148,18 @@ class ModelConfig(Strict):
     def _bottleneck_fits(spec: Bottleneck, width: int, heads: int) -> None:
         if width % spec.reduction:
             raise ConfigError(
-                f"the interaction needs a width that {spec.reduction} divides, not {width}", key="model.width"
+                f"the interaction needs a width that {spec.reduction} divides, not {width}",
+                key="model.width",
+                choices=[width - width % spec.reduction, width + -width % spec.reduction],
             )
         hidden, groups = spec.hidden(width), spec.groups(heads)
         if hidden % groups:
             raise ConfigError(
                 f"the interaction's {groups} groups do not divide its {hidden} channels",
                 key="model.interaction",
+                choices=[
+                    name for name, each in INTERACTIONS.items() if each is None or not hidden % each.groups(heads)
+                ],
             )
 
     @property
@@ -181,7 +200,8 @@ def split_heads(layout: HeadLayout, heads: int) -> dict[str, int]:
     total = sum(layout.values())
     if any(share * heads % total for share in layout.values()):
         ratio = ":".join(str(share) for share in layout.values())
-        possible = [f"{a}:{heads - a}" for a in range(1, heads)] if len(layout) == 2 else []
+        parts = (p for p in itertools.product(range(1, heads), repeat=len(layout)) if sum(p) == heads)
+        possible = [":".join(map(str, p)) for p in itertools.islice(parts, 30)] if len(layout) <= heads else []
         raise ConfigError(
             f"the ratio {ratio} ({', '.join(layout)}) does not divide {heads} heads",
             key="model.attention",
