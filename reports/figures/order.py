@@ -82,7 +82,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     axis.set_xticks(places, [name for name, _ in rows])
     axis.set(ylabel="top-1 (%)", title=f"Frames in another order (profile {results.profile})")
     axis.grid(visible=False, axis="x")
-    axis.legend(loc="best", ncols=2)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=len(ORDERS) + 1, frameon=False)
     return figure
 
 
