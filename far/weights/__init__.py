@@ -1,7 +1,22 @@
 """Initial weights from the ancestors' checkpoints: recognise the family, translate the names, load, and account."""
 
-from far.weights.build import build_network
-from far.weights.coverage import Coverage
-from far.weights.source import Source, open_source
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from far.weights.build import build_network
+    from far.weights.coverage import Coverage
+    from far.weights.source import Source, open_source
 
 __all__ = ["Coverage", "Source", "build_network", "open_source"]
+
+_WHERE = {"build_network": "build", "Coverage": "coverage", "Source": "source", "open_source": "source"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: most of it needs torch."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

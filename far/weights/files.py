@@ -17,6 +17,7 @@ from numpy._core import multiarray
 from torch import Tensor
 
 from far.errors import WeightsError
+from far.weights.paths import existing
 
 STATES = ("model", "module", "model_state", "state_dict", "model_state_dict")
 """Under which key training scripts keep the state dict (DeepSpeed: ``module``; mae_st's release: ``model_state``)."""
@@ -65,12 +66,9 @@ def open_file(path: Path) -> Opened:
 
 
 def _parts(path: Path) -> Iterator[Path]:
-    if path.is_file():
+    if existing(path).is_file():
         yield path
         return
-    if not path.is_dir():
-        near = sorted(p.name for p in path.parent.glob("*"))[:20] if path.parent.is_dir() else []
-        raise WeightsError(f"{path}: no such file" + (f" (there: {', '.join(near)})" if near else ""))
     for name in IN_DIRECTORY:
         index = path / f"{name}.index.json"
         if (path / name).is_file():

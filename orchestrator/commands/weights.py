@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from far.weights.paths import existing
 from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def register(app: typer.Typer) -> None:
         """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
         import json
 
-        from far.weights import open_source
-
-        source = open_source(file, family)
+        source = opened(file, family)
         typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))
 
     @weights.command("convert")
@@ -41,12 +40,19 @@ def register(app: typer.Typer) -> None:
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     ) -> None:
         """Write a checkpoint under our names, without anything that could run."""
-        from far.weights import open_source
+        source = opened(file, family)
         from far.weights.convert import convert
 
-        source = open_source(file, family)
         convert(source, out, overwrite=overwrite)
         typer.echo(f"{out}: {len(source.tensors)} tensors of {file.name} ({source.family})")
+
+
+def opened(file: Path, family: str | None) -> Source:
+    """Open a checkpoint; a wrong path is answered before torch is imported."""
+    existing(file)
+    from far.weights import open_source
+
+    return open_source(file, family)
 
 
 def described(source: Source) -> dict[str, Any]:
