@@ -36,8 +36,8 @@ def fast_fp32(x: Tensor) -> bool:
     )
 
 
-def fuses(x: Tensor) -> bool:
-    """Whether oneDNN computes the product and what follows it at once: on the CPU, eager, without gradient."""
+def direct(x: Tensor) -> bool:
+    """Whether oneDNN is called directly, which also takes what follows: on the CPU, eager, without gradient."""
     return not torch.is_grad_enabled() and (
         fast_fp32(x)
         or (
@@ -86,11 +86,11 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Map (..., i) to (..., o) as ``F.linear`` does; its gradient cannot itself be differentiated on the fast path."""
-    if fast_fp32(x) and weight.dtype == x.dtype:
-        if torch.is_grad_enabled():
-            return _Linear.apply(x, weight, bias)
+    if weight.dtype != x.dtype:
+        return F.linear(x, weight, bias)
+    if direct(x):
         return product(x.contiguous(), weight.contiguous(), bias)
-    return F.linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias) if fast_fp32(x) else F.linear(x, weight, bias)
 
 
 class Linear(nn.Linear):
@@ -102,10 +102,10 @@ class Linear(nn.Linear):
 
 
 class LinearGelu(Linear):
-    """A linear layer and the exact GELU; one pass over the memory where :func:`fuses`."""
+    """A linear layer and the exact GELU; one pass over the memory where :func:`direct`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (..., i) to (..., o)."""
-        if fuses(input) and self.weight.dtype == input.dtype:
+        if direct(input) and self.weight.dtype == input.dtype:
             return product(input.contiguous(), self.weight.contiguous(), self.bias, activation="gelu")
         return F.gelu(super().forward(input))
