@@ -15,6 +15,7 @@ import numpy as np
 from far.config.schema import TrialConfig
 from far.data import mixing, randaug, transform
 from far.data.augment import crop_box, erase, resized_crop
+from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.cache import FrameSource, open_frames
 from far.data.decoder import VideoError
 from far.data.manifest import Manifest, Video
@@ -25,48 +26,6 @@ from far.randomness import numpy_rng
 
 if TYPE_CHECKING:
     import torch
-
-UNREADABLE = "(unreadable)"
-"""Id of the placeholder in a micro-batch none of whose videos could be read."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch for training.
-
-    Attributes:
-        clips: normalised, (B, 3, T, H, W), float32.
-        targets: classes (B,), or soft targets (B, C).
-        ids: the videos' ids, one a clip; clip v > 0 of one video (repeated augmentation) is ``id#v``.
-        positions: place of each clip's video in the global batch of the step.
-        failed: videos that were skipped because they could not be read. If that is all of them, one clip of zeros with
-            all-zero soft targets stands in for them: its loss and gradients are zero.
-    """
-
-    clips: torch.Tensor
-    targets: torch.Tensor
-    ids: list[str]
-    positions: list[int]
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class EvalBatch:
-    """Views for evaluation.
-
-    Attributes:
-        clips: normalised, (B, 3, T, H, W), float32.
-        labels: classes (B,).
-        ids: the videos' ids, one a view.
-        clip: number of the temporal clip of each view.
-        crop: number of the spatial crop of each view.
-    """
-
-    clips: torch.Tensor
-    labels: torch.Tensor
-    ids: list[str]
-    clip: list[int]
-    crop: list[int]
 
 
 @dataclass

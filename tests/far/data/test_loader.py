@@ -9,8 +9,9 @@ import torch
 
 from far.config.schema import AugmentConfig, DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest, open_manifest
+from far.data.batch import UNREADABLE
 from far.data.cache import CachedFrames, DecodedFrames, open_frames
-from far.data.loader import UNREADABLE, EvalStream, TrainStream
+from far.data.loader import EvalStream, TrainStream
 from far.errors import ConfigError
 
 
