@@ -45,6 +45,7 @@ def main() -> None:
     for run in results:
         print(
             f"{run['trials']:>7,} trials: first {run['first_s']:.2f} s, later {run['later_s']:.2f} s "
+            f"({run['later_cpu_s']:.2f} s of CPU), "
             f"(process start {run['start_s']:.2f} s), peak {run['peak_mib']:.0f} MiB"
         )
     print(f"twice the trials take {growth:.2f} times as long")
@@ -59,15 +60,16 @@ def measure(workspace: Path, trials: int) -> dict[str, float]:
     study.write_text(f"study: many\nrows:\n{rows}seeds: {trials // ROWS}\n")
     fill(workspace, study)
     command = [sys.executable, "-c", "import farlab; farlab.main()", "report", "--study", str(study), "-f", "json"]
-    start, _ = timed(workspace, [*command[:3], "--version"])
-    first, peak_first = timed(workspace, command)
+    start, _, _ = timed(workspace, [*command[:3], "--version"])
+    first, _, peak_first = timed(workspace, command)
     later = sorted(timed(workspace, command) for _ in range(3))[1]
     return {
         "trials": trials,
         "start_s": start,
         "first_s": first,
         "later_s": later[0],
-        "peak_mib": max(peak_first, later[1]),
+        "later_cpu_s": later[1],
+        "peak_mib": max(peak_first, later[2]),
     }
 
 
@@ -113,8 +115,8 @@ def predictions(rng: np.random.Generator) -> bytes:
     return bytes(sink.getvalue())
 
 
-def timed(workspace: Path, command: list[str]) -> tuple[float, float]:
-    """Run a command; return its wall time in seconds and its own peak memory in MiB."""
+def timed(workspace: Path, command: list[str]) -> tuple[float, float, float]:
+    """Run a command; return its wall time and CPU time in seconds and its own peak memory in MiB."""
     started = time.perf_counter()
     pid = os.fork()
     if pid == 0:
@@ -124,7 +126,7 @@ def timed(workspace: Path, command: list[str]) -> tuple[float, float]:
     _, status, usage = os.wait4(pid, 0)
     if status:
         raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from far.errors import ConfigError, DataError
+from orchestrator.bulk import bulk
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
@@ -42,6 +43,7 @@ def tables_with_study() -> list[int]:
     return [number for number in range(2, 9) if study_of_table(number)]
 
 
+@bulk
 def collect(
     studies: Sequence[Path | str],
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from reports.statistics.paired import Components, variance_and_df
 
@@ -51,6 +51,8 @@ def seeds_needed(
 
 def detectable(components: Components, seeds: int, videos: int, *, goal: float = 0.8, alpha: float = 0.05) -> float:
     """Smallest difference, in percentage points, that is found with probability ``goal``."""
+    from scipy import optimize  # slow to import, and tables do not need it
+
     found = optimize.brentq(lambda d: power(d, components, seeds, videos, alpha) - goal, 1e-6, 100.0, xtol=1e-4)
     return float(found)
 
