@@ -118,7 +118,13 @@ FAMILIES.register("mvd")(
     Family(
         "MVD",
         "sincos-3d",
-        lambda s: (SURE if _any(s, MVD_STUDENT) else POSSIBLE) if _plain(s) else IMPOSSIBLE,
+        lambda s: (
+            IMPOSSIBLE  # its students have no prefix
+            if not _plain(s) or _any(s, r"encoder\.")
+            else SURE
+            if _any(s, MVD_STUDENT)
+            else POSSIBLE
+        ),
         (
             *((r"(?:encoder\.)?" + pattern, ours) for pattern, ours in ENCODER),
             *CLASSIFIER,
