@@ -220,3 +220,15 @@ def test_the_hash_knows_content_and_not_place(folder_set: Manifest, tmp_path: Pa
         read_listing("folder", tmp_path / "moved"), layout="folder", root=tmp_path / "moved", directory=tmp_path / "new"
     )
     assert other.content_hash != again.content_hash
+
+
+GESTURES = Path(__file__).parents[4] / "shared" / "data" / "gestures"
+
+
+@pytest.mark.skipif(not GESTURES.is_dir(), reason="the gesture videos are not beside the checkout")
+def test_a_real_data_set_is_read() -> None:
+    listing = read_listing("csv", GESTURES)
+    assert listing.published == {"train": 200, "val": 56}
+    assert len(listing.labels) == 10
+    assert listing.labels[0] == "swipe_left"
+    assert all(video.path for video in listing.videos)
