@@ -60,6 +60,18 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, *, activation: str
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, activation, [], "none" if activation == "gelu" else "")
 
 
+WORTH_TRANSPOSING = 96
+"""Harmonic size io / (i + o) from which oneDNN's rate pays for the two transposed copies it needs."""
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a.T @ b``: (n, o) and (n, i) to (o, i)."""
+    sizes = a.shape[1], b.shape[1]
+    if sizes[0] * sizes[1] < WORTH_TRANSPOSING * sum(sizes):
+        return a.t() @ b
+    return product(a.t().contiguous(), b.t().contiguous())
+
+
 class _Linear(torch.autograd.Function):
     """A linear layer whose forward and backward products are oneDNN's."""
 
@@ -79,7 +91,7 @@ class _Linear(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             product(grad, weight.t().contiguous()) if needs_x else None,
-            product(rows.t().contiguous(), inputs.t().contiguous()) if needs_weight else None,
+            _outer(rows, inputs) if needs_weight else None,
             rows.sum(0) if ctx.has_bias and needs_bias else None,
         )
 
