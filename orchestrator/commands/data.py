@@ -157,7 +157,8 @@ def run_stats(source: str, as_json: bool) -> None:
     splits = numbers["splits"]
     table = Table("", *splits)
     for key in next(iter(splits.values())):
-        table.add_row(key.replace("_", " "), *(cell(values[key]) for values in splits.values()))
+        if any(values[key] is not None for values in splits.values()):
+            table.add_row(key.replace("_", " "), *(cell(values[key]) for values in splits.values()))
     Console().print(table)
 
 
