@@ -193,3 +193,16 @@ def test_groups_do_not_see_each_other_and_their_names_do_not_matter(name: str) -
     changed[:, 0] += 1.0
     moved = (net.blocks[0].attn(x) - net.blocks[0].attn(changed)).abs().amax(-1)[0] > 1e-9
     assert torch.equal(moved, labels == labels[0])
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_which_group_comes_first_does_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups renumbered backwards are stored in another order and give the same logits."""
+    axes = {"attention": {"global": 1, name: 2} if name != "global" else {name: 1}, "classifier": "global-mean"}
+    model = config(EVEN, **axes)
+    before = build(model, 5, seed=0)
+    original = PATTERNS[name]
+    monkeypatch.setitem(PATTERNS._entries, name, lambda grid: original(grid).max() - original(grid))
+    after = build(model, 5, seed=0)
+    assert name == "global" or not torch.equal(before.order.index, after.order.index)
+    torch.testing.assert_close(after(clips_of(model)), before(clips_of(model)), rtol=1e-4, atol=1e-5)
