@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from far.errors import ConfigError, DataError
+from far.errors import ConfigError, DataError, WeightsError
 from orchestrator.bulk import bulk
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
@@ -19,7 +19,7 @@ LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
 if TYPE_CHECKING:
-    from far.config import DataConfig
+    from far.config import DataConfig, InitConfig
     from orchestrator.plan import PlannedTrial
     from orchestrator.settings import Settings
     from orchestrator.store import Store
@@ -67,7 +67,6 @@ def collect(
         ConfigError: a study cannot be meant.
         TrackingError: the server cannot be read.
     """
-    from orchestrator.content import weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.settings import load_settings
     from orchestrator.study import load_study
@@ -78,10 +77,10 @@ def collect(
         settings = settings.model_copy(update={"store": store.resolve()})
     place = ReadOnce(settings.store)
     loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
-    content = DataContent(settings, place)
+    content, weights = DataContent(settings, place), WeightsContent(settings, place)
     found = []
     for study in loaded:
-        plan = make_plan(study, place, manifest_hash=content, weights_hash=weights_hash(settings))
+        plan = make_plan(study, place, manifest_hash=content, weights_hash=weights)
         problems = [*plan.problems, *plan.damaged]
         if plan.trials and all(trial.state == "missing" for trial in plan.trials):
             problems += other_settings(plan.trials[0].identity, place)
@@ -140,6 +139,38 @@ class DataContent:
                     name = json.dumps(settings, sort_keys=True)
                     self._of_trials.setdefault(name, set()).add(result["data_hash"])
         return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
+
+
+class WeightsContent:
+    """Content hash of initial weights, in the same way: where the file is not here, that of the finished trials."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        from orchestrator.content import weights_hash
+
+        self._compute, self._store = weights_hash(settings), store
+
+    def __call__(self, init: InitConfig) -> str | None:
+        """Return the hash, None for a random start.
+
+        Raises:
+            WeightsError: the file is not here, and the finished trials do not tell.
+        """
+        try:
+            return self._compute(init)
+        except WeightsError:
+            known = self._finished_from(init.model_dump(mode="json"))
+            if len(known) != 1:
+                raise
+            return known.pop()
+
+    def _finished_from(self, init: Mapping[str, Any]) -> set[str]:
+        found = set()
+        for key in self._store.keys()[:MOST_COMPARED]:
+            result = self._store.result(key)
+            if result and (result.get("config") or {}).get("init") == init:
+                content = (result.get("identity") or {}).get("init")
+                found.add(content.get("content") if isinstance(content, Mapping) else content)
+        return {text for text in found if isinstance(text, str)}
 
 
 def join(
@@ -220,7 +251,7 @@ def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
     for key in keys[:MOST_COMPARED]:
         result = store.result(key)
         if result and result.get("identity"):
-            differ = _differences(wanted, result["identity"])
+            differ = _differences(json.loads(json.dumps(wanted)), result["identity"])
             if best is None or len(differ) < best[0]:
                 best = (len(differ), differ)
     if best is None:

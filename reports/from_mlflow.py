@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,9 +95,10 @@ def _runs(client: MlflowClient, experiment: str, profile: str) -> Sequence[Any]:
 
 
 def _but_data(identity: Any) -> Any:
-    """An identity without the content of its data."""
+    """An identity without the content of its data, as JSON has it (where a tuple is a list)."""
     if not isinstance(identity, Mapping):
         return None
+    identity = json.loads(json.dumps(identity))
     data = {key: value for key, value in (identity.get("data") or {}).items() if key != "content"}
     return {**identity, "data": data}
 
