@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from far.data.transform import resize
+
 if TYPE_CHECKING:
     import torch
 
@@ -36,13 +38,9 @@ def crop_box(
 
 
 def resized_crop(clip: torch.Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> torch.Tensor:
-    """Cut a box out of a clip (3, T, H, W) and resize it bilinearly, without antialiasing, to (height, width)."""
-    import torch
-    import torch.nn.functional as F
-
+    """Cut a box out of a uint8 clip (3, T, H, W) and resize it to (height, width)."""
     top, left, height, width = box
-    part = clip[..., top : top + height, left : left + width].transpose(0, 1).to(torch.float32)
-    return F.interpolate(part, size, mode="bilinear", align_corners=False).transpose(0, 1)
+    return resize(clip[..., top : top + height, left : left + width], size)
 
 
 def erase(clip: torch.Tensor, probability: float, rng: np.random.Generator) -> torch.Tensor:

@@ -53,7 +53,8 @@ class Worker:
         shape, *facts = self._ask("decode", path, timeout, pick)
         size = int(np.prod(shape))
         with mmap.mmap(self._memory, size, prot=mmap.PROT_READ) as source:
-            frames = np.frombuffer(source.read(size), np.uint8).reshape(shape)
+            frames = np.empty(shape, np.uint8)
+            frames.data.cast("B")[:] = memoryview(source)[:size]
         return Decoded(frames, *facts)
 
     def facts(self, task: str, path: Path, timeout: float) -> Facts:

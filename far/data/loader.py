@@ -214,6 +214,9 @@ class EvalStream(_Stream):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._videos = self.manifest.split(self.split)
+        unlabelled = sum(video.label < 0 for video in self._videos)
+        if unlabelled:
+            raise DataError(f"{unlabelled} videos of the '{self.split}' split have no label, so no answer can be right")
 
     @property
     def expected(self) -> int:

@@ -49,6 +49,7 @@ def draw(config: AugmentConfig, rng: np.random.Generator) -> list[Draw]:
 
 def apply(clip: torch.Tensor, draws: list[Draw]) -> torch.Tensor:
     """Apply operations in turn to a uint8 clip (3, T, H, W)."""
+    clip = clip.contiguous() if draws else clip
     for one in draws:
         clip = OPERATIONS[one.operation](clip, one.strength)
     return clip

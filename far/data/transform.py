@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from far.data.decoder import Frames
 
 if TYPE_CHECKING:
@@ -14,26 +12,36 @@ if TYPE_CHECKING:
 
 
 def to_tensor(frames: Frames) -> torch.Tensor:
-    """Return frames (T, H, W, 3) as a uint8 tensor (3, T, H, W)."""
+    """Return frames (T, H, W, 3) as a uint8 tensor (3, T, H, W) on the same memory, colours innermost."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)
 
 
-def resize_to_cover(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize a clip (3, T, H, W), bilinearly and in proportion, to the smallest that covers ``size`` (height, width).
+def resize(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize a uint8 clip (3, T, H, W) to (height, width), bilinearly, without antialiasing, rounded to uint8.
 
-    For a square size this is the ancestors' resizing of the short side. A clip that fits is returned as it is.
+    On a CPU, whole numbers with colours innermost are sixteen times as fast as floats in planes.
     """
     import torch
     import torch.nn.functional as F
 
+    frames = clip.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    if frames.device.type != "cpu":  # only floats there
+        frames = frames.to(torch.float32)
+    frames = F.interpolate(frames, size, mode="bilinear", align_corners=False)
+    return frames.round().to(torch.uint8).transpose(0, 1) if frames.is_floating_point() else frames.transpose(0, 1)
+
+
+def resize_to_cover(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize a clip (3, T, H, W) in proportion to the smallest that covers ``size`` (height, width).
+
+    For a square size this is the ancestors' resizing of the short side. A clip that fits is returned as it is.
+    """
     height, width = clip.shape[-2:]
     wide = size[0] * width >= size[1] * height
     target = (size[0], size[0] * width // height) if wide else (size[1] * height // width, size[1])
-    if target == (height, width):
-        return clip
-    return F.interpolate(clip.transpose(0, 1).to(torch.float32), target, mode="bilinear").transpose(0, 1)
+    return clip if target == (height, width) else resize(clip, target)
 
 
 def crop(clip: torch.Tensor, size: tuple[int, int], index: int = 0, crops: int = 1) -> torch.Tensor:
@@ -53,4 +61,4 @@ def normalise(clip: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -
     shape = (3, 1, 1, 1)
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=clip.device).view(shape)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=clip.device).view(shape)
-    return torch.addcmul(shift, clip.to(torch.float32), scale)
+    return torch.addcmul(shift, clip.contiguous().to(torch.float32), scale)

@@ -134,9 +134,9 @@ def test_a_crop_that_never_fits_is_the_centre() -> None:
 
 def test_a_whole_crop_keeps_the_pixels() -> None:
     clip = clip_of(picture())
-    assert torch.equal(resized_crop(clip, (0, 0, 40, 56), (40, 56)), clip.float())
+    assert torch.equal(resized_crop(clip, (0, 0, 40, 56), (40, 56)), clip)
     part = resized_crop(clip, (4, 6, 20, 28), (20, 28))
-    assert torch.equal(part, clip[..., 4:24, 6:34].float())
+    assert torch.equal(part, clip[..., 4:24, 6:34])
 
 
 def test_erasing_follows_its_definition() -> None:
