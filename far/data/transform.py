@@ -61,4 +61,4 @@ def normalise(clip: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -
     shape = (3, 1, 1, 1)
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=clip.device).view(shape)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=clip.device).view(shape)
-    return torch.addcmul(shift, clip.contiguous().to(torch.float32), scale)
+    return clip.contiguous().to(torch.float32, copy=True).mul_(scale).add_(shift)
