@@ -139,6 +139,7 @@ def forward(entry: Entry, clips: Tensor) -> None:
 def measure(args: argparse.Namespace, dtype: torch.dtype) -> tuple[dict[str, Entry], float]:
     """Return the entries with their times, and the rate of a large matrix product (FLOP/s)."""
     clock, made = Clock(args.clock, args.device), entries(args, dtype)
+    made = {name: entry for name, entry in made.items() if not args.only or name in args.only}
     clips = torch.randn(args.batch, 3, 16, 224, 224).to(args.device, dtype)
     size = args.matmul
     a, b = (torch.randn(size, size).to(args.device, dtype) for _ in range(2))
@@ -161,7 +162,7 @@ def summary(made: dict[str, Entry], rate: float, batch: int, kind: str) -> dict[
     ratios = [
         {"of": of, "to": to, "what": what, "ratio": medians[of][what] / medians[to][what], "goal": goal}
         for (of, to), goal in GOALS.items()
-        if to in medians and (to != "written out" or kind == "fp32")
+        if of in medians and to in medians and (to != "written out" or kind == "fp32")
         for what in medians[of]
     ]
     shares = {
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--transformers-attention", default="sdpa", choices=["sdpa", "eager"])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--only", nargs="+", metavar="ENTRY", help="e.g. --only far global")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.threads:
