@@ -44,7 +44,7 @@ def receive(stream: IO[bytes]) -> Any:
     return pickle.loads(stream.read(HEADER.unpack(head)[0]))
 
 
-def serve(memory: int, requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until the parent goes.
 
     A request is (task, path, seconds). For ``decode`` the number of frames is told, the frames wanted are asked for,
@@ -65,7 +65,7 @@ def serve(memory: int, requests: IO[bytes], answers: IO[bytes]) -> None:
         try:
             if task == "decode":
                 decoded = first_able(Path(path), lambda path, decoder: decode(path, pick, decoder))
-                _share(memory, decoded.frames)
+                memory.write(decoded.frames)
                 send(answers, ("frames", (decoded.frames.shape, decoded.count, decoded.fps, decoded.decoder)))
             else:
                 send(answers, ("facts", first_able(Path(path), {"verify": verify, "probe": probe}[task])))
@@ -74,13 +74,22 @@ def serve(memory: int, requests: IO[bytes], answers: IO[bytes]) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _share(memory: int, frames: Frames) -> None:
-    """Write frames to the start of the shared memory, which is given back where it has grown large."""
-    size = os.fstat(memory).st_size
-    if size < frames.nbytes or size > KEPT:
-        os.ftruncate(memory, frames.nbytes)
-    with mmap.mmap(memory, frames.nbytes) as target:
-        target[:] = np.ascontiguousarray(frames).data.cast("B")
+class SharedMemory:
+    """Frames for the parent, in a file of memory that grows as they do and is given back where it has grown large."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._map: mmap.mmap | None = None
+
+    def write(self, frames: Frames) -> None:
+        """Write frames to the start of the memory."""
+        size = frames.nbytes
+        if self._map is None or not size <= len(self._map) <= max(size, KEPT):
+            if self._map is not None:
+                self._map.close()
+            os.ftruncate(self._descriptor, size)
+            self._map = mmap.mmap(self._descriptor, size)
+        self._map[:size] = np.ascontiguousarray(frames).data.cast("B")
 
 
 def main() -> None:
@@ -90,7 +99,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    serve(int(sys.argv[1]), sys.stdin.buffer, answers)
+    serve(SharedMemory(int(sys.argv[1])), sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
