@@ -21,19 +21,51 @@ def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = 
         data_hash: content hash of the data manifest.
         weights_hash: content hash of the initial weights, None for a random start.
     """
-    model = config.model.model_dump(mode="json")
-    del model["backbone"]  # only a name for the sizes, which stand resolved beside it
-    model["attention"] = config.model.layouts
-    if config.model.interaction == "none":
-        model["interaction_position"] = None
-    data = config.data.model_dump(mode="json", exclude={"source", "demo"})
     return {
-        "model": model,
-        "data": {**data, "content": data_hash},
-        "recipe": config.recipe.model_dump(mode="json"),
-        "init": weights_hash,
+        "model": _model(config, weights_hash is not None),
+        "data": {**_data(config), "content": data_hash},
+        "recipe": _recipe(config),
+        # The family decides how the same bytes are read.
+        "init": {"content": weights_hash, "family": config.init.family} if weights_hash else None,
         "seed": config.seed,
     }
+
+
+def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
+    model = config.model.model_dump(mode="json")
+    del model["backbone"]  # only a name for the sizes, which stand resolved beside it
+    # Pairs, not a mapping: which heads have which pattern is part of the model.
+    model["attention"] = [list(layout.items()) for layout in config.model.layouts]
+    if config.model.interaction == "none":
+        model["interaction_position"] = None
+    if not from_weights:
+        model["position_embedding"] = config.model.embedding  # with weights, `auto` is settled by their family
+    return model
+
+
+def _data(config: TrialConfig) -> dict[str, Any]:
+    data = config.data.model_dump(mode="json", exclude={"source", "demo"})
+    if config.data.sampling != "dense":
+        data["stride"] = None
+    return data
+
+
+def _recipe(config: TrialConfig) -> dict[str, Any]:
+    """Return the recipe without the settings of what is switched off."""
+    recipe = config.recipe.model_dump(mode="json")
+    augment, chosen = recipe["augment"], config.recipe.augment
+    unused = {
+        "randaug_": not chosen.randaug_ops,
+        "crop_": not chosen.crop,
+        "mix_": not chosen.mixes,
+    }
+    for prefix, off in unused.items():
+        recipe["augment"] = augment = {
+            key: value for key, value in augment.items() if not (off and key.startswith(prefix))
+        }
+    if config.model.interaction == "none":
+        recipe["new_module_lr"] = None
+    return recipe
 
 
 def trial_key(identity: dict[str, Any]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from far.config import DataConfig, InitConfig
-from far.errors import ConfigError, DataError, WeightsError
+from far.errors import ConfigError, DataError
 from far.files import read_json, write_json
+from far.weights.paths import content_hash, parts_of
 from orchestrator.plan import ManifestHash, WeightsHash
 from orchestrator.settings import Settings
 
@@ -68,16 +68,11 @@ def weights_hash(settings: Settings) -> WeightsHash:
         path = weights_path(init, settings)
         if path is None:
             return None
-        if not path.is_file():
-            near = [p.name for p in sorted(path.parent.glob("*"))] if path.parent.is_dir() else []
-            hint = f" (there: {', '.join(near)})" if near else ""
-            raise WeightsError(f"init.weights: no such file {path}{hint}")
-        stat = path.stat()
-        name = json.dumps([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+        stats = [(str(part.resolve()), part.stat().st_size, part.stat().st_mtime_ns) for part in parts_of(path)]
+        name = json.dumps(stats)
         cache = read_json(cache_file) or {}
         if name not in cache:
-            with path.open("rb") as stream:
-                cache[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            cache[name] = content_hash(path)
             write_json(cache_file, cache)
         return str(cache[name])
 

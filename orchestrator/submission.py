@@ -9,7 +9,7 @@ from far.files import LockedError
 from orchestrator.executors import Job
 from orchestrator.plan import PlannedTrial
 from orchestrator.settings import Settings
-from orchestrator.store import Store
+from orchestrator.store import DONE, Store
 from orchestrator.study.schema import ResourcesConfig, RetryConfig
 
 
@@ -27,6 +27,8 @@ def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
         if paths.trial.exists():
             return
     try:
+        if store.state(trial.key) in DONE:
+            return  # another sweep, of a study that shares this trial, has finished it since the plan was made
         before = store.trial(trial.key)
         paths.result.unlink(missing_ok=True)
         attempts = before.get("attempts", [])

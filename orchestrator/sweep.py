@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.executors import Chain, Executor, ListQueue, Queue, Stop
@@ -23,6 +23,8 @@ from orchestrator.tracking import PATIENCE, Mirror, TrackedTrial
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.search.queue import SearchQueue
 
 HURRY = 6.0
 """Seconds that an interrupted sweep waits for the tracking store."""
@@ -81,7 +83,7 @@ def run_sweep(
         StorageFullError: the disk is full; what had finished is kept.
         FarError: nothing can be run at all.
     """
-    stop = Stop()
+    stop, ran = Stop(), _Ran()
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
             stack.enter_context(store.lock_study(name))
@@ -94,16 +96,26 @@ def run_sweep(
         mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
         mirror.start()
         try:
-            started = _run(plan, todo, store, settings, executor, console, mirror, stop, budget)
+            _run(plan, todo, store, settings, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
-            started = len(todo)
         finally:
             with _undisturbed():
                 synced = mirror.close(timeout=HURRY if stop else PATIENCE)
     untracked = None if synced else mirror.problem or "it did not answer"
-    over = bool(left_out) or started < len(todo)
-    return _outcome(plan, store, isinstance(stop.reason, KeyboardInterrupt), untracked, over)
+    over = bool(left_out) or ran.over_budget
+    trials = [*plan.unique(), *ran.proposed]
+    return _outcome(trials, store, isinstance(stop.reason, KeyboardInterrupt), untracked, over)
+
+
+@dataclass
+class _Ran:
+    """What a run did beyond the plan's own trials."""
+
+    proposed: list[PlannedTrial] = field(default_factory=list)
+    """Trials that searches proposed and that had to run."""
+    over_budget: bool = False
+    """Whether the clock or a count kept something from starting."""
 
 
 def _run(
@@ -116,8 +128,9 @@ def _run(
     mirror: Mirror,
     stop: Stop,
     budget: BudgetConfig | None,
-) -> int:
-    """Run the executor over the trials; return how many of them were started."""
+    ran: _Ran,
+) -> None:
+    """Run the executor over the trials, and then over what searches propose."""
     watched = [
         Watched(trial.row, trial.seed, trial.config.recipe.epochs, store.paths(trial.key).directory) for trial in todo
     ]
@@ -127,19 +140,43 @@ def _run(
 
     retry = {study.name: study.retry for study in plan.studies}
     jobs = [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
-    queue = ListQueue(jobs, _clock(budget))
+    may_start = _clock(budget)
+    queue = ListQueue(jobs, may_start)
     progress = Progress(watched, console, note)
     queues: list[Queue] = [queue]
+    searches: list[SearchQueue] = []
     for study in plan.studies:
         if study.search is not None:
             from orchestrator.search.queue import SearchQueue
 
-            queues.append(SearchQueue(study, store, settings, _shown(progress, mirror, study.name)))
+            show = _shown(progress, mirror, study.name)
+            searches.append(SearchQueue(study, store, settings, show, _counted(may_start, budget, searches, len(jobs))))
+    queues += searches
     whole = queue if len(queues) == 1 else Chain(queues)
-    if len(whole):
-        with progress:
-            executor.run(whole, stop)
-    return queue.started
+    try:
+        if len(whole):
+            with progress:
+                executor.run(whole, stop)
+    finally:
+        ran.proposed = [trial for search in searches for trial in search.proposed]
+        ran.over_budget = not stop and (queue.started < len(todo) or any(search.over_budget for search in searches))
+
+
+def _counted(
+    may_start: Callable[[], bool], budget: BudgetConfig | None, searches: Sequence[SearchQueue], planned: int
+) -> Callable[[], bool]:
+    """Return whether a search may propose another trial: by the clock, and by the budget's number of trials.
+
+    GPU-hours cannot be priced before a proposal is known; a search with such a budget proposes nothing.
+    """
+
+    def may() -> bool:
+        proposed = planned + sum(len(search.proposed) for search in searches)
+        if budget is not None and (budget.gpu_hours is not None or proposed >= (budget.trials or float("inf"))):
+            return False
+        return may_start()
+
+    return may
 
 
 def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedTrial, TrackedTrial], None]:
@@ -177,9 +214,11 @@ def _clock(budget: BudgetConfig | None) -> Callable[[], bool]:
     return lambda: time.monotonic() < end
 
 
-def _outcome(plan: Plan, store: Store, interrupted: bool, untracked: str | None, over: bool) -> Outcome:
+def _outcome(
+    trials: Sequence[PlannedTrial], store: Store, interrupted: bool, untracked: str | None, over: bool
+) -> Outcome:
     finished, left, bad = 0, 0, []
-    for trial in plan.unique():
+    for trial in {trial.key: trial for trial in trials}.values():
         result = store.result(trial.key)
         if result is None:
             left += 1

@@ -17,7 +17,7 @@ from far import costs
 from far.config.schema import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.loader import EvalStream, TrainStream
-from far.errors import DataError, DivergedError
+from far.errors import DataError, DivergedError, WeightsError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
 from far.model import vit
 from far.model.drop_path import keep_factors
@@ -28,6 +28,7 @@ from far.train.evaluate import Predictions, Scores, predict, score
 from far.train.schedule import Schedule
 from far.train.world import World
 from far.weights import build_network
+from far.weights.paths import content_hash
 
 HEARTBEAT = 1.0
 """Seconds between two writings of ``progress.json``."""
@@ -70,7 +71,9 @@ class TrialRun:
     ) -> None:
         self.config, self.identity, self.paths, self.world = config, identity, paths, world
         self.profile, self.attempts = profile, attempts or []
+        self.code = code_version()
         self.manifest: Manifest = open_manifest(config.data, data_root)
+        self._check_identity(weights_root)
         self.precision = resolve_precision(config.recipe.precision, world.device.type)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         self.stream = TrainStream(self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro)
@@ -93,7 +96,7 @@ class TrialRun:
         self.unreadable: dict[str, str] = {}
         self._beat = 0.0
         self._resume()
-        started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid()}
+        started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
         self.attempts.append({**started, "epoch": self.epochs_done, "micro_batch": self.micro})
 
     # -- progress --
@@ -107,6 +110,20 @@ class TrialRun:
     def is_trained(self) -> bool:
         """Whether all epochs are done and only ``finish`` is left."""
         return self.epochs_done >= self.config.recipe.epochs
+
+    def _check_identity(self, weights_root: Path) -> None:
+        """Refuse data or weights that are not those of the trial's key: another node's copy, a file replaced since."""
+        planned = self.identity.get("data", {}).get("content")
+        if planned is not None and planned != self.manifest.content_hash:
+            raise DataError(
+                f"the data set here has the content {self.manifest.content_hash[:12]}, not the planned {planned[:12]}; "
+                "it was prepared again since the sweep began, or this machine has another copy"
+            )
+        weights, planned = self.config.init.weights, (self.identity.get("init") or {}).get("content")
+        if weights is not None and planned is not None and self.world.is_main:
+            path = weights_root / Path(weights).expanduser()
+            if content_hash(path) != planned:
+                raise WeightsError(f"{path} is not the file of the plan; it was replaced since the sweep began")
 
     def _resume(self) -> None:
         found = checkpoint.latest(self.paths.checkpoints)
@@ -253,6 +270,17 @@ class TrialRun:
         self.unreadable |= stream.failures
         return predictions, scores
 
+    def _all_unreadable(self) -> dict[str, str]:
+        """Return why videos could not be read, over all ranks."""
+        mine = self.stream.failures | self.unreadable
+        if self.world.size == 1:
+            return mine
+        import torch
+
+        gathered: list[dict[str, str]] = [{} for _ in range(self.world.size)]
+        torch.distributed.all_gather_object(gathered, mine)
+        return {name: why for each in gathered for name, why in each.items()}
+
     def _filler(self) -> Any:
         """Return an empty clip where every forward pass needs all ranks, else None."""
         import torch
@@ -267,6 +295,7 @@ class TrialRun:
 
     def finish(self) -> Record:
         """Test the last epoch's weights on all views, write predictions and, last of all, the result."""
+        started = time.monotonic()
         predictions, scores = self._evaluate(self.config, "test")
         views = self.config.data.views
         result = {
@@ -278,12 +307,12 @@ class TrialRun:
             "metrics": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
             "evaluated": scores.evaluated,
             "expected": scores.expected,
-            "unreadable": dict(sorted((self.stream.failures | self.unreadable).items())[:LISTED]),
+            "unreadable": dict(sorted(self._all_unreadable().items())[:LISTED]),
             "epochs": self.epochs_done,
             "views": {"frames": self.config.model.clip[0], "clips": views.clips, "crops": views.crops},
             "flops": costs.flops(self.config.model, self.manifest.classes),
             "params": self.params,
-            "seconds": sum(record["seconds"] for record in self.history),
+            "seconds": sum(record["seconds"] for record in self.history) + time.monotonic() - started,
             "steps": self.schedule.total_steps,
             "peak_memory_bytes": self.peak_memory(),
             "data_hash": self.manifest.content_hash,
@@ -292,7 +321,8 @@ class TrialRun:
                 "micro_batch": self.micro,
                 "precision": self.precision,
             },
-            "code": code_version(),
+            "code": self.code,
+            "init": self.coverage.as_json() if self.coverage else None,
             "env": environment(),
             "error": None,
             "attempts": self.attempts,

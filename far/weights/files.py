@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ from numpy._core import multiarray
 from torch import Tensor
 
 from far.errors import WeightsError
-from far.weights.paths import existing
+from far.weights.paths import parts_of
 
 STATES = ("model", "module", "model_state", "state_dict", "model_state_dict")
 """Under which key training scripts keep the state dict (DeepSpeed: ``module``; mae_st's release: ``model_state``)."""
-
-IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin", "mp_rank_00_model_states.pt")
-"""What a directory is opened by, in this order; the first two also as shards with an ``.index.json``."""
 
 WRAPPERS = ("module.", "_orig_mod.", "backbone.")
 """Prefixes of DistributedDataParallel, torch.compile and of classes around the backbone."""
@@ -53,7 +49,7 @@ def open_file(path: Path) -> Opened:
     Raises:
         WeightsError: it is not there, is no file of weights, is damaged, or would run code when opened.
     """
-    parts = list(_parts(path))
+    parts = list(parts_of(path))
     metadata: dict[str, str] = {}
     tensors: dict[str, Tensor] = {}
     for part in parts:
@@ -63,22 +59,6 @@ def open_file(path: Path) -> Opened:
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
     return Opened({_unwrapped(name): tensor for name, tensor in tensors.items()}, metadata, path)
-
-
-def _parts(path: Path) -> Iterator[Path]:
-    if existing(path).is_file():
-        yield path
-        return
-    for name in IN_DIRECTORY:
-        index = path / f"{name}.index.json"
-        if (path / name).is_file():
-            yield path / name
-            return
-        if index.is_file():
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            yield from (path / shard for shard in sorted(set(shards)))
-            return
-    raise WeightsError(f"{path}: a directory without any of {', '.join(IN_DIRECTORY)}")
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -111,7 +111,8 @@ def _retry(
         for key in again:
             _set_aside(store, key)
     trials = tuple(replace(t, state="interrupted") for t in plan.trials if t.key in again)
-    return execute(replace(plan, trials=trials), store, settings, executor)
+    studies = tuple(replace(study, search=None) for study in plan.studies)  # only these trials, no new proposals
+    return execute(replace(plan, studies=studies, trials=trials), store, settings, executor)
 
 
 def _set_aside(store: Store, key: str) -> None:

@@ -145,7 +145,13 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 def warnings(plan: Plan) -> list[str]:
     """Return what a user should know before running the plan, one line each."""
+    short = {
+        f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"
+        for trial in plan.trials
+        if trial.config.recipe.warmup_epochs >= trial.config.recipe.epochs
+    }
     return [
+        *(f"warning: {text}: the learning rate never comes down" for text in sorted(short)),
         *(f"warning: {duplicate}" for duplicate in plan.duplicates),
         *(f"problem: {text}" for text in plan.problems),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),

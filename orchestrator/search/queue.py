@@ -38,14 +38,22 @@ class SearchQueue:
         store: where trials and the search's journal are kept.
         settings: the workspace.
         on_trial: called with each trial that is proposed and has to run.
+        may_start: asked before each proposal; False ends the search for now, as when a budget is spent.
     """
 
     def __init__(
-        self, study: Study, store: Store, settings: Settings, on_trial: Callable[[PlannedTrial, TrackedTrial], None]
+        self,
+        study: Study,
+        store: Store,
+        settings: Settings,
+        on_trial: Callable[[PlannedTrial, TrackedTrial], None],
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         assert study.search is not None
         self.study, self.search, self.store, self.settings = study, study.search, store, settings
-        self._on_trial = on_trial
+        self._on_trial, self._may_start = on_trial, may_start
+        self.over_budget = False
+        self.proposed: list[PlannedTrial] = []
         self._optuna = open_search(study, store)
         self._optuna.pruner = pruner(self.search)
         self._depth = depth_of(study)
@@ -57,6 +65,9 @@ class SearchQueue:
     def next(self) -> Job | None:
         """Return the next trial to run; proposals that have a result already, or cannot be meant, are told at once."""
         while not self.is_empty():
+            if not self._may_start():
+                self.over_budget = True
+                return None
             trial = self._reopened() or self._asked()
             try:
                 config = configuration(self.study, propose(trial, self.search, self._depth))
@@ -79,6 +90,8 @@ class SearchQueue:
 
     def is_empty(self) -> bool:
         """Return whether there are as many trials as the search wants, or far too many that cannot be meant."""
+        if self.over_budget:
+            return True
         if self._orphans:
             return False
         trials = self._optuna.get_trials(deepcopy=False)
@@ -135,6 +148,7 @@ class SearchQueue:
             resources=self.study.resources,
         )
         submit(self.store, self.settings, planned)
+        self.proposed.append(planned)
         directory = self.store.paths(key).directory
         self._on_trial(planned, TrackedTrial(key, planned.row, planned.seed, directory))
         return make_job(self.store, self.settings, planned, self.study.retry)

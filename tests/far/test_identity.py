@@ -1,0 +1,80 @@
+"""What is in a trial's identity, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from far.config import parse_override, resolve
+from far.config.schema import TrialConfig
+from far.identity import identity, trial_key
+
+
+def key(*overrides: str, weights: str | None = None, data: str = "d") -> str:
+    config: TrialConfig = resolve([parse_override(text) for text in overrides])
+    return trial_key(identity(config, data_hash=data, weights_hash=weights))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.attention={global: 2, sparse-dense: 1}",
+        "model.attention={sparse-dense: 1, global: 1}",  # the same shares on other heads
+        "model.attention=[{global: 1}, {sparse-dense: 1}]",
+        "model.depth=11",
+        "model.interaction=none",
+        "model.interaction_position=after-mlp",
+        "model.classifier=global-mean",
+        "model.position_embedding=sincos-3d",
+        "model.drop_path=0.2",
+        "data.views.clips=2",
+        "data.flip=true",
+        "data.sampling=dense",
+        "recipe.epochs=41",
+        "recipe.precision=bf16",
+        "recipe.zero_stage=1",
+        "recipe.augment.mixup=0.8",
+        "recipe.augment.randaug_ops=2",
+        "seed=1",
+    ],
+)
+def test_what_changes_a_number_changes_the_key(override: str) -> None:
+    assert key(override) != key()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.backbone=small",
+        "model.attention={global: 3, sparse-dense: 3}",
+        "model.attention=[{global: 1, sparse-dense: 1}]",
+        "model.position_embedding=sinusoid-1d",
+        "data.source=elsewhere",
+        "data.demo.train_clips=10",  # its content is what counts
+        "data.stride=7",  # of dense sampling only
+        "recipe.augment.randaug_magnitude=3.0",  # of RandAugment, which is off
+        "recipe.augment.mix_group=8",
+        "run.micro_batch=4",
+        "run.devices=2",
+        "run.compile=true",
+    ],
+)
+def test_what_changes_no_number_changes_no_key(override: str) -> None:
+    assert key(override) == key()
+
+
+def test_settings_of_what_is_absent_do_not_count() -> None:
+    none = "model.interaction=none"
+    assert key(none, "model.interaction_position=after-mlp", "recipe.new_module_lr=2.0") == key(none)
+    assert key("recipe.new_module_lr=2.0") != key()
+
+
+@pytest.mark.parametrize("change", [{"weights": "x"}, {"data": "other"}])
+def test_contents_count(change: dict[str, Any]) -> None:
+    assert key(**change) != key()
+
+
+def test_the_family_by_which_weights_are_read_counts() -> None:
+    assert key("init.family=mvd", weights="w") != key(weights="w")
+    assert key("init.family=mvd") == key()
