@@ -106,3 +106,10 @@ class LostError(FarError):
 
     exit_code = 3
     kind = "lost"
+
+
+class DamagedError(FarError):
+    """A checkpoint that cannot be loaded. The trial goes on from the one before it, or from the start."""
+
+    exit_code = 3
+    kind = "damaged-checkpoint"

@@ -135,7 +135,7 @@ class Mirror:
                 mirror.sync(client, final=final)
         except Exception as error:
             self.problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
-            log.warning("tracking store %s not reached: %s", self.uri, error)
+            log.info("tracking store %s not reached: %s", self.uri, error)
             return False
         self.problem = None
         return True
@@ -152,9 +152,8 @@ def connect(uri: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they raise says the same, once
     return MlflowClient(uri)
 
 

@@ -6,12 +6,15 @@ reported uninterrupted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from far.errors import DamagedError, OutOfMemoryError
+from far.train.faults import typed
 from far.train.world import World
 
 _COMPLETE = re.compile(r"epoch-(\d+)")
@@ -60,6 +63,7 @@ def save(
         client_state={**(facts or {}), "epochs": epochs, "history": history},
         save_latest=False,
     )
+    _settle(directory / partial)
     _barrier(world)
     if world.is_main:
         shutil.rmtree(directory / name, ignore_errors=True)
@@ -71,10 +75,22 @@ def save(
 
 
 def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
-    """Load a checkpoint into the engine on every rank and return the history it carries."""
-    path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
+    """Load a checkpoint into the engine on every rank and return the history it carries.
+
+    Raises:
+        DamagedError: it cannot be loaded. It has been set aside; the engine may hold half of it and must be made anew.
+    """
+    why: Exception | None = None
+    try:
+        path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
+    except Exception as error:
+        if isinstance(typed(error), OutOfMemoryError):
+            raise
+        path, why = None, error
     if path is None:
-        raise RuntimeError(f"{checkpoint} could not be loaded")
+        with contextlib.suppress(OSError):  # of several ranks one is the first
+            checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
+        raise DamagedError(f"{checkpoint} cannot be loaded and was set aside: {why}") from why
     history: list[dict[str, Any]] = state["history"]
     return history
 

@@ -7,16 +7,16 @@ runs out of memory goes on with half the micro-batch. What cannot be mended is w
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import gc
-import sys
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config.schema import TrialConfig
-from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageFullError
+from far.errors import ConfigError, DamagedError, FarError, LostError, OutOfMemoryError, StorageFullError
 from far.files import FileLock, LockedError, TrialPaths, read_json, write_json
 from orchestrator.executors.base import Job
 from orchestrator.executors.outcome import has_result, redirect, write_failure
@@ -109,11 +109,17 @@ class TrialHost:
             cause = typed(error, job.directory)
             details = "".join(traceback.format_exception(error))
         # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
-        print(details, file=sys.stderr, flush=True)
+        _note(job, details)
         alone = self.world.size == 1
         if not self.world.is_main or isinstance(cause, StorageFullError) or not (alone or isinstance(cause, FarError)):
             self.close()
             raise cause
+        if isinstance(cause, DamagedError):
+            self._drop()
+            if not alone:
+                self.close()
+                raise cause
+            return False  # it has been set aside: the next try takes the one before it
         if isinstance(cause, OutOfMemoryError) and self._adapt(job, cause):
             if not alone:
                 self.close()
@@ -211,6 +217,12 @@ def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
         spec["config"]["run"]["micro_batch"] = smaller
     write_json(paths.trial, {**spec, "attempts": attempts})
     return can
+
+
+def _note(job: Job, text: str) -> None:
+    """Append to the trial's log, if there is room."""
+    with contextlib.suppress(OSError), TrialPaths(job.directory).log.open("a", encoding="utf-8") as log:
+        log.write(text)
 
 
 def _may_start(spec: dict[str, Any], job: Job) -> None:

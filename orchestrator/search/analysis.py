@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,4 +99,10 @@ def _importances(study: optuna.Study, index: int, evaluator: str) -> dict[str, f
         if evaluator == "fanova"
         else importance.PedAnovaImportanceEvaluator()
     )
-    return dict(importance.get_param_importances(study, evaluator=chosen, target=lambda trial: trial.values[index]))
+    # PED-ANOVA asks what makes the target low.
+    sign = -1.0 if study.directions[index] == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return dict(
+            importance.get_param_importances(study, evaluator=chosen, target=lambda trial: sign * trial.values[index])
+        )

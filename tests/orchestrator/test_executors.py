@@ -115,6 +115,17 @@ def test_a_finished_trial_is_left_alone(executor: Executor, job: Any, tiny_confi
     assert run(executor, mine)["good"]["metrics"] == {"top1": 99.0}
 
 
+def test_a_damaged_checkpoint_is_set_aside(job: Any, tiny_config: TrialConfig, expected: TrialPaths) -> None:
+    mine = job("good", tiny_config)
+    paths = TrialPaths(mine.directory)
+    checkpoint = paths.checkpoints / "epoch-0001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "mp_rank_00_model_states.pt").write_bytes(b"half of it")
+    assert run(LocalExecutor(), mine)["good"]["state"] == "finished"
+    assert paths.predictions.read_bytes() == expected.predictions.read_bytes()
+    assert numbers(paths) == numbers(expected)
+
+
 def test_two_ranks_make_one_trial(ray_executor: Executor, job: Any, tiny_config: TrialConfig) -> None:
     results = run(ray_executor, job("pair", tiny_config, devices=2), job("broken", changed(
         tiny_config, "recipe", lr=1e30), devices=2))  # fmt: skip
