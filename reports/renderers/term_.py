@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports.renderers import RENDERERS
-from reports.table import Cell, Origin, State, Table, folded
+from reports.table import Cell, Column, Origin, State, Table, folded
 
 STYLE = {
     State.FINISHED: "",
@@ -46,12 +46,29 @@ def _print(console: Console, table: Table) -> None:
     console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}." if table.profile else ""))
     if table.warning:
         console.print(Text(table.warning, style="yellow"))
+    for columns in _blocks(console, table):
+        console.print(_drawn(table, columns))
+    for note in table.notes:
+        mark = f"[{note.mark}] " if note.mark else ""
+        console.print(Text(f"{mark}{note.text}", style="dim"))
+
+
+def _blocks(console: Console, table: Table) -> list[Sequence[Column]]:
+    """Return all columns together, or those of each origin by themselves where the terminal is too narrow."""
+    whole = _drawn(table, table.columns)
+    if console.measure(whole, options=console.options.update(width=10_000)).maximum <= console.width:
+        return [table.columns]
+    labels = [column for column in table.columns if column.origin is Origin.LABEL]
+    origins = dict.fromkeys(column.origin for column in table.columns if column.origin is not Origin.LABEL)
+    return [[*labels, *(c for c in table.columns if c.origin is origin)] for origin in origins]
+
+
+def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in table.columns:
+    for column in columns:
         above = table.profile if column.origin is Origin.MEASURED else table.origin_title(column.origin)
-        title = f"{above}\n{column.title}"
         drawn.add_column(
-            Text(title, style="dim italic" if column.origin is Origin.PAPER else ""),
+            Text(f"{above}\n{column.title}", style="dim italic" if column.origin is Origin.PAPER else ""),
             justify="left" if column.origin is Origin.LABEL else "right",
             style="dim italic" if column.origin is Origin.PAPER else "",
             overflow="fold",
@@ -64,13 +81,10 @@ def _print(console: Console, table: Table) -> None:
             group = row.group
             drawn.add_row(Text(group, style="italic"))
         drawn.add_row(
-            *[_text(table.cell(row, column)) for column in table.columns],
+            *[_text(table.cell(row, column)) for column in columns],
             style="on grey15" if row.default else "",
         )
-    console.print(drawn)
-    for note in table.notes:
-        mark = f"[{note.mark}] " if note.mark else ""
-        console.print(Text(f"{mark}{note.text}", style="dim"))
+    return drawn
 
 
 def _text(cell: Cell) -> Text:

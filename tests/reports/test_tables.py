@@ -140,3 +140,13 @@ def test_numbers_have_true_minus_signs() -> None:
     assert number(-0.04, 1, signed=True) == "0.0"
     assert number(0.26, 1, signed=True) == "+0.3"
     assert Cell(70.04, values=(70.0, 70.1), std=0.07).text == "70.0 ± 0.1"
+
+
+def test_a_narrow_terminal_breaks_no_number(make_results: MakeResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = build_table(make_results("head_ratio", seeds=3))
+    monkeypatch.setenv("COLUMNS", "80")
+    text = RENDERERS["term"]([table])
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for row in table.rows:
+        for key in ("top1", "flops", "params", "paper_top1", "paper_flops"):
+            assert row.cells[key].text in text
