@@ -54,13 +54,25 @@ def _print(console: Console, table: Table) -> None:
 
 
 def _blocks(console: Console, table: Table) -> list[Sequence[Column]]:
-    """Return all columns together, or those of each origin by themselves where the terminal is too narrow."""
-    whole = _drawn(table, table.columns)
-    if console.measure(whole, options=console.options.update(width=10_000)).maximum <= console.width:
+    """Return all columns together or, where the terminal is too narrow, as many at a time as fit beside the labels."""
+
+    def fits(columns: Sequence[Column]) -> bool:
+        options = console.options.update(width=10_000)
+        return console.measure(_drawn(table, columns), options=options).maximum <= console.width
+
+    if fits(table.columns):
         return [table.columns]
     labels = [column for column in table.columns if column.origin is Origin.LABEL]
-    origins = dict.fromkeys(column.origin for column in table.columns if column.origin is not Origin.LABEL)
-    return [[*labels, *(c for c in table.columns if c.origin is origin)] for origin in origins]
+    blocks: list[list[Column]] = []
+    for column in table.columns:
+        if column.origin is Origin.LABEL:
+            continue
+        last = blocks[-1] if blocks else None
+        if last and last[-1].origin is column.origin and fits([*last, column]):
+            last.append(column)
+        else:
+            blocks.append([*labels, column])
+    return [*blocks]
 
 
 def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
