@@ -119,3 +119,45 @@ def test_an_unreachable_store_is_a_note_not_an_end(workspace: Workspace) -> None
     workspace.uri = good
     assert workspace.mirror().close()
     assert workspace.steps(workspace.runs()["key0"]) == [1]
+
+
+def test_a_rebuild_says_the_same_once(workspace: Workspace) -> None:
+    for n in range(2):
+        append_json_line(workspace.paths(0).metrics, epoch(n))
+    write_json(workspace.paths(0).result, result("key0"))
+    assert workspace.mirror().close()
+    before = workspace.runs()["key0"]
+    state, artifacts = workspace.root / "state.json", workspace.root / "artifacts"
+    sweep = Sweep("a_study", "demo", workspace.trials, state, artifacts, {"farlab.table": "5"})
+    assert Mirror(workspace.uri, [sweep], rebuild=True).close()
+    after = workspace.runs()["key0"]  # it is the only one
+    assert after.info.run_id != before.info.run_id
+    assert (after.data.metrics, after.data.params) == (before.data.metrics, before.data.params)
+    assert workspace.steps(after) == [1, 2]
+
+
+def test_runs_that_somebody_deleted_or_a_kill_left_open(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    write_json(workspace.paths(0).result, result("key0", "diverged"))
+    assert workspace.mirror().close()
+    client = MlflowClient(workspace.uri)
+    runs = workspace.runs()
+    client.delete_run(runs["key0"].info.run_id)
+    tags = {"farlab.kind": "trial", "farlab.key": "of an earlier study", "farlab.profile": "demo"}
+    client.create_run(runs["sweep"].info.experiment_id, tags=tags)
+    workspace.paths(0).result.unlink()
+    append_json_line(workspace.paths(0).metrics, epoch(1))
+    write_json(workspace.paths(0).result, result("key0"))
+    assert workspace.mirror().close()
+    runs = workspace.runs()
+    assert runs["of an earlier study"].info.status == "KILLED"
+    assert runs["key0"].info.status == "FINISHED"
+    assert workspace.steps(runs["key0"]) == [1, 2]
+
+
+def test_a_clock_that_went_back_gives_no_run_that_ends_before_it_starts(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    write_json(workspace.paths(0).result, result("key0"))  # finished long before the run was made
+    assert workspace.mirror().close()
+    info = workspace.runs()["key0"].info
+    assert info.end_time >= info.start_time
