@@ -84,7 +84,11 @@ def _train(config: TrialConfig, profile: str) -> int:
     )
     key = trial_key(whole)
     world = join_launched_world(config.run.cpus)
-    say = print if world.is_main else (lambda *parts: None)
+
+    def say(text: str) -> None:
+        if world.is_main:
+            print(text, flush=True)
+
     if store.state(key) == "finished":
         say(f"trial {key} is finished: {_line(store.result(key) or {})}")
         return 0
