@@ -76,8 +76,9 @@ class TrialRun:
         self._check_identity(weights_root)
         self.precision = resolve_precision(config.recipe.precision, world.device.type)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
-        place = {"rank": world.rank, "world": world.size, "micro_batch": self.micro}
-        self.stream = TrainStream(self.manifest, config, device=str(world.device), **place)
+        self.stream = TrainStream(
+            self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro, device=world.device
+        )
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
         model, self.coverage = build_network(
             config.model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,7 +128,7 @@ def _train(config: TrialConfig, profile: str) -> int:
     return 0
 
 
-def _line(result: dict[str, Any]) -> str:
+def _line(result: Mapping[str, Any]) -> str:
     metrics = result["metrics"]
     return (
         f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %, "
