@@ -9,7 +9,7 @@ import secrets
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.executors.reaper import MARK, Reaper
@@ -83,6 +83,28 @@ def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
             if reaper is not None:
                 os.environ.pop(MARK, None)
                 reaper.reap()
+
+
+@contextlib.contextmanager
+def watched_node(on_death: Callable[[], None]) -> Iterator[None]:
+    """Call a function, from another thread, if this process's own node manager dies: Tune would wait for it forever."""
+    import psutil
+
+    over = threading.Event()
+    nodes = [child for child in psutil.Process().children() if child.name() == "raylet"]
+
+    def look() -> None:
+        while not over.wait(1.0):
+            if any(not node.is_running() or node.status() == psutil.STATUS_ZOMBIE for node in nodes):
+                on_death()
+                return
+
+    thread = threading.Thread(target=look, name="node-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _scratch_parent() -> Path:

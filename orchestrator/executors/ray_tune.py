@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,19 @@ class RayTuneExecutor:
 
     def run(self, queue: Queue, stop: Stop) -> None:
         """Run jobs until the queue is empty; see ``Executor.run``."""
-        from orchestrator.executors.cluster import cluster
+        from orchestrator.executors.cluster import cluster, watched_node
 
-        with cluster(self.address, self.logs) as resources:
-            if not stop:
-                self._fit(queue, stop, resources)
+        def node_died() -> None:
+            stop.request(LostError("Ray's node manager on this machine has died; run the same command again to go on"))
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        try:
+            with cluster(self.address, self.logs) as resources, watched_node(node_died):
+                if not stop:
+                    self._fit(queue, stop, resources)
+        except KeyboardInterrupt:
+            if not isinstance(stop.reason, LostError):
+                raise
         if stop.reason is not None:
             raise stop.reason
 
