@@ -182,6 +182,9 @@ def join(
     problems: Sequence[str] = (),
 ) -> Results:
     """Put each planned trial's result beside it."""
+    from reports.setting import deviations
+
+    differ = deviations(study) if study.profile.comparable else []
     by_row: dict[str, list[TrialRecord]] = {row.name: [] for row in study.rows}
     links = run_links(store, study.name, study.profile.name, settings.tracking_uri)
     for trial in trials:
@@ -194,7 +197,8 @@ def join(
         table=study.table,
         row_header=study.row_header,
         baseline=study.baseline,
-        comparable=study.profile.comparable,
+        comparable=study.profile.comparable and not differ,
+        deviations=tuple(differ),
         path=study.path,
         store=store.root,
         overrides=study.overrides,

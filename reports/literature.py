@@ -10,6 +10,7 @@ from reports import paper
 from reports.baselines import RECOUNTS, recount
 from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
 from reports.comparability import findings, incomparable
+from reports.notes import override_notes, scale_warning
 from reports.paper import PaperRow
 from reports.results import Results, RowResults
 from reports.table import Cell, Column, Note, Origin, Row, State, Table
@@ -38,6 +39,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     if results is not None:
         found = findings(results)
         results = results.without(incomparable(found))
+        notes += override_notes(results)
         notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     ours = {paper.normal(row.name): row for row in results.rows} if results else {}
     marks, why = _recount_notes(number)
@@ -58,7 +60,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         columns=tuple(_columns(results)),
         rows=tuple(rows),
         profile=results.profile if results else "",
-        warning="" if results is None or results.comparable else _warning(results),
+        warning=scale_warning(results) if results else "",
         notes=(*why, *notes),
         provenance={"study": str(results.path) if results else "", "store": str(results.store) if results else ""},
     )
@@ -139,7 +141,3 @@ def _measured(line: RowResults) -> dict[str, Cell]:
     cells["flops"] = cost_cell(line, "flops", decimals_of([line], "flops"))
     cells["n"] = Cell(f"{len(line.finished)}/{len(line.trials)}")
     return cells | {"coverage": coverage_cell(line), "views": views_cell(line)}
-
-
-def _warning(results: Results) -> str:
-    return f"Profile {results.profile}: measured numbers are of small scale and not comparable with the paper's."

@@ -10,17 +10,28 @@ from reports.comparability import Finding
 from reports.differences import Comparison
 from reports.paper import PaperTable
 from reports.results import Results, RowResults, TrialRecord
+from reports.setting import shown
 from reports.table import Note, State
 
 
 def scale_warning(results: Results) -> str:
-    """Return what must be read before numbers of a small profile."""
+    """Return what must be read before numbers of another setting than the paper's, with the reason."""
     if results.comparable:
         return ""
+    if results.deviations:
+        return (
+            f"Profile {results.profile}, but not the paper's setting: {shown(results.deviations)}. "
+            "These numbers are not comparable with the paper's."
+        )
     return (
         f"Profile {results.profile}: a small model on small data. These numbers show that the pipeline works; "
         "they are not comparable with the paper's."
     )
+
+
+def override_notes(results: Results) -> list[Note]:
+    """Return what the command line changed, so that a table never stands without it."""
+    return [Note(f"Overrides on the command line: {' '.join(results.overrides)}.")] if results.overrides else []
 
 
 def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, list[str]], list[Note]]:
@@ -63,7 +74,8 @@ def table_notes(
     results: Results, printed: PaperTable | None, comparison: Comparison | None, found: Sequence[Finding]
 ) -> list[Note]:
     """Return the notes that concern the table as a whole."""
-    notes = [Note("Mean ± sample standard deviation over n seeds; a single seed has no ±.")]
+    notes = override_notes(results)
+    notes.append(Note("Mean ± sample standard deviation over n seeds; a single seed has no ±."))
     if comparison:
         notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]

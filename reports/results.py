@@ -111,7 +111,9 @@ class Results:
     row_header: str = "Row"
     baseline: str | None = None
     comparable: bool = False
-    """Whether the profile's scale is the paper's."""
+    """Whether what ran is the setting in which the paper measured (``reports.setting``)."""
+    deviations: Sequence[str] = ()
+    """In what it differs from that setting, where the profile itself is the paper's."""
     path: Path | None = None
     store: Path | None = None
     overrides: Sequence[str] = ()
