@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
     ("epochs", "recipe.epochs", lambda t: t.result.get("epochs"), True),
     ("views", "data.views", lambda t: t.views and t.views[1:], True),
     ("frames", "model.clip", lambda t: t.views and t.views[0], True),
+    ("precision", "recipe.precision", lambda t: (t.result.get("execution") or {}).get("precision"), False),
+    ("device", "", lambda t: (t.result.get("env") or {}).get("device"), False),
     ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
     ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),
 )
@@ -48,11 +51,44 @@ def findings(results: Results) -> list[Finding]:
             names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
             text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
             found.append(Finding(what, text, odd, fatal))
-    dirty = [t for t in results.finished if (t.result.get("code") or {}).get("dirty")]
+    return [*found, *_code(results), *_same(results)]
+
+
+def _code(results: Results) -> list[Finding]:
+    """Trials whose attempts ran different commits, or code that no commit holds."""
+    found, mixed, dirty = [], {}, {}
+    for trial in results.finished:
+        codes = [code for code in (*(a.get("code") for a in trial.attempts), trial.result.get("code")) if code]
+        commits = list(dict.fromkeys(_show(code["git"]) for code in codes if code.get("git")))
+        if len(commits) > 1:
+            mixed[trial.key] = f"{trial.row} seed {trial.seed} ({' → '.join(commits)})"
+        if any(code.get("dirty") for code in codes):
+            dirty[trial.key] = trial
+    if mixed:
+        text = f"begun under one commit and finished under another: {', '.join(mixed.values())}"
+        found.append(Finding("commits", text, frozenset(mixed), fatal=False))
     if dirty:
         text = f"{len(dirty)} of {len(results.finished)} trials ran with uncommitted changes in the code"
-        found.append(Finding("code", text, frozenset(t.key for t in dirty), fatal=False))
+        found.append(Finding("code", text, frozenset(dirty), fatal=False))
     return found
+
+
+def _same(results: Results) -> list[Finding]:
+    """Rows that share every trial: their numbers are equal whatever the model."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for row in results.rows:
+        rows.setdefault(tuple(trial.key for trial in row.trials), []).append(f"'{row.name}'")
+    return [
+        Finding(
+            "rows",
+            f"rows {' and '.join(names)} are the same trials, so that Δ = 0 between them is no finding: what tells "
+            "them apart changes nothing",
+            frozenset(keys),
+            fatal=False,
+        )
+        for keys, names in rows.items()
+        if keys and len(names) > 1
+    ]
 
 
 def incomparable(found: list[Finding]) -> frozenset[str]:
@@ -63,4 +99,5 @@ def incomparable(found: list[Finding]) -> frozenset[str]:
 def _show(value: Hashable) -> str:
     if isinstance(value, tuple):
         return " × ".join(str(part) for part in value)
-    return str(value)[:12]
+    text = str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{13,}", text) else text  # of a hash, enough to tell it apart

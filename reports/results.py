@@ -53,6 +53,11 @@ class TrialRecord:
         """Parameters of the model that ran."""
         return self.result.get("params")
 
+    @property
+    def attempts(self) -> Sequence[Mapping[str, Any]]:
+        """Every start of this trial, the finishing one last."""
+        return self.result.get("attempts") or ()
+
     def setting(self, *path: str) -> Any:
         """Return a setting of the resolved configuration, e.g. ``setting("data", "views", "clips")``."""
         node: Any = self.result.get("config") or {}

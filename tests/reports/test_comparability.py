@@ -59,6 +59,57 @@ def test_other_code_is_a_warning(make_results: MakeResults) -> None:
     assert "uncommitted changes" in notes
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"execution": {"precision": "bf16"}}, "other precision (bf16 instead of fp32): 1:1 seed 0"),
+        (
+            {"env": {"device": "NVIDIA A100-SXM4-80GB"}},
+            "other device (NVIDIA A100-SXM4-80GB instead of NVIDIA A100-SXM4-40GB)",
+        ),
+    ],
+)
+def test_other_precision_and_device_are_averaged_and_said(
+    change: Mapping[str, Any], text: str, make_results: MakeResults
+) -> None:
+    """``recipe.precision: auto`` is bf16 on one device and fp32 on another, under one key."""
+    usual = {"execution": {"precision": "fp32"}, "env": {"device": "NVIDIA A100-SXM4-40GB"}}
+    changes = {(row, seed): usual for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    table = build_table(make_results("head_ratio", changes={**changes, ("1:1", 0): {**usual, **change}}))
+    assert table.rows[0].state is State.FINISHED
+    assert any(note.text.startswith(f"Careful: {text}") for note in table.notes)
+    assert not any("other" in note.text for note in build_table(make_results("head_ratio", changes=changes)).notes)
+
+
+def test_precision_that_the_rows_vary_is_meant_to_differ(make_results: MakeResults, tmp_path: Path) -> None:
+    study = tmp_path / "precision.yaml"
+    study.write_text("study: precision\nrows:\n  a: {recipe.precision: fp32}\n  b: {recipe.precision: bf16}\n")
+    changes = {(r, s): {"execution": {"precision": p}} for r, p in (("a", "fp32"), ("b", "bf16")) for s in (0, 1)}
+    assert not findings(make_results(study, changes=changes))
+
+
+def test_a_trial_begun_under_another_commit_is_said(make_results: MakeResults) -> None:
+    first, last = ({"version": "0.1.0", "git": letter * 40, "dirty": False} for letter in "ab")
+    attempts = [{"code": {**first, "dirty": True}}, {"code": last}]
+    changes = {(row, seed): {"code": last} for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    changes["2:1", 1] = {"code": last, "attempts": attempts}
+    notes = [note.text for note in build_table(make_results("head_ratio", changes=changes)).notes]
+    said = f"begun under one commit and finished under another: 2:1 seed 1 ({'a' * 12} → {'b' * 12})"
+    assert f"Careful: {said}." in notes
+    assert "Careful: 1 of 6 trials ran with uncommitted changes in the code." in notes
+
+
+def test_rows_that_are_one_trial_are_no_finding(make_results: MakeResults, tmp_path: Path) -> None:
+    study = tmp_path / "same.yaml"
+    study.write_text(
+        "study: same\nrows:\n  a: {model.attention: {global: 1}}\n  b: {model.attention: {global: 2}}\n"
+        "  c: {model.attention: {temporal: 1}}\n"
+    )
+    table = build_table(make_results(study))
+    assert [n.text for n in table.notes if "'a' and 'b' are the same trials" in n.text and "Δ = 0" in n.text]
+    assert not any("same trials" in note.text for note in build_table(make_results("head_ratio")).notes)
+
+
 def test_unanswered_videos_are_marked(make_results: MakeResults) -> None:
     table = build_table(make_results("head_ratio", changes={("1:1", 0): {"evaluated": 190}}))
     assert table.rows[0].cells["top1"].marks == ("a",)
