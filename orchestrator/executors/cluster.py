@@ -32,6 +32,7 @@ _QUIET = {
     "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # how many start at once is decided by whoever feeds Tune
     "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_worker_niceness": "0",  # Ray's 15 starves trials on a machine where anything else runs
 }
 
 
@@ -46,8 +47,10 @@ def prepare_environment(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
-    """Connect to Ray and yield the cluster's resources; a cluster started here is stopped and its files removed.
+def cluster(address: str | None, logs: Path) -> Iterator[tuple[dict[str, float], Path | None]]:
+    """Connect to Ray; yield the cluster's resources, and a folder that goes with a cluster started here.
+
+    A cluster started here is stopped in the end and its files are removed.
 
     Every process of a cluster started here carries a mark in its environment. A small guardian process outlives this
     one for as long as it takes to end them all, so that not even ``kill -9`` leaves anything behind.
@@ -72,11 +75,11 @@ def cluster(address: str | None, logs: Path) -> Iterator[dict[str, float]]:
                     log_to_driver=False,
                     configure_logging=False,
                     namespace="farlab",
-                    num_cpus=os.cpu_count(),
+                    num_cpus=len(os.sched_getaffinity(0)),  # what a container or a job allows, not what there is
                     object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False,
                 )
-        yield ray.cluster_resources()
+        yield ray.cluster_resources(), None if reaper is None else reaper.scratch
     finally:
         with _undisturbed():
             ray.shutdown()

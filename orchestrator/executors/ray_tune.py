@@ -38,18 +38,18 @@ class RayTuneExecutor:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         try:
-            with cluster(self.address, self.logs) as resources, watched_node(node_died):
+            with cluster(self.address, self.logs) as (resources, scratch), watched_node(node_died):
                 if not stop:
-                    self._fit(queue, stop, resources)
+                    self._fit(queue, stop, resources, scratch)
         except KeyboardInterrupt:
             if not isinstance(stop.reason, LostError):
                 raise
         if stop.reason is not None:
             raise stop.reason
 
-    def _fit(self, queue: Queue, stop: Stop, resources: dict[str, float]) -> None:
+    def _fit(self, queue: Queue, stop: Stop, resources: dict[str, float], parent: Path | None) -> None:
         # Tune's own files are worthless afterwards, and must not meet the disk that the store has filled.
-        with tempfile.TemporaryDirectory(prefix="farlab-tune-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(prefix="farlab-tune-", dir=parent, ignore_cleanup_errors=True) as scratch:
             feed = _Feed(queue, stop, resources, self.concurrent)
             tuner = tune.Tuner(
                 tune.with_resources(TrialTrainable, lambda config: _bundles(config["job"], resources)),
