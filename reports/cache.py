@@ -45,7 +45,8 @@ def row_outcomes(results: Results, metric: str = "top1") -> tuple[dict[str, Outc
 
 
 def _of_row(row: RowResults, answers: Mapping[str, Answer]) -> Outcomes:
-    return stack({t.seed: answers[t.key] for t in row.finished if t.key in answers})
+    expected = max((int(trial.result.get("expected") or 0) for trial in row.finished), default=0)
+    return stack({t.seed: answers[t.key] for t in row.finished if t.key in answers}, expected)
 
 
 def _answers(

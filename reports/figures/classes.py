@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from far.errors import ConfigError, DataError
 from far.files import TrialPaths
+from reports.comparability import findings, incomparable
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import COLOURS, COLUMN
 from reports.results import Results, RowResults
@@ -20,8 +22,12 @@ MOST_CLASSES = 30
 """Classes shown at most: those that differ most, at both ends."""
 
 
-def by_class(row: RowResults) -> NDArray[np.float64]:
+def by_class(row: RowResults, labels: Mapping[str, int]) -> NDArray[np.float64]:
     """Return accuracy in percent by seed and class, shape (seeds, classes); NaN where a class has no video.
+
+    Args:
+        row: its finished trials are read.
+        labels: of the videos that count; one that a trial did not answer counts as wrong there.
 
     Raises:
         DataError: a trial's predictions cannot be read.
@@ -32,11 +38,29 @@ def by_class(row: RowResults) -> NDArray[np.float64]:
     for trial in row.finished:
         assert trial.directory is not None
         scores = read_scores(TrialPaths(trial.directory).predictions)
-        classes = scores.probabilities.shape[1]
-        counts = np.bincount(scores.labels, minlength=classes).astype(float)
+        classes = max([scores.probabilities.shape[1], *(label + 1 for label in labels.values())])
+        counts = np.bincount(list(labels.values()), minlength=classes).astype(float)
         hits = np.bincount(scores.labels, weights=scores.correct(), minlength=classes)
         rows.append(100 * np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0))
     return np.stack(rows)
+
+
+def answered(results: Results) -> tuple[dict[str, int], int]:
+    """Return the label of every video that any finished trial answered, and how many videos none of them answered.
+
+    The latter are wrong in every row, but nothing here tells their class.
+
+    Raises:
+        DataError: a trial's predictions cannot be read.
+    """
+    from reports.statistics.outcomes import read_labels
+
+    labels: dict[str, int] = {}
+    for trial in results.finished:
+        assert trial.directory is not None
+        labels |= read_labels(TrialPaths(trial.directory).predictions)
+    expected = max((int(trial.result.get("expected") or 0) for trial in results.finished), default=0)
+    return labels, max(0, expected - len(labels))
 
 
 def chosen_rows(results: Results, options: Options) -> tuple[RowResults, RowResults]:
@@ -63,11 +87,14 @@ def draw(results: Results | None, options: Options) -> Figure:
     import matplotlib.pyplot as plt
 
     assert results is not None
+    results = results.without(incomparable(findings(results)))
     baseline, row = chosen_rows(results, options)
     seeds = sorted({t.seed for t in baseline.finished} & {t.seed for t in row.finished})
     if not seeds:
         raise DataError(f"{baseline.name} and {row.name} share no finished seed")
-    own, base = (by_class(RowResults(r.name, [t for t in r.finished if t.seed in seeds])) for r in (row, baseline))
+    labels, nobody = answered(results)
+    shared = [RowResults(r.name, [t for t in r.finished if t.seed in seeds]) for r in (row, baseline)]
+    own, base = (by_class(each, labels) for each in shared)
     differences = own - base
     mean = differences.mean(axis=0)
     order = [int(i) for i in np.argsort(mean, kind="stable") if np.isfinite(mean[i])]
@@ -83,7 +110,8 @@ def draw(results: Results | None, options: Options) -> Figure:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(places, [names[i] for i in order])
     axis.set_xlabel(f"top-1 points, {row.name}\nminus {baseline.name} (line: range of {len(seeds)} seeds)")
-    axis.set_title(f"By class (profile {results.profile})")
+    unknown = f"\nwithout {nobody} video{'s' if nobody > 1 else ''} that no trial answered" if nobody else ""
+    axis.set_title(f"By class (profile {results.profile}){unknown}")
     axis.grid(visible=False, axis="y")
     return figure
 

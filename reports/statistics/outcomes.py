@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,17 @@ Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A row's answers: by seed, one truth value a video, in the order of ``ids``."""
+    """A row's answers: by seed, one truth value a video, in the order of ``ids``.
+
+    Attributes:
+        ids: videos that any of the trials answered.
+        correct: by seed, of shape (ids,).
+        expected: videos that should have been answered; those beyond ``ids`` nobody answered, which is wrong.
+    """
 
     ids: tuple[str, ...]
     correct: Mapping[int, Bits]
+    expected: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,33 @@ class Scores:
     probabilities: NDArray[np.float64]
 
     def correct(self, k: int = 1) -> Bits:
-        """Whether the label is among the k highest; a tie counts against the model."""
+        """Whether the label is among the k highest; a tie counts against the model, as does what is not a number."""
         own = self.probabilities[np.arange(len(self.labels)), self.labels]
-        rank = (self.probabilities >= own[:, None]).sum(axis=1)
+        rank = self.probabilities.shape[1] - (self.probabilities < own[:, None]).sum(axis=1)
         return rank <= min(k, self.probabilities.shape[1])
+
+
+def read_labels(path: Path) -> dict[str, int]:
+    """Read the label of each video that ``predictions.parquet`` answers.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    table = _columns(path, "id", "label")
+    return dict(zip(table.column("id").to_pylist(), table.column("label").to_pylist(), strict=True))
+
+
+def _columns(path: Path, *names: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from far.errors import DataError
+
+    try:
+        with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
+            return file.read(columns=list(names), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 def read_scores(path: Path) -> Scores:
@@ -41,16 +72,7 @@ def read_scores(path: Path) -> Scores:
     Raises:
         DataError: the file is missing or damaged.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from far.errors import DataError
-
-    try:
-        with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
-            table = file.read(columns=["id", "label", "logits"], use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+    table = _columns(path, "id", "label", "logits")
     names = table.column("id").to_numpy()
     logits = table.column("logits").combine_chunks()
     if len(names) == 0:
@@ -68,23 +90,35 @@ def read_scores(path: Path) -> Scores:
     return Scores(tuple(ids.tolist()), labels[first], merged)
 
 
-def stack(trials: Mapping[int, tuple[Sequence[str], Bits]]) -> Outcomes:
-    """Put the trials of a row on common videos; one that a trial did not answer counts as wrong there."""
+def stack(trials: Mapping[int, tuple[Sequence[str], Bits]], expected: int = 0) -> Outcomes:
+    """Put the trials of a row on common videos; one that a trial did not answer counts as wrong there.
+
+    Args:
+        trials: by seed, the videos that were answered, and whether correctly.
+        expected: videos that should have been answered, the denominator of accuracies.
+    """
     every = [tuple(ids) for ids, _ in trials.values()]
     if len(set(every)) <= 1:
-        return Outcomes(every[0] if every else (), {seed: bits for seed, (_, bits) in trials.items()})
+        return Outcomes(every[0] if every else (), {seed: bits for seed, (_, bits) in trials.items()}, expected)
     ids = tuple(sorted(set().union(*every)))
-    return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()})
+    return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()}, expected)
 
 
 def common(a: Outcomes, b: Outcomes) -> tuple[list[int], Bits, Bits]:
-    """Return the shared seeds and both rows' answers of shape (seeds, videos), on the same videos."""
+    """Return the shared seeds and both rows' answers of shape (seeds, videos), on the same videos.
+
+    Videos are those that any trial answered, and wrong answers up to the number expected: so the difference of the
+    rows' means is that of their accuracies, which are shares of the expected videos.
+    """
     seeds = sorted(a.correct.keys() & b.correct.keys())
+    expected = max(a.expected, b.expected)
     if a.ids != b.ids:
         ids = tuple(sorted({*a.ids, *b.ids}))
         a, b = (Outcomes(ids, {s: _spread(o.ids, o.correct[s], ids) for s in seeds}) for o in (a, b))
     empty = np.zeros((0, len(a.ids)), dtype=bool)
     both = [np.stack([o.correct[s] for s in seeds]) if seeds else empty for o in (a, b)]
+    unanswered = max(0, expected - len(a.ids))
+    both = [np.pad(bits, ((0, 0), (0, unanswered))) if unanswered else bits for bits in both]
     return seeds, both[0], both[1]
 
 

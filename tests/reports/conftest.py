@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +43,25 @@ def predictions(correct: np.ndarray, labels: np.ndarray, views: int = 1) -> pa.T
 
 
 def finish(
-    store: Store, trial: PlannedTrial, accuracy: float = 0.6, *, with_predictions: bool = True, **changes: Any
+    store: Store,
+    trial: PlannedTrial,
+    accuracy: float = 0.6,
+    *,
+    with_predictions: bool = True,
+    unanswered: Sequence[int] = (),
+    **changes: Any,
 ) -> None:
     """Write one finished trial whose videos share their difficulty with the other trials."""
     rng = numpy_rng(trial.seed, "outcome", trial.row)
     hard = numpy_rng(0, "difficulty").uniform(size=VIDEOS)
     correct = 0.7 * hard + 0.3 * rng.uniform(size=VIDEOS) < np.quantile(hard, accuracy)
+    correct[list(unanswered)] = False
     labels = np.arange(VIDEOS) % CLASSES
     paths = store.paths(trial.key)
     paths.directory.mkdir(parents=True, exist_ok=True)
     if with_predictions:
-        pq.write_table(predictions(correct, labels), paths.predictions)
+        answered = np.setdiff1d(np.arange(VIDEOS), unanswered)
+        pq.write_table(predictions(correct, labels).take(answered), paths.predictions)
     epochs = [
         {"epoch": e, "train_loss": 2.0 / (e + 1), "lr": 1e-3, "val_loss": 2.1 / (e + 1), "val_top1": 10.0 * e}
         for e in range(3)
@@ -66,7 +74,7 @@ def finish(
         "config": trial.config.model_dump(mode="json"),
         "profile": trial.profile,
         "metrics": {"top1": 100 * float(correct.mean()), "top5": 95.0, "loss": 1.2},
-        "evaluated": VIDEOS,
+        "evaluated": VIDEOS - len(unanswered),
         "expected": VIDEOS,
         "epochs": trial.config.recipe.epochs,
         "flops": 123_456_789 + 1000 * len(trial.row),

@@ -117,6 +117,23 @@ def test_unanswered_videos_are_marked(make_results: MakeResults) -> None:
     assert "190/200" in table.rows[0].cells["coverage"].text
 
 
+def test_the_difference_is_that_of_the_columns_where_videos_are_unanswered(make_results: MakeResults) -> None:
+    """Top-1 divides by the expected videos: so does Δ, also for videos that no trial answered."""
+    gone = {(row, seed): {"unanswered": range(60)} for row in ("1:1", "2:1", "1:2") for seed in range(3)}
+    gone["2:1", 1] = {"unanswered": range(90)}
+    accuracies = {"1:1": 0.8, "2:1": 0.6, "1:2": 0.5}
+    rows = json.loads(RENDERERS["json"]([build_table(make_results("head_ratio", accuracies, changes=gone, seeds=3))]))[
+        "rows"
+    ]
+    baseline = rows[0]["metrics"]["top1"]
+    for row in rows[1:]:
+        found, top1 = row["delta"]["top1"], row["metrics"]["top1"]
+        assert found["videos"] == 200
+        assert found["mean"] == pytest.approx(top1["mean"] - baseline["mean"])
+        expected = [mine - theirs for mine, theirs in zip(top1["values"], baseline["values"], strict=True)]
+        assert list(found["per_seed"].values()) == pytest.approx(expected)
+
+
 def mirrored(results: Results, uri: str, root: Path) -> None:
     """Log a study's trials as a sweep does."""
     trials = [

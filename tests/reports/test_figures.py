@@ -11,7 +11,7 @@ from matplotlib import image
 
 from far.errors import ConfigError, DataError
 from reports.figures import FIGURES, Options
-from reports.figures.classes import by_class
+from reports.figures.classes import answered, by_class
 from reports.figures.curves import history
 from reports.figures.pareto import front
 from reports.figures.patterns import GRID, attended_by
@@ -65,10 +65,31 @@ def test_curves_hold_running_trials_too(make_results: MakeResults) -> None:
 
 
 def test_accuracy_by_class_averages_to_the_whole(make_results: MakeResults) -> None:
-    row = make_results("head_ratio").row("1:1")
-    per_class = by_class(row)
+    results = make_results("head_ratio")
+    row = results.row("1:1")
+    labels, nobody = answered(results)
+    assert nobody == 0
+    per_class = by_class(row, labels)
     assert per_class.shape == (2, 8)
     np.testing.assert_allclose(per_class.mean(axis=1), [t.metric("top1") for t in row.finished], atol=1e-9)
+
+
+def test_unanswered_videos_are_wrong_in_their_class(make_results: MakeResults) -> None:
+    """Class 3 of eight holds videos 3, 11, ...; one trial lacks all but the last, and nobody answers video 0."""
+    third = [*range(3, 195, 8), 0]
+    changes = {(row, seed): {"unanswered": [0]} for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    results = make_results("head_ratio", {"1:1": 0.9}, changes={**changes, ("1:1", 0): {"unanswered": third}})
+    labels, nobody = answered(results)
+    assert (len(labels), nobody) == (199, 1)
+    row = results.row("1:1")
+    per_class = by_class(row, labels)
+    assert per_class[0, 3] <= 100 / 25
+    counts = np.bincount(list(labels.values()))
+    top1 = [t.metric("top1") for t in row.finished]
+    np.testing.assert_allclose(per_class @ counts / 200, top1, atol=1e-9)
+    with styled():
+        figure = FIGURES["classes"].draw(results, Options())
+    assert "without 1 video that no trial answered" in figure.axes[0].get_title()
 
 
 def test_what_cannot_be_drawn_says_why(make_results: MakeResults, tmp_path: Path) -> None:

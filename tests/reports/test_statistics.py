@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from far.errors import DataError
 from reports.statistics import Components, Outcomes, compare, detectable, holm, mcnemar, power, seeds_needed
-from reports.statistics.outcomes import common, read_scores, stack
+from reports.statistics.outcomes import Scores, common, read_scores, stack
 from reports.statistics.paired import variance_components
 from reports.statistics.power import assumed
 
@@ -153,6 +153,25 @@ def test_unanswered_videos_count_as_wrong() -> None:
     assert seeds == [0]
     assert mine.tolist() == [[True, True, False]]
     assert theirs.tolist() == [[False, True, True]]
+
+
+def test_unanswered_by_all_is_wrong_for_all() -> None:
+    one = stack({0: (("a", "b"), np.array([True, True]))}, expected=5)
+    other = stack({0: (("b", "c"), np.array([False, True]))}, expected=5)
+    _, mine, theirs = common(one, other)
+    assert mine.tolist() == [[True, True, False, False, False]]
+    assert theirs.tolist() == [[False, False, True, False, False]]
+    found = compare(one, other)
+    assert found is not None
+    assert found.mean == pytest.approx(100 * (2 / 5 - 1 / 5))
+    nothing = stack({0: ((), np.zeros(0, dtype=bool))}, expected=5)
+    found = compare(one, nothing)
+    assert found is not None and found.mean == pytest.approx(40)
+
+
+def test_what_is_not_a_number_is_wrong() -> None:
+    scores = Scores(("a",), np.array([0]), np.array([[np.nan, np.nan]]))
+    assert scores.correct(1).tolist() == [False]
 
 
 def test_views_are_merged_by_the_mean_of_their_softmax(tmp_path: Path) -> None:
