@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ROWS_TOGETHER = " = "
 """Joins the names of rows that are one trial in the mirror's tag ``farlab.row``."""
 STATE_OF_RUN = {"RUNNING": State.RUNNING, "SCHEDULED": State.RUNNING, "FAILED": State.FAILED, "KILLED": State.MISSING}
+ENDED = ("FINISHED", "FAILED")
+"""States of a run that holds a trial's files."""
 PAGE = 1000
 
 
@@ -119,17 +121,27 @@ def _record(client: MlflowClient, trial: TrialRecord, run: Any, uri: str, cache:
 
 
 def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any]:
-    """Return a run's result file; where artifacts cannot be had, what its metrics and tags say."""
+    """Return a run's result file; where artifacts cannot be had, what its metrics and tags say.
+
+    A trial that is run again keeps its run, so that only a finished result is read from the cache; while the run
+    goes on, or was killed in a later attempt, its files and tags are those of an attempt before.
+    """
     from mlflow.exceptions import MlflowException
 
     paths = TrialPaths(directory)
-    if not paths.result.is_file() and run.info.status in ("FINISHED", "FAILED"):
-        directory.mkdir(parents=True, exist_ok=True)
-        for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
-            try:
-                client.download_artifacts(run.info.run_id, file.name, str(directory))
-            except (MlflowException, OSError):
-                continue
+    cached = read_json(paths.result)
+    if isinstance(cached, dict) and cached.get("state") == "finished":
+        return cached
+    if run.info.status not in ENDED:
+        said = _from_metrics(run)
+        return said if run.info.status == "KILLED" and said.get("state") == "partial" else {}
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
+        file.unlink(missing_ok=True)
+        try:
+            client.download_artifacts(run.info.run_id, file.name, str(directory))
+        except (MlflowException, OSError):
+            continue
     found = read_json(paths.result)
     return found if isinstance(found, dict) else _from_metrics(run)
 

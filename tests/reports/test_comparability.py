@@ -185,6 +185,36 @@ def test_a_tracking_server_gives_the_same_table(make_results: MakeResults, tmp_p
 
 
 @pytest.mark.slow
+def test_a_failed_trial_that_is_run_again_is_read_again(make_results: MakeResults, tmp_path: Path) -> None:
+    """A retried trial keeps its run, so that what was cached of the failure must not be read for ever."""
+    from mlflow import MlflowClient
+
+    uri, cache = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "cache"
+    study = tmp_path / "one.yaml"
+    study.write_text("study: one\nrows:\n  a: {recipe.epochs: 2}\nseeds: 1\n")
+    failed = {"state": "failed", "metrics": {}, "error": {"kind": "data", "message": "gone"}}
+    results = make_results(study, seeds=1, changes={("a", 0): failed})
+    mirrored(results, uri, tmp_path)
+    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    assert (trial.state, trial.result["error"]["message"]) == (State.FAILED, "gone")
+    assert trial.directory is not None
+
+    client, run = MlflowClient(uri), trial.directory.name
+    client.update_run(run, status="RUNNING")
+    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    assert (trial.state, trial.metric("top1")) == (State.RUNNING, None)
+    client.set_terminated(run, "KILLED")
+    assert read_runs(results, uri, cache).rows[0].trials[0].state is State.MISSING
+
+    (results.rows[0].trials[0].directory / "result.json").unlink()  # type: ignore[operator]
+    mirrored(make_results(study, seeds=1), uri, tmp_path)
+    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    assert trial.state is State.FINISHED
+    assert trial.metric("top1") == pytest.approx(60, abs=10)
+    assert trial.directory is not None and trial.directory.name == run
+
+
+@pytest.mark.slow
 def test_a_server_that_is_down(make_results: MakeResults, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9"):
         read_runs(make_results("head_ratio"), "http://127.0.0.1:9", tmp_path)
