@@ -13,6 +13,7 @@ LATEX = {
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$",
     "Δ": r"$\Delta$", "–": "--", "—": "---", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$",
     "β": r"$\beta$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "\n": " ",
+    "[": "{[}",  # after the \\ of the row above it would be taken for that command's argument
 }
 # fmt: on
 """What must not reach TeX as it is."""
@@ -20,7 +21,8 @@ LATEX = {
 
 def latex(text: object) -> str:
     """Escape for LaTeX's text mode; a character that pdfLaTeX's default fonts lack becomes ``?``."""
-    return "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in str(text)).replace(r"\textquotedbl{}", "''")
+    escaped = "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in str(text))
+    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped  # \\* is a command too
 
 
 def markdown(text: object) -> str:
