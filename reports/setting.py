@@ -169,5 +169,5 @@ def _short(value: Any) -> str:
 
 def shown(reasons: Sequence[str]) -> str:
     """Join reasons for a reader: the first few, and how many more."""
-    more = f", and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-    return ", ".join(reasons[:SHOWN]) + more
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return "; ".join(reasons[:SHOWN]) + more

@@ -33,6 +33,7 @@ def _object(table: Table) -> dict[str, object]:
         "title": table.caption,
         "profile": table.profile,
         "comparable": not table.warning,
+        "warning": table.warning,
         "units": UNITS,
         "rows": [dict(row.data) for row in table.rows],
         "notes": [{"mark": note.mark, "text": note.text} for note in table.notes],

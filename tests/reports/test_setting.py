@@ -76,7 +76,8 @@ def test_changed_settings_are_marked_in_every_form(workspace: Path, capsys: pyte
         assert "data.source = demo instead of ssv2" in text and "recipe.epochs = 1 instead of 40" in text, name
         assert "Overrides on the command line: data.source=demo data.classes=10 model.backbone=tiny." in text
     assert farlab.run([*asked, "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["comparable"] is False
+    found = json.loads(capsys.readouterr().out)
+    assert found["comparable"] is False and "data.source = demo" in found["warning"]
 
 
 def test_the_profile_must_be_that_of_the_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
