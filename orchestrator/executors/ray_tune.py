@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import threading
@@ -38,7 +39,9 @@ class RayTuneExecutor:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         try:
-            with cluster(self.address, self.logs) as (resources, scratch), watched_node(node_died):
+            # On a cluster that is not ours, a node's death is Ray's business: its trials start again elsewhere.
+            watch = watched_node(node_died) if self.address is None else contextlib.nullcontext()
+            with cluster(self.address, self.logs) as (resources, scratch), watch:
                 if not stop:
                     self._fit(queue, stop, resources, scratch)
         except KeyboardInterrupt:
