@@ -224,6 +224,8 @@ def _outcome(
             left += 1
         elif result["state"] == "finished":
             finished += 1
+        elif result["state"] == "partial":
+            continue  # stopped on purpose, by a search's pruner
         else:
             error = result.get("error") or {"kind": "", "message": ""}
             bad.append(f"{trial.row}, seed {trial.seed}: {result['state']} ({error['kind']}): {error['message']}")

@@ -49,7 +49,7 @@ class ModelConfig(Strict):
 
     backbone: str = "small"
     width: Positive | None = None
-    depth: Positive | None = None
+    depth: Annotated[int, Field(ge=1, le=10_000)] | None = None
     heads: Positive | None = None
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
     clip: Annotated[list[Positive], Field(min_length=3, max_length=3)] = [16, 224, 224]

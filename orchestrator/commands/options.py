@@ -47,7 +47,7 @@ def parse_seeds(text: str | None) -> list[int] | int | None:
     if text is None:
         return None
     try:
-        return [int(part) for part in text.split(",")] if "," in text else int(text)
+        return [int(part) for part in text.rstrip(",").split(",")] if "," in text else int(text)
     except ValueError:
         raise ConfigError(f"'{text}' is neither a number of seeds nor a list such as 0,1,4", key="--seeds") from None
 

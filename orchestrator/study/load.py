@@ -14,7 +14,7 @@ from orchestrator.bulk import bulk
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
-from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
+from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,8 @@ def _baseline(file: StudyFile, rows: Sequence[Row], document: Document) -> str |
 
 
 def _seeds(seeds: Sequence[int] | int) -> list[int]:
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        raise ConfigError(f"{seeds} seeds are more than {MOST_SEEDS}; to name one seed, write {seeds},", key="--seeds")
     found = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not found or min(found) < 0 or len(set(found)) != len(found):
         raise ConfigError(f"seeds must be distinct, at least one, and not negative: {seeds}", key="--seeds")

@@ -18,6 +18,10 @@ Axis = Annotated[list[Any], Field(min_length=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+MOST_SEEDS = 10_000
+"""A number beyond this is a seed where the number of seeds was asked for."""
+
+
 class Component(Strict):
     """One part of the full model that can be taken away."""
 
@@ -165,6 +169,10 @@ class StudyFile(Strict):
     def _distinct(cls, value: int | list[int]) -> int | list[int]:
         if isinstance(value, list) and len(set(value)) != len(value):
             raise ConfigError("a seed is listed twice", key="seeds")
+        if isinstance(value, int) and value > MOST_SEEDS:
+            raise ConfigError(
+                f"{value} seeds are more than {MOST_SEEDS}; to name one seed, write [{value}]", key="seeds"
+            )
         return value
 
     @model_validator(mode="after")

@@ -65,6 +65,15 @@ def test_the_rich_study_itself_loads(folder: Path) -> None:
     assert len(study.rows) == (3 + 2) * 2 * 2 + 1 - 1
 
 
+def test_a_seed_in_place_of_their_number_is_refused(folder: Path) -> None:
+    path = folder / "seeds.yaml"
+    path.write_text(json.dumps({**RICH, "seeds": 10**9}))
+    with pytest.raises(ConfigError, match=r"seeds.yaml:1: seeds: 1000000000 seeds are more than"):
+        load_study(path)
+    with pytest.raises(ConfigError, match="--seeds"):
+        load_study("head_ratio", seeds=10**9)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), junk=JUNK, rename=st.booleans())
 def test_one_wrong_place_is_refused_or_harmless(folder: Path, place: tuple, junk: object, rename: bool) -> None:
