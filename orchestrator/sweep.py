@@ -16,6 +16,7 @@ from orchestrator.mirrored import sweeps_of
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
 from orchestrator.settings import Settings
+from orchestrator.signals import STOPS, restored, unheard
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
@@ -100,7 +101,7 @@ def run_sweep(
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
         finally:
-            with _undisturbed():
+            with unheard():
                 synced = mirror.close(timeout=HURRY if stop else PATIENCE)
     untracked = None if synced else mirror.problem or "it did not answer"
     over = bool(left_out) or ran.over_budget
@@ -246,28 +247,11 @@ def _stoppable(stop: Stop) -> Iterator[None]:
         stop.request(KeyboardInterrupt())
         raise KeyboardInterrupt
 
-    wanted = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in wanted}
-    try:
+    with restored():
+        for number in STOPS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handle)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let the books be closed in peace: a second Ctrl-C within these seconds is not heard."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:

@@ -6,19 +6,18 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.executors.reaper import MARK, Reaper
+from orchestrator.signals import restored, unheard
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
 LONGEST_PARENT = 24
 """Characters; a socket's path may have 107, of which Ray's own part takes most."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -64,7 +63,7 @@ def cluster(address: str | None, logs: Path) -> Iterator[tuple[dict[str, float],
     _log_to_file(logs / "ray.log")
     reaper = Reaper(_scratch_parent()) if address is None else None
     try:
-        with _own_signal_handlers():
+        with restored():  # ray.init puts its own handlers in place
             if reaper is None:
                 ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="farlab")
             else:
@@ -81,7 +80,7 @@ def cluster(address: str | None, logs: Path) -> Iterator[tuple[dict[str, float],
                 )
         yield ray.cluster_resources(), None if reaper is None else reaper.scratch
     finally:
-        with _undisturbed():
+        with unheard():
             ray.shutdown()
             if reaper is not None:
                 os.environ.pop(MARK, None)
@@ -114,34 +113,6 @@ def _scratch_parent() -> Path:
     """Return the folder for temporary files, if sockets in it have names that are short enough for the system."""
     usual = Path(tempfile.gettempdir())
     return usual if len(str(usual)) < LONGEST_PARENT else Path("/tmp")
-
-
-@contextlib.contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Put back the handlers that ``ray.init`` replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let the cluster be taken down in peace: a signal within these seconds is not heard."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _log_to_file(path: Path) -> None:
