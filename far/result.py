@@ -37,6 +37,8 @@ class Result(TypedDict, total=False):
     profile: str
     metrics: dict[str, float | None]
     """``top1`` and ``top5`` in percent, ``loss`` in nats, over the videos that were evaluated."""
+    answers: dict[str, Any]
+    """Which of them were answered correctly (``far.answers``)."""
     evaluated: int
     """Videos that count in the metrics."""
     expected: int

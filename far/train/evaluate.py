@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far import answers
 from far.files import write_atomic
 from far.train.world import World
 
@@ -63,6 +64,8 @@ class Scores:
     loss: float
     evaluated: int
     expected: int
+    answers: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Which videos were answered correctly (``far.answers``)."""
 
 
 def score(predictions: Predictions, expected: int) -> Scores:
@@ -80,7 +83,8 @@ def score(predictions: Predictions, expected: int) -> Scores:
     views: dict[str, dict[tuple[int, int], int]] = {}
     for index, name in enumerate(predictions.ids):
         views.setdefault(name, {}).setdefault((predictions.clips[index], predictions.crops[index]), index)
-    chosen = [list(indices.values()) for _, indices in sorted(views.items())]
+    names = sorted(views)
+    chosen = [list(views[name].values()) for name in names]
     merged = np.stack([probabilities[indices].mean(axis=0) for indices in chosen])
     labels = np.array([predictions.labels[indices[0]] for indices in chosen])
     own = merged[np.arange(len(labels)), labels]
@@ -92,6 +96,7 @@ def score(predictions: Predictions, expected: int) -> Scores:
         loss=float(-np.log(np.maximum(own, 1e-12)).mean()),
         evaluated=len(labels),
         expected=expected,
+        answers=answers.pack(names, rank, merged.shape[1]),
     )
 
 

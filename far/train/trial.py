@@ -307,6 +307,7 @@ class TrialRun:
             "config": self.config.model_dump(mode="json"),
             "profile": self.profile,
             "metrics": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
+            "answers": scores.answers,
             "evaluated": scores.evaluated,
             "expected": scores.expected,
             "unreadable": dict(sorted(self._all_unreadable().items())[:LISTED]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from far import answers
 from far.train.evaluate import Predictions, score
 
 
@@ -66,3 +68,12 @@ def test_written_views_are_sorted_and_single(tmp_path: Path) -> None:
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
     assert list(zip(frame["id"], frame["clip"], strict=True)) == [("a", 0), ("a", 1), ("b", 0)]
     assert list(tmp_path.iterdir()) == [tmp_path / "predictions.parquet"]
+
+
+def test_the_answers_in_the_result_are_those_that_were_scored() -> None:
+    two = views(("b", 0, 0, 0, [1.0, 0.0, 0.0]), ("a", 1, 0, 0, [2.0, 0.0, 0.0]), ("c", 2, 0, 0, [0.0, 0.0, 1.0]))
+    scores = score(two, 4)
+    assert scores.answers["videos"] == answers.digest(["a", "b", "c"])
+    assert answers.unpack(scores.answers, "top1").tolist() == [False, True, True]
+    assert answers.unpack(scores.answers, "top5").all()
+    assert json.loads(json.dumps(scores.answers)) == scores.answers
