@@ -43,5 +43,9 @@ def _sweep(store: Store, name: str, profile: str, table: int | None, cells: Iter
         ],
         state=store.study(name).directory / f"mlflow-{profile}.json",
         artifacts=store.root / "mlartifacts",
-        tags={"farlab.study": name, **({"farlab.table": str(table)} if table else {})},
+        tags={
+            "farlab.study": name,
+            "farlab.store": store.identity(),
+            **({"farlab.table": str(table)} if table else {}),
+        },
     )

@@ -149,6 +149,7 @@ def _trial(
     if state == "running":
         beat = read_json(paths.progress) or {}
     error = (result or {}).get("error")
+    top1 = (result or {}).get("metrics", {}).get("top1")
     return TrialStatus(
         study=study,
         profile=profile,
@@ -159,8 +160,8 @@ def _trial(
         epoch=int(last.get("epoch", -1)) + 1,
         epochs=epochs,
         phase=_phase(beat),
-        loss=beat.get("loss") or last.get("train_loss"),
-        top1=(result or {}).get("metrics", {}).get("top1") or last.get("val_top1"),
+        loss=last.get("train_loss") if beat.get("loss") is None else beat["loss"],
+        top1=last.get("val_top1") if top1 is None else top1,
         attempts=attempts,
         error=f"{error['kind']}: {error['message']}" if error else None,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from far.errors import ConfigError
-from far.files import FileLock, TrialPaths, read_json, write_json
+from far.files import FileLock, TrialPaths, read_json, write_atomic, write_json
 from far.result import Result, problem
 
 TrialState = Literal["missing", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"]
@@ -61,6 +62,15 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.trials = self.root / "trials"
+
+    def identity(self) -> str:
+        """Return what tells this store from others that log to the same tracking server; made on first use."""
+        path = self.root / "store.id"
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            write_atomic(path, f"{uuid.uuid4().hex}\n")
+            return path.read_text(encoding="utf-8").strip()
 
     def paths(self, key: str) -> TrialPaths:
         """Return where the files of a trial lie."""

@@ -200,6 +200,8 @@ class SweepMirror:
         """Delete what MLflow has of this sweep and forget it; the next ``sync`` writes everything again."""
         experiment = self._experiment(client)
         query = f"tags.`farlab.profile` = '{self.sweep.profile}'"
+        if "farlab.store" in self.sweep.tags:  # what other stores logged stays
+            query += f" and tags.`farlab.store` = '{self.sweep.tags['farlab.store']}'"
         token: str | None = None
         runs = []
         while token != "":
@@ -221,9 +223,11 @@ class SweepMirror:
         keys = {trial.key for trial in self.sweep.trials}
         for run in client.search_runs([self._state["experiment"]], "attributes.status = 'RUNNING'"):
             tags = run.data.tags
+            if "farlab.kind" not in tags or tags.get("farlab.store") != self.sweep.tags.get("farlab.store"):
+                continue  # somebody else's, who may be running it now
             same = tags.get("farlab.profile") == self.sweep.profile
             wanted = same and (tags.get("farlab.kind") == "sweep" or tags.get("farlab.key") in keys)
-            if "farlab.kind" in tags and run.info.run_id not in ours and not wanted:
+            if run.info.run_id not in ours and not wanted:
                 client.set_terminated(run.info.run_id, "KILLED")
         self._opened = True
 
@@ -299,7 +303,9 @@ class SweepMirror:
         # A local data base would put artifacts into the current directory; a server has its own place for them.
         local = self.uri.startswith("sqlite:")
         place = (self.sweep.artifacts / self.sweep.study).as_uri() if local else None
-        return str(client.create_experiment(self.sweep.study, artifact_location=place))
+        made = client.create_experiment(self.sweep.study, artifact_location=place)
+        client.set_experiment_tag(made, "mlflow.experimentKind", "custom_model_development")  # which view the UI opens
+        return str(made)
 
     def _parent(self, client: MlflowClient) -> str:
         if "parent" not in self._state:

@@ -57,7 +57,8 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
         runs = _runs(client, experiment, results.profile) if experiment else []
     except (MlflowException, OSError) as error:
         raise TrackingError(f"the tracking server {uri} cannot be read: {str(error).splitlines()[0][:160]}") from None
-    by_key = {run.data.tags.get("farlab.key"): run for run in runs}
+    # Two stores may have run the same trial: what has finished counts.
+    by_key = {run.data.tags.get("farlab.key"): run for run in sorted(runs, key=lambda r: r.info.status == "FINISHED")}
     by_place = {
         (row, run.data.tags.get("farlab.seed")): run
         for run in runs

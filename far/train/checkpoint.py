@@ -13,11 +13,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from far.errors import DamagedError, OutOfMemoryError
+from far.errors import ConfigError, DamagedError, OutOfMemoryError
 from far.train.faults import typed
 from far.train.world import World
 
 _COMPLETE = re.compile(r"epoch-(\d+)")
+_SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt")
 
 
 def latest(directory: Path) -> Path | None:
@@ -78,13 +79,17 @@ def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
     """Load a checkpoint into the engine on every rank and return the history it carries.
 
     Raises:
+        ConfigError: it is in order, but its ZeRO shards were written by another number of processes.
+        OSError: it cannot be read just now, e.g. the file system is away.
         DamagedError: it cannot be loaded. It has been set aside; the engine may hold half of it and must be made anew.
     """
+    _check_shards(checkpoint, engine.world_size)
     why: Exception | None = None
     try:
         path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
     except Exception as error:
-        if isinstance(typed(error), OutOfMemoryError):
+        away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+        if away or isinstance(typed(error), OutOfMemoryError):
             raise
         path, why = None, error
     if path is None:
@@ -93,6 +98,19 @@ def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
         raise DamagedError(f"{checkpoint} cannot be loaded and was set aside: {why}") from why
     history: list[dict[str, Any]] = state["history"]
     return history
+
+
+def _check_shards(checkpoint: Path, processes: int) -> None:
+    """Refuse a checkpoint whose optimiser state is split among another number of processes (ZeRO 1 to 3)."""
+    shards = {int(match[1]) for path in checkpoint.iterdir() if (match := _SHARD.fullmatch(path.name))}
+    if shards and shards != set(range(processes)):
+        written = max(shards) + 1
+        if shards == set(range(written)):
+            raise ConfigError(
+                f"{checkpoint} was written by {written} processes under ZeRO, this run has {processes}: go on with "
+                f"{written}, or remove {checkpoint.parent} to begin anew",
+                key="run.devices",
+            )
 
 
 def _settle(directory: Path) -> None:

@@ -45,12 +45,15 @@ class Probe:
         return self.step_seconds * self.steps + self.view_seconds * self.views
 
 
-def probe(config: TrialConfig, data_root: Path, *, steps: int = 6, warmup: int = 2) -> Probe:
+def probe(
+    config: TrialConfig, data_root: Path, *, weights_root: Path = Path(), steps: int = 6, warmup: int = 2
+) -> Probe:
     """Train a few steps and evaluate a few views of a trial; nothing is kept.
 
     Args:
         config: the trial; it runs on one device whatever ``run.devices`` says.
         data_root: folder of data sets.
+        weights_root: where a relative ``init.weights`` is looked for.
         steps: optimiser steps, and batches of views, that are timed.
         warmup: steps before that, which are not.
     """
@@ -63,7 +66,7 @@ def probe(config: TrialConfig, data_root: Path, *, steps: int = 6, warmup: int =
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:
         paths = TrialPaths(Path(scratch) / "probe")
         paths.directory.mkdir()
-        run = TrialRun(config, {}, paths, world, data_root=data_root)
+        run = TrialRun(config, {}, paths, world, data_root=data_root, weights_root=weights_root)
         try:
             step = _median(_steps(run), steps, warmup)
             stream = EvalStream(run.manifest, config, rank=0, world=1, micro_batch=run.micro)
@@ -123,9 +126,10 @@ def _median(work: Any, count: int, warmup: int) -> float:
 
 
 def main() -> None:
-    """Read ``{"config": …, "data_root": …}`` from the file named on the command line; print the probe as JSON."""
+    """Read configuration and roots from the JSON file that the command line names; print the probe as JSON."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    measured = probe(TrialConfig.model_validate(spec["config"]), Path(spec["data_root"]))
+    config, roots = TrialConfig.model_validate(spec["config"]), (spec["data_root"], spec.get("weights_root", "."))
+    measured = probe(config, Path(roots[0]), weights_root=Path(roots[1]))
     print(json.dumps({**asdict(measured), "seconds": measured.seconds}))
 
 

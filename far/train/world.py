@@ -57,6 +57,7 @@ def join_world(
     rendezvous: Rendezvous | tuple[str, int] | None = None,
     local_rank: int = 0,
     cpus: int = 1,
+    gpus: bool = True,
 ) -> World:
     """Join the trial's process group and return this process's place in it.
 
@@ -68,10 +69,11 @@ def join_world(
         rendezvous: rank 0's own ``Rendezvous``; for other ranks its address. A single process needs none.
         local_rank: which of the visible GPUs is this process's.
         cpus: CPU cores that this process may use.
+        gpus: whether it may use a GPU where there is one.
     """
     import torch
 
-    cuda = torch.cuda.is_available()
+    cuda = gpus and torch.cuda.is_available()
     torch.set_num_threads(cpus)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(local_rank), LOCAL_SIZE="1")
     if not cuda:

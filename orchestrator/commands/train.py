@@ -97,6 +97,7 @@ def _train(config: TrialConfig, profile: str) -> int:
     if world.is_main:
         lock.acquire()
         before = store.trial(key)
+        store.paths(key).result.unlink(missing_ok=True)  # of a try that failed
         record = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
         store.write_trial(key, {**record, "attempts": before.get("attempts", [])})
     say(f"trial {key}: {config.recipe.epochs} epochs, files in {store.paths(key).directory}")
@@ -119,8 +120,8 @@ def _train(config: TrialConfig, profile: str) -> int:
             ),
         )
     except FarError as error:
-        if world.is_main:
-            write_failure(store.paths(key).directory, error)
+        # Whichever process meets it first: the launcher ends the others. A result that is there already stays.
+        write_failure(store.paths(key).directory, error)
         raise
     finally:
         lock.release()

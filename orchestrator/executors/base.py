@@ -36,6 +36,11 @@ class Job:
         """The trial's key."""
         return self.directory.name
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process."""
+        return max(1, int(self.cpus))
+
 
 class Queue(Protocol):
     """Where an executor gets its jobs: a fixed list, or a search that decides by what has come back."""

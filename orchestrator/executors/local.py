@@ -24,7 +24,7 @@ class LocalExecutor:
                 continue
             if job.devices != 1:
                 raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
-            host = TrialHost(join_world(cpus=max(1, int(job.cpus))), capture=False)
+            host = TrialHost(join_world(cpus=job.threads, gpus=job.gpus > 0), capture=False)
             try:
                 self._run(host, job, queue, stop)
             finally:

@@ -28,8 +28,8 @@ GRACE = 5.0
 class Rank:
     """A further process of a trial; it does what rank 0 tells it to."""
 
-    def __init__(self, rank: int, size: int, rendezvous: tuple[str, int], cpus: int) -> None:
-        self._place = (rank, size, rendezvous, cpus)
+    def __init__(self, rank: int, size: int, rendezvous: tuple[str, int]) -> None:
+        self._place = (rank, size, rendezvous)
         self._host: TrialHost | None = None
 
     def start(self, job: Job) -> None:
@@ -37,8 +37,9 @@ class Rank:
         if self._host is None:
             from far.train.world import join_world
 
-            rank, size, rendezvous, cpus = self._place
-            self._host = TrialHost(join_world(rank, size, rendezvous=rendezvous, cpus=cpus))
+            rank, size, rendezvous = self._place
+            world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=job.gpus > 0)
+            self._host = TrialHost(world)
         self._host.start(job)
 
     def step(self) -> bool:
@@ -55,7 +56,7 @@ class TrialTrainable(tune.Trainable):
         from far.train.world import Rendezvous, join_world
 
         job: Job = config["job"]
-        size, cpus = job.devices, max(1, int(job.cpus))
+        size = job.devices
         rendezvous = Rendezvous(size) if size > 1 else None
         self._peers: list[Any] = []
         group: Any = get_current_placement_group()
@@ -66,10 +67,11 @@ class TrialTrainable(tune.Trainable):
                 num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=strategy
             )
             assert rendezvous is not None
-            self._peers.append(actor.remote(rank, size, rendezvous.address, cpus))
+            self._peers.append(actor.remote(rank, size, rendezvous.address))
         pending = self._start_peers(job)
         with _Watch(pending, job):
-            self._host = TrialHost(join_world(0, size, rendezvous=rendezvous, cpus=cpus))
+            world = join_world(0, size, rendezvous=rendezvous, cpus=job.threads, gpus=job.gpus > 0)
+            self._host = TrialHost(world)
         self._start(job, pending)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -157,7 +157,7 @@ def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, c
 def processes_of(trial: PlannedTrial) -> int:
     """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
     gpus = trial.resources.gpus
-    return trial.config.run.devices if gpus is None else max(1, int(gpus))
+    return max(1, int(gpus)) if gpus else trial.config.run.devices
 
 
 def devices_held(trial: PlannedTrial, target: Target) -> float:

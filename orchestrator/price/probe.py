@@ -42,7 +42,8 @@ def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
     config, kind, processes = trial.config, find_target(None).kind, processes_of(trial)
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:
         spec = Path(scratch) / "spec.json"
-        write_json(spec, {"config": config.model_dump(mode="json"), "data_root": str(settings.data_root)})
+        roots = {"data_root": str(settings.data_root), "weights_root": str(settings.weights_root)}
+        write_json(spec, {"config": config.model_dump(mode="json"), **roots})
         command = [sys.executable, "-m", "far.train.probe", str(spec)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)

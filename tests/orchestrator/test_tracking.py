@@ -145,12 +145,15 @@ def test_runs_that_somebody_deleted_or_a_kill_left_open(workspace: Workspace) ->
     client.delete_run(runs["key0"].info.run_id)
     tags = {"farlab.kind": "trial", "farlab.key": "of an earlier study", "farlab.profile": "demo"}
     client.create_run(runs["sweep"].info.experiment_id, tags=tags)
+    elsewhere = {**tags, "farlab.key": "of another store", "farlab.store": "elsewhere"}
+    client.create_run(runs["sweep"].info.experiment_id, tags=elsewhere)
     workspace.paths(0).result.unlink()
     append_json_line(workspace.paths(0).metrics, epoch(1))
     write_json(workspace.paths(0).result, result("key0"))
     assert workspace.mirror().close()
     runs = workspace.runs()
     assert runs["of an earlier study"].info.status == "KILLED"
+    assert runs["of another store"].info.status == "RUNNING"  # its own driver knows about it
     assert runs["key0"].info.status == "FINISHED"
     assert workspace.steps(runs["key0"]) == [1, 2]
 
