@@ -1,14 +1,19 @@
-"""Augmentation of single clips: random resized crop, flip, erasing. Every draw comes from the generator it is given."""
+"""Augmentation of single clips, in the ancestors' order: RandAugment on whole frames, crop, flip, normalise, erase.
+
+Every step draws from a generator of its own, keyed by its name: switching one on, or changing it, leaves the draws of
+the others as they were.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from far.data.transform import resize
+from far.config.schema import AugmentConfig
+from far.data import transform
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +21,33 @@ if TYPE_CHECKING:
 TRIES = 10
 ERASED_AREA = (0.02, 1 / 3)
 ERASED_ASPECT = (0.3, 10 / 3)
+
+Draws = Callable[[str], np.random.Generator]
+"""A clip's generators by the name of the step: ``randaug``, ``crop``, ``flip`` or ``erasing``."""
+
+
+def augmented(
+    clip: torch.Tensor, config: AugmentConfig, size: tuple[int, int], draws: Draws, *, flip: bool
+) -> torch.Tensor:
+    """Return a uint8 clip (3, T, H, W) augmented and of ``size`` (height, width), up to what follows normalisation.
+
+    Args:
+        clip: the frames as decoded.
+        config: what is done to them.
+        size: of the result.
+        draws: the clip's generators.
+        flip: whether half of the clips are mirrored.
+    """
+    if config.randaug_ops:
+        from far.data import randaug
+
+        clip = randaug.apply(clip, randaug.draw(config, draws("randaug")))
+    if config.crop:
+        box = crop_box(clip.shape[-2], clip.shape[-1], config.crop_scale, config.crop_ratio, draws("crop"))
+        clip = resized_crop(clip, box, size)
+    else:
+        clip = transform.crop(transform.resize_to_cover(clip, size), size)
+    return clip.flip(-1) if flip and draws("flip").random() < 0.5 else clip
 
 
 def crop_box(
@@ -40,7 +72,7 @@ def crop_box(
 def resized_crop(clip: torch.Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> torch.Tensor:
     """Cut a box out of a uint8 clip (3, T, H, W) and resize it to (height, width)."""
     top, left, height, width = box
-    return resize(clip[..., top : top + height, left : left + width], size)
+    return transform.resize(clip[..., top : top + height, left : left + width], size)
 
 
 def erase(clip: torch.Tensor, probability: float, rng: np.random.Generator) -> torch.Tensor:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from far.config.schema import TrialConfig
-from far.data import mixing, randaug, transform
-from far.data.augment import crop_box, erase, resized_crop
+from far.data import mixing, transform
+from far.data.augment import Draws, augmented, erase
 from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.cache import FrameSource, open_frames
 from far.data.decoder import VideoError
@@ -57,6 +57,9 @@ class _Stream:
         self._sampler = SAMPLERS[self.config.data.sampling](self.config.data.stride)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
+
+    def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
+        return transform.normalised_batch(clips, self.config.data.mean, self.config.data.std)
 
 
 @dataclass
@@ -120,77 +123,93 @@ class TrainStream(_Stream):
     def _load(self, videos: dict[int, Video], positions: range, epoch: int, step: int) -> Batch:
         import torch
 
-        repeats = range(self.config.recipe.augment.repeats)
-        clips: dict[int, list[torch.Tensor]] = {}
+        read: dict[int, list[torch.Tensor]] = {}
         for position, video in videos.items():
             try:
-                clips[position] = self._clips(video, epoch)
+                read[position] = self._clips(video, epoch)
             except VideoError as error:
                 self.failures[video.id] = error.reason
-        kept = [p for p in positions if p in clips]
+        kept = [p for p in positions if p in read]
         failed = len(positions) - len(kept)
         if not kept:
             nothing = torch.zeros(1, 3, self._length, *self._size)
             return Batch(nothing, torch.zeros(1, self.manifest.classes), [UNREADABLE], [positions[0]], failed)
-        places = [(p, view) for p in kept for view in repeats]
-        mixed = [self._mixed(p, view, clips, epoch, step) for p, view in places]
+        views = range(self.config.recipe.augment.repeats)
+        rows = {(p, view): row for row, (p, view) in enumerate((p, view) for p in read for view in views)}
+        clips = self._normalised([clip for each in read.values() for clip in each])
+        for (p, view), row in rows.items():
+            self._erase(clips[row], videos[p], epoch, view)
+        places = [(p, view) for p in kept for view in views]
+        clips, partners, shares = self._mixed(clips, rows, places, epoch, step)
         return Batch(
-            torch.stack([clip for clip, *_ in mixed]),
-            self._targets(
-                [videos[p].label for p, _ in places],
-                [videos[q].label for _, q, _ in mixed],
-                [share for *_, share in mixed],
-            ),
+            clips,
+            self._targets([videos[p].label for p, _ in places], [videos[q].label for q in partners], shares),
             [videos[p].id if view == 0 else f"{videos[p].id}#{view}" for p, view in places],
             [p for p, _ in places],
             failed,
         )
 
     def _clips(self, video: Video, epoch: int) -> list[torch.Tensor]:
-        """Decode a video once and return its augmented, normalised clips."""
-        augment, seed = self.config.recipe.augment, self.config.seed
+        """Decode a video once and return its augmented clips, still of bytes."""
+        augment = self.config.recipe.augment
         views = range(augment.repeats)
 
         def pick(count: int) -> np.ndarray:
-            draws = [numpy_rng(seed, "frames", video.id, epoch, view) for view in views]
+            draws = [self._draws(video, epoch, view)("frames") for view in views]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
         frames = transform.to_tensor(self._frames.read(video, pick)).to(self.device)
-        clips = []
-        for view in views:
-            clip = frames[:, view * self._length : (view + 1) * self._length]
-            rng = numpy_rng(seed, "augment", video.id, epoch, view)
-            clips.append(self._augmented(clip, rng))
-        return clips
+        return [
+            augmented(
+                frames[:, view * self._length : (view + 1) * self._length],
+                augment,
+                self._size,
+                self._draws(video, epoch, view),
+                flip=self.config.data.flip,
+            )
+            for view in views
+        ]
 
-    def _augmented(self, clip: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """In the ancestors' order: RandAugment on the whole frame, crop, flip, normalise, erase."""
-        data, augment = self.config.data, self.config.recipe.augment
-        if augment.randaug_ops:
-            clip = randaug.apply(clip, randaug.draw(augment, rng))
-        if augment.crop:
-            box = crop_box(clip.shape[-2], clip.shape[-1], augment.crop_scale, augment.crop_ratio, rng)
-            clip = resized_crop(clip, box, self._size)
-        else:
-            clip = transform.crop(transform.resize_to_cover(clip, self._size), self._size)
-        if data.flip and rng.random() < 0.5:
-            clip = clip.flip(-1)
-        clip = transform.normalise(clip, data.mean, data.std)
-        return erase(clip, augment.erasing, rng) if augment.erasing else clip
+    def _draws(self, video: Video, epoch: int, view: int) -> Draws:
+        """Return the generators of one clip, by what they draw."""
+        return lambda purpose: numpy_rng(self.config.seed, purpose, video.id, epoch, view)
+
+    def _erase(self, clip: torch.Tensor, video: Video, epoch: int, view: int) -> None:
+        if self.config.recipe.augment.erasing:
+            erase(clip, self.config.recipe.augment.erasing, self._draws(video, epoch, view)("erasing"))
 
     def _mixed(
-        self, position: int, view: int, clips: dict[int, list[torch.Tensor]], epoch: int, step: int
-    ) -> tuple[torch.Tensor, int, float]:
-        """Return a clip mixed with its neighbour's, the neighbour's place, and the share of the clip itself."""
-        augment, partner = self.config.recipe.augment, position ^ 1
-        clip = clips[position][view]
-        if not augment.mixes or partner not in clips:
-            return clip, position, 1.0
-        rng = numpy_rng(self.config.seed, "mix", epoch, step, position // augment.mix_group)
-        mix = mixing.draw(augment, *self._size, rng)
-        if mix is None:
-            return clip, position, 1.0
-        return mixing.blend(clip, clips[partner][view], mix), partner, mix.share
+        self,
+        clips: torch.Tensor,
+        rows: dict[tuple[int, int], int],
+        places: list[tuple[int, int]],
+        epoch: int,
+        step: int,
+    ) -> tuple[torch.Tensor, list[int], list[float]]:
+        """Mix clips with their neighbours' in the batch.
+
+        Args:
+            clips: all that were read, (N, 3, T, H, W).
+            rows: where the clip of a position in the batch and a view is among them.
+            places: position and view of those wanted.
+            epoch: from 0.
+            step: of the epoch.
+
+        Returns:
+            The clips wanted, each one's partner's position (its own, if it stays alone), and its own share.
+        """
+        augment = self.config.recipe.augment
+        if not augment.mixes:
+            return clips, [p for p, _ in places], [1.0] * len(places)
+        mixed, partners, shares = clips.new_empty(len(places), *clips.shape[1:]), [], []
+        for number, (p, view) in enumerate(places):
+            rng = numpy_rng(self.config.seed, "mix", epoch, step, p // augment.mix_group)
+            mix = mixing.draw(augment, *self._size, rng) if (p ^ 1, view) in rows else None
+            own = clips[rows[p, view]]
+            mixed[number] = own if mix is None else mixing.blend(own, clips[rows[p ^ 1, view]], mix)
+            partners.append(p if mix is None else p ^ 1)
+            shares.append(1.0 if mix is None else mix.share)
+        return mixed, partners, shares
 
     def _targets(self, labels: list[int], partners: list[int], shares: list[float]) -> torch.Tensor:
         """Return soft targets where clips are mixed, else classes; label smoothing is part of the former only."""
@@ -238,7 +257,7 @@ class EvalStream(_Stream):
         parts = [views[start : start + self.micro_batch] for start in range(0, len(views), self.micro_batch)]
         return [
             EvalBatch(
-                torch.stack([clip for clip, *_ in part]),
+                self._normalised([clip for clip, *_ in part]),
                 torch.tensor([video.label for _, video, *_ in part]),
                 [video.id for _, video, *_ in part],
                 [clip for *_, clip, _ in part],
@@ -247,11 +266,8 @@ class EvalStream(_Stream):
             for part in parts
         ]
 
-    def _normalised(self, clip: torch.Tensor) -> torch.Tensor:
-        return transform.normalise(clip, self.config.data.mean, self.config.data.std)
-
     def _views(self, video: Video) -> list[tuple[torch.Tensor, Video, int, int]]:
-        """Decode a video once and return its views: clip, video, temporal and spatial number."""
+        """Decode a video once and return its views: clip of bytes, video, temporal and spatial number."""
         views, length = self.config.data.views, self._length
 
         def pick(count: int) -> np.ndarray:
@@ -264,12 +280,7 @@ class EvalStream(_Stream):
             return []
         whole = transform.resize_to_cover(transform.to_tensor(frames).to(self.device), self._size)
         return [
-            (
-                self._normalised(transform.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops)),
-                video,
-                c,
-                k,
-            )
+            (transform.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), video, c, k)
             for c in range(views.clips)
             for k in range(views.crops)
         ]

@@ -35,9 +35,10 @@ class Mix:
 
 def draw(config: AugmentConfig, height: int, width: int, rng: np.random.Generator) -> Mix | None:
     """Draw how a group of clips of this frame size is mixed; None is not at all."""
-    if rng.random() >= config.mix_probability:
+    kept, switch = rng.random() < config.mix_probability, rng.random()
+    if not kept:
         return None
-    cut = config.cutmix > 0 and (config.mixup == 0 or rng.random() < config.mix_switch)
+    cut = config.cutmix > 0 and (config.mixup == 0 or switch < config.mix_switch)
     alpha = config.cutmix if cut else config.mixup
     share = float(rng.beta(alpha, alpha))
     if not cut:

@@ -215,6 +215,31 @@ def test_rows_that_share_a_seed_share_their_draws(demo_set: Manifest, trial: Tri
     assert all(torch.equal(first[name][0], second[name][0]) for name in first)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"randaug_ops": 0},  # against operations that are drawn, but none of them applied
+        {"crop": False},  # against a crop that is always the whole frame
+        {"erasing": 0.0, "randaug_ops": 5},  # the last of the steps: all else stays
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_rows_that_differ_in_one_step_share_the_draws_of_the_others(
+    demo_set: Manifest, trial: TrialConfig, changes: dict[str, object]
+) -> None:
+    still = {"randaug_probability": 0.0, "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0]}
+    first = first_step(demo_set, augmented(trial, **still), 1, 16)
+    second = first_step(demo_set, augmented(trial, **still, **changes), 1, 16)
+    same = [torch.equal(clip, second[name][0]) for name, (clip, _) in first.items()]
+    assert first.keys() == second.keys()
+    if "erasing" not in changes:
+        assert all(same)
+        return
+    assert 0.05 < np.mean(same) < 0.6  # mixed with one another: both of a pair unerased
+    kept = [(clip == second[name][0]).float().mean() for name, (clip, _) in first.items()]
+    assert min(kept) > 0.2  # what lies outside of both boxes
+
+
 def test_repeated_augmentation_gives_other_clips_of_the_same_video(demo_set: Manifest, trial: TrialConfig) -> None:
     stream = TrainStream(demo_set, augmented(trial, mixup=0.0, cutmix=0.0), rank=0, world=1, micro_batch=8)
     batch = next(stream.epoch(0))
