@@ -96,14 +96,18 @@ def _checksum(frames: Frames) -> np.uint64:
 
 
 def _create(path: Path, size: int) -> None:
-    """Create the file at its full length in one step, if it is not there."""
+    """Create the file in one step, if it is not there, with all its blocks.
+
+    A hole in it would be filled when somebody writes through the map, and a disk that is full by then kills the writer.
+    """
     if path.exists() and path.stat().st_size == size:
+        with storage_errors(path), path.open("r+b") as stream:  # a copy may have come with holes
+            os.posix_fallocate(stream.fileno(), 0, size)
         return
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with storage_errors(path):
         try:
             with partial.open("wb") as stream:
-                # blocks are taken now: a disk that fills up later would kill whoever writes through the map
                 os.posix_fallocate(stream.fileno(), 0, size)
             if not path.exists() or path.stat().st_size != size:
                 partial.replace(path)

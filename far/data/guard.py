@@ -38,6 +38,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._memory = os.memfd_create("far-frames", os.MFD_CLOEXEC)
+        self._map: mmap.mmap | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "far.data.worker", str(self._memory)],
             stdin=subprocess.PIPE,
@@ -51,10 +52,10 @@ class Worker:
     def decode(self, path: Path, pick: Pick, timeout: float) -> Decoded:
         """Return frames of one file, or raise ``VideoError``; if it hung or crashed, the worker is dead after that."""
         shape, *facts = self._ask("decode", path, timeout, pick)
-        size = int(np.prod(shape))
-        with mmap.mmap(self._memory, size, prot=mmap.PROT_READ) as source:
-            frames = np.empty(shape, np.uint8)
-            frames.data.cast("B")[:] = memoryview(source)[:size]
+        frames = np.empty(shape, np.uint8)
+        if self._map is None or len(self._map) < frames.nbytes:  # a new map costs three times the copy
+            self._map = mmap.mmap(self._memory, frames.nbytes, prot=mmap.PROT_READ)
+        frames.data.cast("B")[:] = memoryview(self._map)[: frames.nbytes]
         return Decoded(frames, *facts)
 
     def facts(self, task: str, path: Path, timeout: float) -> Facts:
@@ -101,6 +102,7 @@ class Worker:
             with suppress(OSError):
                 if stream:
                     stream.close()
+        self._map = None
         if self._memory >= 0:
             os.close(self._memory)
             self._memory = -1

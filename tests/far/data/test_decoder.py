@@ -107,6 +107,9 @@ def test_a_worker_gives_the_same_frames(tmp_path: Path, frames: np.ndarray, pool
     for wanted in (np.arange(40), np.array([5]), np.array([9, 2, 2])):
         got = pool.decode(tmp_path / "a b,c.mp4", lambda n, wanted=wanted: wanted)
         assert np.array_equal(got.frames, direct.frames[wanted])
+    for wanted in (np.arange(8000) % 40, np.arange(40), np.arange(9000) % 39):  # more than a worker keeps, and less
+        got = pool.decode(tmp_path / "a b,c.mp4", lambda n, wanted=wanted: wanted)
+        assert np.array_equal(got.frames, direct.frames[wanted])
     facts = pool.probe(tmp_path / "a b,c.mp4")
     assert (facts.count, facts.header, facts.width, facts.height) == (40, 40, 64, 48)
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,7 @@ from far.data import Manifest, open_manifest
 from far.data.batch import UNREADABLE
 from far.data.cache import CachedFrames, DecodedFrames, open_frames
 from far.data.loader import EvalStream, TrainStream
-from far.errors import ConfigError
+from far.errors import ConfigError, StorageFullError
 
 
 def collect(manifest: Manifest, trial: TrialConfig, world: int, micro: int, epoch: int = 0, start: int = 0) -> dict:
@@ -149,6 +153,39 @@ def test_a_torn_cache_entry_is_decoded_again(tmp_path: Path) -> None:
     content[size * 10 + 5000 : size * 10 + 9000] = bytes(4000)  # the first validation clip comes after ten others
     path.write_bytes(content)
     assert np.array_equal(CachedFrames(manifest).read(video, lambda n: pick), good)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB that keeps the memory map's promises: what is not allocated cannot be written."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place]).returncode:
+        pytest.skip("mounting a tmpfs needs rights that this user lacks")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_is_an_error_before_anything_is_mapped(tmp_path: Path, small_disk: Path) -> None:
+    # 20 x 33 frames of 32 x 32: 2 MiB of frames in a file system of 1 MiB
+    made = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
+    manifest = replace(made, directory=small_disk)
+    with pytest.raises(StorageFullError, match="no space left to write"):
+        CachedFrames(manifest)
+    assert list(small_disk.iterdir()) == []
+    frames = open_frames(manifest)  # training goes on, decoding every time
+    assert isinstance(frames, DecodedFrames)
+    assert frames.read(made.split("val")[0], np.arange).shape == (33, 32, 32, 3)
+
+
+def test_a_cache_with_holes_is_filled_before_it_is_mapped(tmp_path: Path, small_disk: Path) -> None:
+    made = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
+    CachedFrames(made)
+    whole = next(made.directory.glob(".frames-*.bin"))
+    with (small_disk / whole.name).open("wb") as sparse:
+        sparse.truncate(whole.stat().st_size)  # as a copying tool that skips zeros leaves it
+    with pytest.raises(StorageFullError):
+        CachedFrames(replace(made, directory=small_disk))
 
 
 def test_large_sets_are_not_cached(demo_set: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
