@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from far.config.schema import TrialConfig
+
+LAST = "seed"
+"""The part of an identity that comes last when its parts are sorted."""
 
 
 def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = None) -> dict[str, Any]:
@@ -72,3 +76,15 @@ def trial_key(identity: dict[str, Any]) -> str:
     """Return the 16 hexadecimal digits that name a trial everywhere."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trial_keys(identity: dict[str, Any], seeds: Iterable[int]) -> list[str]:
+    """Return the keys of trials that differ in nothing but the seed, as thousands do: :func:`trial_key` of each."""
+    whole = json.dumps({**identity, LAST: None}, sort_keys=True, separators=(",", ":"))
+    common = hashlib.sha256(whole.removesuffix("null}").encode())
+    keys = []
+    for seed in seeds:
+        hashed = common.copy()
+        hashed.update(f"{seed}}}".encode())
+        keys.append(hashed.hexdigest()[:16])
+    return keys

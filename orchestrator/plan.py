@@ -9,7 +9,7 @@ from typing import Any
 
 from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError, FarError, WeightsError
-from far.identity import identity, trial_key
+from far.identity import identity, trial_keys
 from orchestrator.bulk import bulk
 from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
@@ -102,12 +102,11 @@ def make_plan(
         by_key: dict[str, list[str]] = defaultdict(list)
         for row in study.rows:
             whole = contents.identity(row.config)
-            for number, seed in enumerate(study.seeds):
-                own = {**whole, "seed": seed}
-                key = trial_key(own)
-                cells.append((study, row.name, seed, key, row.config.model_copy(update={"seed": seed}), own))
-                if number == 0:
-                    by_key[key].append(row.name)
+            keys = trial_keys(whole, study.seeds)
+            by_key[keys[0]].append(row.name)
+            for seed, key in zip(study.seeds, keys, strict=True):
+                config = row.config.model_copy(update={"seed": seed})
+                cells.append((study, row.name, seed, key, config, {**whole, "seed": seed}))
         duplicates += [Duplicate(study.name, tuple(names)) for names in by_key.values() if len(names) > 1]
     states = store.states({cell[3] for cell in cells})
     trials = tuple(

@@ -115,7 +115,7 @@ def _row(
 def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | None) -> dict[str, object]:
     """The row for machines: means and deviations unrounded, costs as exact integers."""
     metrics = {name: average(list(line.by_seed(name).values())) for name in (*METRICS, "loss")}
-    costs = {name: {getattr(t, name) for t in line.trials} - {None} for name in COSTS}
+    costs = {name: {t.result.get(name) for t in line.trials} - {None} for name in COSTS}
     return {
         "row": line.name,
         "metrics": metrics,

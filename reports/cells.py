@@ -36,14 +36,15 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
 
 
 def _cost_values(rows: Sequence[RowResults], name: str) -> list[float]:
-    convert = COSTS[name][1]
-    return [convert(getattr(t, name)) for row in rows for t in row.trials if getattr(t, name) is not None]
+    """Return the different costs of all these trials, from the least."""
+    counts: set[int | None] = {t.result.get(name) for row in rows for t in row.trials}
+    return sorted(COSTS[name][1](count) for count in counts if count is not None)
 
 
 def cost_cell(line: RowResults, name: str, decimals: int) -> Cell:
     """FLOPs (G) or parameters (M) of the model that ran; seeds that disagree are shown, not averaged."""
-    values = sorted(set(_cost_values([line], name)))
-    keys = tuple(trial.key for trial in line.trials if getattr(trial, name) is not None)
+    values = _cost_values([line], name)
+    keys = tuple(trial.key for trial in line.trials if trial.result.get(name) is not None)
     if not values:
         return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
     if len(values) > 1:

@@ -41,10 +41,10 @@ def findings(results: Results) -> list[Finding]:
     for what, setting, read, fatal in CHECKS:
         if setting and any(key == setting or key.startswith(f"{setting}.") for key in results.varied):
             continue
+        if len({read(trial) for trial in results.finished} - {None}) < 2:
+            continue
         values = {trial.key: read(trial) for trial in results.finished}
         counts = Counter(value for value in values.values() if value is not None)
-        if len(counts) < 2:
-            continue
         usual = counts.most_common(1)[0][0]
         for value, _ in counts.most_common()[1:]:
             odd = frozenset(key for key, own in values.items() if own == value)
@@ -57,8 +57,11 @@ def findings(results: Results) -> list[Finding]:
 def _code(results: Results) -> list[Finding]:
     """Trials whose attempts ran different commits, or code that no commit holds."""
     found, mixed, dirty = [], {}, {}
+    usual = results.finished[0].result.get("code") if results.finished else None
     for trial in results.finished:
         codes = [code for code in (*(a.get("code") for a in trial.attempts), trial.result.get("code")) if code]
+        if not (usual or {}).get("dirty") and all(code == usual for code in codes):
+            continue
         commits = list(dict.fromkeys(_show(code["git"]) for code in codes if code.get("git")))
         if len(commits) > 1:
             mixed[trial.key] = f"{trial.row} seed {trial.seed} ({' → '.join(commits)})"

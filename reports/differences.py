@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from far.errors import DataError
 from reports.results import Results
 from reports.table import Cell, Note, State, number
 
@@ -108,14 +109,18 @@ def compare_rows(results: Results, metric: str = "top1") -> Comparison | None:
     baseline = results.baseline
     if baseline is None or len(results.rows) < 2 or not results.row(baseline).finished:
         return None
-    from reports.cache import row_outcomes
+    from reports.answers import row_outcomes
     from reports.statistics import compare, holm
 
     outcomes, problems = row_outcomes(results, metric)
     differences = {}
     for row in results.rows:
         if row.name != baseline and row.finished:
-            found = compare(outcomes[row.name], outcomes[baseline])
+            try:
+                found = compare(outcomes[row.name], outcomes[baseline])
+            except DataError as error:  # other videos than the baseline's, and the lists cannot be read
+                problems.append(f"{row.name}: {error}")
+                continue
             if found is not None:
                 differences[row.name] = found
     claims = {row: d.p for row, d in differences.items() if d.claimable and d.p is not None}

@@ -68,11 +68,9 @@ class TrialRecord:
     @cached_property
     def views(self) -> tuple[int, int, int] | None:
         """Frames a clip, clips and crops at test time."""
-        clip, clips, crops = (
-            self.setting("model", "clip"),
-            self.setting("data", "views", "clips"),
-            self.setting("data", "views", "crops"),
-        )
+        config = self.result.get("config") or {}
+        clip, views = (config.get("model") or {}).get("clip"), (config.get("data") or {}).get("views") or {}
+        clips, crops = views.get("clips"), views.get("crops")
         return (int(clip[0]), int(clips), int(crops)) if clip and clips and crops else None
 
 

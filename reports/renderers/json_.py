@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from typing import Any
+
+from pydantic_core import to_json
 
 from reports.renderers import RENDERERS
 from reports.table import Table
@@ -24,7 +23,8 @@ UNITS = {
 def render(tables: Sequence[Table]) -> str:
     """One object for one table, a list for several."""
     objects = [_object(table) for table in tables]
-    return json.dumps(_finite(objects[0] if len(objects) == 1 else objects), indent=2, ensure_ascii=False) + "\n"
+    whole: object = objects[0] if len(objects) == 1 else objects
+    return to_json(whole, indent=2, inf_nan_mode="null").decode() + "\n"  # NaN and infinity are not JSON
 
 
 def _object(table: Table) -> dict[str, object]:
@@ -39,12 +39,3 @@ def _object(table: Table) -> dict[str, object]:
         "notes": [{"mark": note.mark, "text": note.text} for note in table.notes],
         "provenance": dict(table.provenance),
     }
-
-
-def _finite(node: Any) -> Any:
-    """NaN and infinity are not JSON; they become null."""
-    if isinstance(node, dict):
-        return {str(key): _finite(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_finite(value) for value in node]
-    return None if isinstance(node, float) and not math.isfinite(node) else node

@@ -23,7 +23,7 @@ class Outcomes:
         expected: videos that should have been answered; those beyond ``ids`` nobody answered, which is wrong.
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     correct: Mapping[int, Bits]
     expected: int = 0
 
@@ -51,6 +51,15 @@ def read_labels(path: Path) -> dict[str, int]:
     """
     table = _columns(path, "id", "label")
     return dict(zip(table.column("id").to_pylist(), table.column("label").to_pylist(), strict=True))
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Read the videos that ``predictions.parquet`` answers, sorted, each once.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return tuple(sorted(set(_columns(path, "id").column("id").to_pylist())))
 
 
 def _columns(path: Path, *names: str) -> Any:
@@ -97,8 +106,8 @@ def stack(trials: Mapping[int, tuple[Sequence[str], Bits]], expected: int = 0) -
         trials: by seed, the videos that were answered, and whether correctly.
         expected: videos that should have been answered, the denominator of accuracies.
     """
-    every = [tuple(ids) for ids, _ in trials.values()]
-    if len(set(every)) <= 1:
+    every = [ids for ids, _ in trials.values()]
+    if all(ids is every[0] or ids == every[0] for ids in every[1:]):
         return Outcomes(every[0] if every else (), {seed: bits for seed, (_, bits) in trials.items()}, expected)
     ids = tuple(sorted(set().union(*every)))
     return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()}, expected)
@@ -122,7 +131,7 @@ def common(a: Outcomes, b: Outcomes) -> tuple[list[int], Bits, Bits]:
     return seeds, both[0], both[1]
 
 
-def _spread(names: Sequence[str], bits: Bits, ids: tuple[str, ...]) -> Bits:
+def _spread(names: Sequence[str], bits: Bits, ids: Sequence[str]) -> Bits:
     place = {name: index for index, name in enumerate(ids)}
     wide = np.zeros(len(ids), dtype=bool)
     wide[[place[name] for name in names]] = bits

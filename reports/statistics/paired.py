@@ -104,7 +104,7 @@ def compare(row: Outcomes, baseline: Outcomes, *, replicates: int = REPLICATES) 
         return None
     d = mine.astype(np.int8) - theirs.astype(np.int8)
     per_seed = {seed: 100 * float(m) for seed, m in zip(seeds, d.mean(axis=1), strict=True)}
-    exact = {s: mcnemar(a, b) for s, a, b in zip(seeds, mine, theirs, strict=True)}
+    exact = dict(zip(seeds, mcnemar(mine, theirs).tolist(), strict=True))
     lost, gained = float((d < 0).sum()) / len(seeds), float((d > 0).sum()) / len(seeds)
     mean = float(d.mean())
     base: dict[str, Any] = {
@@ -137,7 +137,7 @@ def variance_components(d: NDArray[np.int8]) -> Components:
     """Estimate the components from differences d of shape (seeds, videos), at least two seeds."""
     seeds, videos = d.shape
     by_seed, by_video = d.mean(axis=1), d.mean(axis=0)
-    squares = float(np.square(d, dtype=np.float64).mean()) * seeds * videos
+    squares = float(np.einsum("sv,sv->", d, d, dtype=np.float64))  # without a copy of d in floating point
     mean = float(by_seed.mean())
     residual = squares - videos * float(by_seed @ by_seed) - seeds * float(by_video @ by_video)
     noise = max(residual + seeds * videos * mean**2, 0.0) / ((seeds - 1) * max(videos - 1, 1))
@@ -182,8 +182,17 @@ def bootstrap_interval(
     return float(d.mean() + stretch * low), float(d.mean() + stretch * high)
 
 
-def mcnemar(mine: Bits, theirs: Bits) -> float:
-    """Exact two-sided p of McNemar's test of two models on the same videos (shape (videos,) each)."""
-    gained, lost = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+def mcnemar(mine: Bits, theirs: Bits) -> NDArray[np.float64]:
+    """Exact two-sided p of McNemar's test of two models on the same videos.
+
+    Args:
+        mine: one model's answers, shape (..., videos).
+        theirs: the other's, of the same shape.
+
+    Returns:
+        Shape (...).
+    """
+    gained, lost = (mine & ~theirs).sum(axis=-1), (theirs & ~mine).sum(axis=-1)
     discordant = gained + lost
-    return min(1.0, 2 * float(special.bdtr(min(gained, lost), discordant, 0.5))) if discordant else 1.0
+    tail = special.bdtr(np.minimum(gained, lost), discordant, 0.5)
+    return np.where(discordant, np.minimum(1.0, 2 * tail), 1.0)

@@ -8,7 +8,7 @@ import pytest
 
 from far.config import parse_override, resolve
 from far.config.schema import TrialConfig
-from far.identity import identity, trial_key
+from far.identity import identity, trial_key, trial_keys
 
 
 def key(*overrides: str, weights: str | None = None, data: str = "d") -> str:
@@ -78,3 +78,8 @@ def test_contents_count(change: dict[str, Any]) -> None:
 def test_the_family_by_which_weights_are_read_counts() -> None:
     assert key("init.family=mvd", weights="w") != key(weights="w")
     assert key("init.family=mvd") == key()
+
+
+def test_keys_of_many_seeds_are_those_of_each() -> None:
+    whole = identity(resolve([]), data_hash="d")
+    assert trial_keys(whole, [0, 7, 123]) == [trial_key({**whole, "seed": seed}) for seed in (0, 7, 123)]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from far import answers
 from far.files import write_json
 from far.randomness import numpy_rng
 from orchestrator.plan import PlannedTrial, make_plan
@@ -48,6 +49,7 @@ def finish(
     accuracy: float = 0.6,
     *,
     with_predictions: bool = True,
+    with_answers: bool = True,
     unanswered: Sequence[int] = (),
     **changes: Any,
 ) -> None:
@@ -59,8 +61,9 @@ def finish(
     labels = np.arange(VIDEOS) % CLASSES
     paths = store.paths(trial.key)
     paths.directory.mkdir(parents=True, exist_ok=True)
+    answered = np.setdiff1d(np.arange(VIDEOS), unanswered)
+    ranks = np.where(correct, 1, CLASSES)[answered]
     if with_predictions:
-        answered = np.setdiff1d(np.arange(VIDEOS), unanswered)
         pq.write_table(predictions(correct, labels).take(answered), paths.predictions)
     epochs = [
         {"epoch": e, "train_loss": 2.0 / (e + 1), "lr": 1e-3, "val_loss": 2.1 / (e + 1), "val_top1": 10.0 * e}
@@ -74,6 +77,7 @@ def finish(
         "config": trial.config.model_dump(mode="json"),
         "profile": trial.profile,
         "metrics": {"top1": 100 * float(correct.mean()), "top5": 95.0, "loss": 1.2},
+        "answers": answers.pack([f"v{i:05d}" for i in answered], ranks, CLASSES) if with_answers else None,
         "evaluated": VIDEOS - len(unanswered),
         "expected": VIDEOS,
         "epochs": trial.config.recipe.epochs,

@@ -1,0 +1,153 @@
+"""Time and memory of a table from many finished trials: ``python benchmarks/report_speed.py [--trials N] [--json]``.
+
+A store is filled with trials of Table 2 as training writes them, then ``farlab report --table 2`` runs in a process of
+its own: first as after a sweep, then again. Goals for 10,000 trials: 2 s, process start included, and 500 MiB, and
+growth that is linear: the seconds beyond the process start per trial, against those of the largest store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from far import answers
+from far.files import write_json
+from orchestrator.plan import make_plan
+from orchestrator.store import Store
+from orchestrator.study import load_study
+
+STUDY, ROWS, VIDEOS, CLASSES = "attention_pattern", 5, 400, 10
+SHARES = (0.1, 0.25, 0.5, 1.0)
+FORMATS = ("json", "term", "html")
+ANSWERS_KEPT = 64
+"""Different prediction files: each trial gets a copy of one, so that filling the store takes seconds."""
+REPEATS = 5
+COMMAND = [sys.executable, "-c", "import farlab; farlab.main()"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--videos", type=int, default=VIDEOS)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    runs = []
+    for share in SHARES:
+        with tempfile.TemporaryDirectory(prefix="farlab-bench-") as folder:
+            runs.append(measure(Path(folder), int(arguments.trials * share), arguments.videos))
+    whole = runs[-1]
+    for run in runs:
+        per_trial = [(each["again_s"] - each["start_s"]) / each["trials"] for each in (run, whole)]
+        run["per_trial_ratio"] = per_trial[0] / per_trial[1]
+    if arguments.json:
+        print(json.dumps({"runs": runs, "videos": arguments.videos}, indent=1))
+        return
+    for run in runs:
+        print(
+            f"{run['trials']:>7,} trials of {arguments.videos} videos: first {run['first_s']:.2f} s, "
+            f"again {run['again_s']:.2f} s ({run['again_cpu_s']:.2f} s of CPU; process start {run['start_s']:.2f} s), "
+            f"peak {run['peak_mib']:.0f} MiB, seconds a trial {run['per_trial_ratio']:.2f} x those of the largest"
+        )
+    print(f"{whole['trials']:,} trials: " + ", ".join(f"{name} {whole[f'{name}_s']:.2f} s" for name in FORMATS))
+    print(f"goals: <= 2 s: {max(whole['first_s'], whole['again_s']) <= 2}, <= 500 MiB: {whole['peak_mib'] <= 500}")
+
+
+def measure(workspace: Path, trials: int, videos: int) -> dict[str, float]:
+    """Fill a store with so many trials and time ``farlab report`` on it: medians, but for the first."""
+    fill(Store(workspace / "runs"), trials // ROWS, videos)
+    report = [*COMMAND, "report", "--table", "2", "--seeds", str(trials // ROWS), "--format"]
+    start = median(workspace, [*COMMAND, "--version"])
+    first = timed(workspace, [*report, "json"])
+    found = {name: median(workspace, [*report, name]) for name in FORMATS}
+    return {
+        "trials": trials,
+        "start_s": start[0],
+        "first_s": first[0],
+        "again_s": found["json"][0],
+        "again_cpu_s": found["json"][1],
+        **{f"{name}_s": each[0] for name, each in found.items()},
+        "peak_mib": max(first[2], *(each[2] for each in found.values())),
+    }
+
+
+def fill(store: Store, seeds: int, videos: int) -> None:
+    """Write the finished trials."""
+    plan = make_plan(load_study(STUDY, profile="demo", seeds=seeds), store, manifest_hash=lambda data: "d" * 64)
+    rng = np.random.default_rng(0)
+    kept = [predictions(rng, videos) for _ in range(ANSWERS_KEPT)]
+    configs = {trial.row: trial.config.model_dump(mode="json") for trial in plan.trials}
+    for number, trial in enumerate(plan.trials):
+        paths = store.paths(trial.key)
+        paths.directory.mkdir(parents=True)
+        scores, packed, top1, top5 = kept[number % ANSWERS_KEPT]
+        paths.predictions.write_bytes(scores)
+        result = {
+            "key": trial.key, "state": "finished", "identity": trial.identity,
+            "config": {**configs[trial.row], "seed": trial.seed}, "profile": "demo",
+            "metrics": {"top1": top1, "top5": top5, "loss": 1.0}, "answers": packed,
+            "evaluated": videos, "expected": videos, "unreadable": {}, "epochs": 6,
+            "views": {"frames": 16, "clips": 1, "crops": 1}, "flops": 89_400_000, "params": 626_800, "seconds": 30.0,
+            "steps": 600, "peak_memory_bytes": 10**9, "data_hash": "d" * 64,
+            "execution": {"world_size": 1, "micro_batch": 8, "precision": "fp32"},
+            "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "init": None,
+            "env": {"python": "3.11", "torch": "2.13.0", "deepspeed": "0.18", "device": "cpu"}, "error": None,
+            "attempts": [{"started_at": "2026-01-01T00:00:00+00:00", "host": "a", "pid": 1, "epoch": 0,
+                          "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "micro_batch": 8}],
+            "finished_at": "2026-01-01T00:00:00+00:00",
+        }  # fmt: skip
+        write_json(paths.result, result)
+
+
+def predictions(rng: np.random.Generator, videos: int) -> tuple[bytes, dict[str, object], float, float]:
+    """One trial's scores as a Parquet file, its packed answers, and both accuracies in percent."""
+    logits = rng.normal(size=(videos, CLASSES)).astype(np.float32)
+    labels = np.arange(videos) % CLASSES
+    logits[np.arange(videos), labels] += 2
+    ids = [f"val/{n:06d}" for n in range(videos)]
+    table = pa.table(
+        {
+            "id": ids,
+            "label": pa.array(labels, pa.int32()),
+            "clip": pa.array([0] * videos, pa.int16()),
+            "crop": pa.array([0] * videos, pa.int16()),
+            "logits": pa.array(list(logits), pa.list_(pa.float32())),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    ranks = 1 + (logits > logits[np.arange(videos), labels][:, None]).sum(axis=1)
+    accuracies = [100 * float((ranks <= k).mean()) for k in (1, 5)]
+    return bytes(sink.getvalue()), answers.pack(ids, ranks, CLASSES), accuracies[0], accuracies[1]
+
+
+def median(workspace: Path, command: list[str]) -> tuple[float, float, float]:
+    """Return the run of median wall time among several."""
+    return sorted(timed(workspace, command) for _ in range(REPEATS))[REPEATS // 2]
+
+
+def timed(workspace: Path, command: list[str]) -> tuple[float, float, float]:
+    """Run a command; return its wall time and CPU time in seconds and its own peak memory in MiB."""
+    started = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(workspace)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.execv(shutil.which(command[0]) or command[0], command)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
