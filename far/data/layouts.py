@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,24 @@ class Listing:
         videos: in the order of the lists.
         labels: names of the classes.
         published: videos by split as its publisher counts them; the lists' own numbers where none are published.
+        several: files by id where there are several for one video; the first of them is used.
+
+    Raises:
+        DataError: a split lists two videos of one id.
     """
 
     videos: list[Listed]
     labels: list[str]
     published: dict[str, int] = field(default_factory=dict)
+    several: dict[str, list[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        seen: dict[tuple[str, str], Listed] = {}
+        for video in self.videos:
+            other = seen.setdefault((video.split, video.id), video)
+            if other is not video:
+                places = f"{other.path} and {video.path}" if other.path != video.path else f"{video.path}, twice"
+                raise DataError(f"two videos of split '{video.split}' are called '{video.id}': {places}")
         for split in SPLITS:
             listed = sum(video.split == split for video in self.videos)
             if listed:
@@ -69,8 +81,8 @@ LAYOUTS: Registry[Callable[[Path], Listing]] = Registry("data set layout")
 def something_something_v2(root: Path) -> Listing:
     """Something-Something V2: ``[something-something-v2-]{train,validation,test,labels}.json`` and ``<id>.webm``.
 
-    The lists may lie in the folder or in one below it, and so may the videos. Templates are spelled with or without
-    brackets: "Holding [something]" in the lists is "Holding something" in the labels.
+    The lists may lie in the folder or in one below it, and so may the videos, also re-encoded. Templates are spelled
+    with or without brackets: "Holding [something]" in the lists is "Holding something" in the labels.
     """
     lists = {path.name.removeprefix("something-something-v2-"): path for path in sorted(root.rglob("*.json"))}
     if "labels.json" not in lists:
@@ -79,15 +91,15 @@ def something_something_v2(root: Path) -> Listing:
     labels = [name for name, _ in sorted(numbers.items(), key=lambda item: item[1])]
     if sorted(numbers.values()) != list(range(len(labels))):
         raise DataError(f"{lists['labels.json']}: the class numbers are not 0 to {len(labels) - 1}")
-    files = _index(root)
+    files = Files(root, distributed=".webm")
     videos = []
     for split, names in SPLITS.items():
         path = next((lists[f"{name}.json"] for name in names if f"{name}.json" in lists), None)
         for entry in _json(path) if path else []:
             label = _ssv2_label(entry, numbers, path)
-            videos.append(Listed(str(entry["id"]), split, label, files.get(str(entry["id"]))))
+            videos.append(Listed(str(entry["id"]), split, label, files.find(str(entry["id"]))))
     _need(videos, root, "something-something-v2-train.json")
-    return Listing(videos, labels, {"train": 168_913, "val": 24_777, "test": 27_157})
+    return Listing(videos, labels, {"train": 168_913, "val": 24_777, "test": 27_157}, files.several)
 
 
 def _ssv2_label(entry: dict[str, str], numbers: dict[str, int], path: Path | None) -> int:
@@ -105,7 +117,7 @@ def kinetics_400(root: Path) -> Listing:
 
     Class folders, split folders or none: files are found by name. Times are padded to six digits.
     """
-    files, entries = _index(root), []
+    files, entries = Files(root, distributed=".mp4"), []
     for path in sorted(root.rglob("*.csv")):
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
@@ -123,9 +135,9 @@ def kinetics_400(root: Path) -> Listing:
         except ValueError:
             raise DataError(f"{path}: {row['youtube_id']}: times are not numbers") from None
         name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
-        seen.setdefault((split, name), Listed(name, split, numbers.get(row.get("label", ""), -1), files.get(name)))
+        seen.setdefault((split, name), Listed(name, split, numbers.get(row.get("label", ""), -1), files.find(name)))
     _need(list(seen.values()), root, "a list with the columns label, youtube_id, time_start, time_end, split")
-    return Listing(list(seen.values()), names)
+    return Listing(list(seen.values()), names, several=files.several)
 
 
 @LAYOUTS.register("csv")
@@ -133,7 +145,8 @@ def path_label_lists(root: Path) -> Listing:
     """The ancestors' lists: ``train.csv``, ``val.csv``, ``test.csv`` of ``path label`` lines, no header.
 
     A path is absolute or relative to its list, and may hold spaces; a line without a label is an unlabelled video. A
-    ``labels.txt`` names the classes, line n class n.
+    ``labels.txt`` names the classes, line n class n. A video is called by its relative path; where that is absolute, by
+    its file's name, or, if that does not tell all of them apart, by its path below the folder that holds all of them.
     """
     videos: list[Listed] = []
     for split, names in SPLITS.items():
@@ -144,6 +157,7 @@ def path_label_lists(root: Path) -> Listing:
             if line.strip():
                 videos.append(_listed(line.strip(), split, path, number))
     _need(videos, root, "train.csv")
+    videos = _told_apart(videos)
     top = max(video.label for video in videos)
     names_file = root / "labels.txt"
     labels = names_file.read_text(encoding="utf-8").split("\n") if names_file.is_file() else []
@@ -159,8 +173,18 @@ def _listed(line: str, split: str, path: Path, number: int) -> Listed:
     if match is None and Path(name).suffix.lower() not in VIDEO_SUFFIXES:
         raise DataError(f"{path}:{number}: expected `path label`, got '{line}'")
     file = path.parent / name
-    key = Path(name).with_suffix("").as_posix() if not Path(name).is_absolute() else Path(name).stem
-    return Listed(key, split, label, file if file.is_file() else None)
+    return Listed(Path(name).with_suffix("").as_posix(), split, label, file if file.is_file() else None)
+
+
+def _told_apart(videos: list[Listed]) -> list[Listed]:
+    """Shorten the ids that are absolute paths, so that they are the same on another machine."""
+    paths = {Path(video.id) for video in videos if Path(video.id).is_absolute()}
+    if len({path.name for path in paths}) == len(paths):
+        short = {path.as_posix(): path.name for path in paths}
+    else:
+        top = os.path.commonpath([path.parent for path in paths])
+        short = {path.as_posix(): path.relative_to(top).as_posix() for path in paths}
+    return [replace(video, id=short.get(video.id, video.id)) for video in videos]
 
 
 @LAYOUTS.register("folder")
@@ -215,9 +239,29 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON: {error}") from None
 
 
-def _index(root: Path) -> dict[str, Path]:
-    """Return all video files below a folder by name without suffix."""
-    return {path.stem: path for path in _videos(root)}
+class Files:
+    """The video files below a folder, found by name without suffix.
+
+    Where several have one name, one as distributed is taken before any other kind of file, then the first by path.
+
+    Args:
+        root: the folder.
+        distributed: suffix of the data set's own files.
+    """
+
+    def __init__(self, root: Path, distributed: str) -> None:
+        self._files: dict[str, list[Path]] = {}
+        self.several: dict[str, list[Path]] = {}
+        """Those of the videos found that have more than one file."""
+        for path in sorted(_videos(root), key=lambda path: (path.suffix.lower() != distributed, path)):
+            self._files.setdefault(path.stem, []).append(path)
+
+    def find(self, name: str) -> Path | None:
+        """Return a video's file, None if there is none."""
+        files = self._files.get(name, [])
+        if len(files) > 1:
+            self.several[name] = files
+        return files[0] if files else None
 
 
 def _videos(folder: Path) -> Iterator[Path]:

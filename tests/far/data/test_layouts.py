@@ -67,6 +67,17 @@ def test_a_missing_validation_video_stays_and_is_found(ssv2: Path, tmp_path: Pat
     assert [(f.id, f.split, f.problem) for f in findings] == [("4", "val", "missing")]
 
 
+def test_of_several_files_of_a_video_the_distributed_one_is_taken(ssv2: Path) -> None:
+    first = ssv2 / "20bn-something-something-v2" / "1.webm"
+    # whichever way the folders are walked: before and after it in order, written before and after it
+    copies = [video(ssv2 / folder / "1.mp4") for folder in ("20bn-something-something-v2", "0", "z")]
+    again = video(ssv2 / "z" / "2.webm", codec="libvpx-vp9")
+    listing = read_listing("ssv2", ssv2)
+    taken = {v.id: v.path for v in listing.videos if v.split == "train"}
+    assert taken == {"1": first, "2": first.with_name("2.webm")}
+    assert listing.several == {"1": [first, copies[1], copies[0], copies[2]], "2": [first.with_name("2.webm"), again]}
+
+
 def test_an_unknown_template_is_named(ssv2: Path) -> None:
     path = next(ssv2.rglob("*train.json"))
     path.write_text(json.dumps([{"id": "1", "template": "Eating [something]"}]))
@@ -109,6 +120,25 @@ def test_path_label_lists(tmp_path: Path) -> None:
         ("b", "val", 0, False),
         ("b", "test", -1, False),
     ]
+
+
+def test_absolute_paths_are_told_apart_by_as_little_as_possible(tmp_path: Path) -> None:
+    def ids(*names: str) -> list[str]:
+        (tmp_path / "train.csv").write_text("".join(f"/data/{name} 0\n" for name in names))
+        return [v.id for v in read_listing("csv", tmp_path).videos]
+
+    assert ids("wave/a.mp4", "nod/b.mp4") == ["a", "b"]
+    assert ids("wave/a.mp4", "nod/a.mp4", "c.mp4") == ["wave/a", "nod/a", "c"]
+    with pytest.raises(DataError, match="two videos of split 'train' are called 'a'"):
+        ids("wave/a.mp4", "wave/a.mp4")
+
+
+def test_two_files_of_one_name_in_a_class_are_refused(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv"):
+        (tmp_path / "train" / "wave").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / "wave" / name).touch()
+    with pytest.raises(DataError, match=r"called 'wave/a': .*a\.mkv and .*a\.mp4"):
+        read_listing("folder", tmp_path)
 
 
 def test_a_malformed_line_is_named(tmp_path: Path) -> None:
