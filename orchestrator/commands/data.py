@@ -88,6 +88,11 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
         found = sum(video.split == split and video.path is not None for video in listing.videos)
         listed = sum(video.split == split for video in listing.videos)
         typer.echo(f"{split}: {found} of {listed} listed videos are there ({found / expected:.1%} of {expected})")
+    for files in [*listing.several.values()][:1]:
+        used, *others = (str(path.relative_to(folder.absolute())) for path in files)
+        typer.echo(
+            f"{len(listing.several)} videos have several files, e.g. {used} (used) and {', '.join(others)} (not)"
+        )
     opened = sum(video.frames > 0 for video in manifest.videos)
     typer.echo(f"{len(manifest.videos)} videos, {opened} of them can be opened, {manifest.classes} classes")
     typer.echo(f"data set {manifest.content_hash[:16]} in {directory}")

@@ -50,6 +50,16 @@ def test_bring_your_own(workspace: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert Path("s.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_video_with_several_files_is_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lists = {"train": [{"id": "a", "template": "Nodding"}], "labels": {"Nodding": "0"}}
+    for name, content in lists.items():
+        (workspace / "mine" / f"{name}.json").write_text(json.dumps(content))
+    assert farlab.run(["data", "prepare", "ssv2", "mine"]) == 0
+    said = capsys.readouterr().out
+    others = "train/wave/a.mp4, val/nod/a.mp4, val/wave/a.mp4"
+    assert f"1 videos have several files, e.g. train/nod/a.mp4 (used) and {others} (not)" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
