@@ -6,6 +6,9 @@
 - *augmented*: the same with the paper's augmentation, per decoded video (two clips each); no goal, it is arithmetic.
 - *waiting*: share of the demo's training time that the training loop waits for data, from the second epoch on (the
   first decodes): goal at most 0.05.
+
+With ``--opens 10000`` it opens so many files instead and tells the memory (resident, MiB) of this process and of the
+decoding worker that lives at the time.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ import numpy as np
 from far.config import TrialConfig, parse_override, resolve
 from far.data.cache import DecodedFrames
 from far.data.generate import write_video
+from far.data.guard import POOL
 from far.data.layouts import read_listing
 from far.data.loader import TrainStream
 from far.data.manifest import Manifest
+from far.data.opening import open_manifest
 from far.data.prepare import prepare
 from far.data.sampling import SAMPLERS
 from far.randomness import numpy_rng
@@ -50,7 +55,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--opens", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.opens:
+        opening(arguments.opens)
+        return
     import torch
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -162,6 +171,29 @@ def waiting(folder: Path, epochs: int) -> dict[str, float]:
     seconds = sum(run.train_epoch()["train_seconds"] for _ in range(epochs))
     run.close()
     return {"waiting_first_epoch": first[1] / first[0], "waiting": waited[0] / seconds}
+
+
+def opening(opens: int) -> None:
+    """Decode the demo's files over and over and print the memory in use, ten times."""
+    import psutil
+
+    def resident(process: psutil.Process) -> float:
+        return process.memory_info().rss / 2**20
+
+    me = psutil.Process()
+    with tempfile.TemporaryDirectory(prefix="farlab-bench-") as folder:
+        manifest = open_manifest(profile("data.demo.train_clips=200", "data.demo.val_clips=50").data, Path(folder))
+        started = time.perf_counter()
+        for number in range(1, opens + 1):
+            video = manifest.videos[number % len(manifest.videos)]
+            POOL.decode(manifest.file(video), lambda count: np.arange(0, count, 2))
+            if number % max(opens // 10, 1) == 0:
+                workers = [f"{resident(each):.0f}" for each in me.children() if "far.data.worker" in each.cmdline()]
+                seconds = time.perf_counter() - started
+                print(
+                    f"{number:>6} opens {seconds:6.1f} s  this process {resident(me):.0f}  worker {'+'.join(workers)}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
