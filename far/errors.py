@@ -108,6 +108,13 @@ class LostError(FarError):
     kind = "lost"
 
 
+class CancelledError(FarError):
+    """Somebody asked for this one trial to stop. It keeps its checkpoint, and a later sweep goes on with it."""
+
+    exit_code = 130
+    kind = "cancelled"
+
+
 class DamagedError(FarError):
     """A checkpoint that cannot be loaded. The trial goes on from the one before it, or from the start."""
 

@@ -66,6 +66,11 @@ class TrialPaths:
         return self.directory / "progress.json"
 
     @property
+    def cancel(self) -> Path:
+        """Its presence asks whoever runs the trial to stop within about a second; a new submission removes it."""
+        return self.directory / "cancel"
+
+    @property
     def log(self) -> Path:
         """Everything the trial's processes print."""
         return self.directory / "log.txt"

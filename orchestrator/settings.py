@@ -19,7 +19,7 @@ class SettingsFile(Strict):
     """What ``farlab.toml`` may say; relative paths are relative to the file."""
 
     store: str = "runs"
-    """Where trials are kept."""
+    """Where trials are kept: a folder, or a URL that fsspec knows; then ``runs`` is this machine's working copy."""
     data_root: str = "data"
     """Where data sets lie; the demo's is generated here."""
     weights_root: str = "weights"
@@ -43,6 +43,8 @@ class Settings(Strict):
     file: Path | None
     """The ``farlab.toml`` that was read, None if there is none."""
     store: Path
+    replica: str | None = None
+    """URL that the store is kept at, if it is no folder."""
     data_root: Path
     weights_root: Path
     tracking_uri: str
@@ -62,11 +64,14 @@ def load_settings(cwd: Path | str | None = None) -> Settings:
     found = next((d / FILE_NAME for d in (start, *start.parents) if (d / FILE_NAME).is_file()), None)
     values = _read(found) if found else SettingsFile()
     workspace = found.parent if found else start
-    store = (workspace / Path(values.store).expanduser()).resolve()
+    replica = values.store if "://" in values.store else None
+    local = SettingsFile().store if replica else values.store
+    store = (workspace / Path(local).expanduser()).resolve()
     return Settings(
         workspace=workspace,
         file=found,
         store=store,
+        replica=replica,
         data_root=(workspace / Path(values.data_root).expanduser()).resolve(),
         weights_root=(workspace / Path(values.weights_root).expanduser()).resolve(),
         tracking_uri=values.tracking_uri or f"sqlite:///{store / 'mlflow.db'}",

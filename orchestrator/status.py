@@ -163,7 +163,7 @@ def _trial(
         loss=last.get("train_loss") if beat.get("loss") is None else beat["loss"],
         top1=last.get("val_top1") if top1 is None else top1,
         attempts=attempts,
-        error=f"{error['kind']}: {error['message']}" if error else None,
+        error=f"{error['kind']}: {error['message']}" if error else "cancelled" if paths.cancel.exists() else None,
     )
 
 

@@ -31,6 +31,7 @@ def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
             return  # another sweep, of a study that shares this trial, has finished it since the plan was made
         before = store.trial(trial.key)
         paths.result.unlink(missing_ok=True)
+        paths.cancel.unlink(missing_ok=True)
         attempts = before.get("attempts", [])
         store.write_trial(
             trial.key,
@@ -44,6 +45,10 @@ def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
                 "before": len(attempts),
             },
         )
+        if settings.replica is not None:
+            from orchestrator.replica import Replica
+
+            Replica(settings.replica).submit(paths)
     finally:
         lock.release()
 
@@ -57,6 +62,7 @@ def make_job(store: Store, settings: Settings, trial: PlannedTrial, retry: Retry
         devices=run.devices,
         cpus=run.cpus,
         retry=retry or RetryConfig(),
+        replica=settings.replica,
     )
     return _with(job, trial.resources)
 

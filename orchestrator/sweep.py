@@ -94,6 +94,7 @@ def run_sweep(
         todo, left_out = _affordable(plan, store, settings, budget)
         for trial in todo:
             submit(store, settings, trial)
+        replicated = _replicated(stack, store, settings, todo)
         mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
         mirror.start()
         try:
@@ -102,11 +103,41 @@ def run_sweep(
             stop.request(KeyboardInterrupt())
         finally:
             with unheard():
+                unkept = replicated([*todo, *ran.proposed])
                 synced = mirror.close(timeout=HURRY if stop else PATIENCE)
+    if unkept:
+        console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it", highlight=False)
     untracked = None if synced else mirror.problem or "it did not answer"
     over = bool(left_out) or ran.over_budget
     trials = [*plan.unique(), *ran.proposed]
     return _outcome(trials, store, isinstance(stop.reason, KeyboardInterrupt), untracked, over)
+
+
+def _replicated(
+    stack: ExitStack, store: Store, settings: Settings, todo: Sequence[PlannedTrial]
+) -> Callable[[Sequence[PlannedTrial]], str | None]:
+    """Tell a store at a URL what is to run, and follow what comes back.
+
+    Returns:
+        What brings both sides up to date in the end; it returns what is wrong, if it could not.
+    """
+    if settings.replica is None:
+        return lambda trials: None
+    from orchestrator.replica import Follower, Replica, ReplicaError
+
+    replica = Replica(settings.replica)
+    replica.push(store, [])
+    stack.enter_context(Follower(replica, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
+
+    def settle(trials: Sequence[PlannedTrial]) -> str | None:
+        try:
+            replica.push(store, [trial.key for trial in trials])
+            replica.pull(store)
+        except ReplicaError as error:
+            return str(error)
+        return None
+
+    return settle
 
 
 @dataclass

@@ -154,7 +154,29 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they raise says the same, once
+    _make_database(uri)
     return MlflowClient(uri)
+
+
+def _make_database(uri: str) -> None:
+    """Make a local data base beside its place and rename it: MLflow cannot open one whose making was cut off."""
+    from mlflow import MlflowClient
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database if uri.startswith("sqlite:") else None
+    if not name or Path(name).exists():
+        return
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+        os.link(partial, path)  # fails if somebody was faster
+    except FileExistsError:
+        pass
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class SweepMirror:

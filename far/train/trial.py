@@ -17,7 +17,7 @@ from far import costs
 from far.config.schema import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.loader import EvalStream, TrainStream
-from far.errors import DataError, DivergedError, WeightsError
+from far.errors import CancelledError, DataError, DivergedError, WeightsError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
 from far.model import vit
 from far.model.drop_path import keep_factors
@@ -140,6 +140,8 @@ class TrialRun:
         now = time.monotonic()
         if self.world.is_main and (now - self._beat >= HEARTBEAT or done == total):
             self._beat = now
+            if self.paths.cancel.exists():
+                raise CancelledError(f"trial {self.paths.key} was cancelled")
             beat = {"phase": phase, "epoch": self.epochs_done, "epochs": self.config.recipe.epochs}
             # Not fsynced: it is worthless after a crash, and must not slow training.
             partial = self.paths.progress.with_suffix(".partial")
@@ -153,7 +155,8 @@ class TrialRun:
         """Train one epoch, validate, write the record and the checkpoint; return the record.
 
         Raises:
-            DivergedError: the loss or the network's answers are no longer finite.
+            CancelledError: somebody asked for this trial to stop.
+        DivergedError: the loss or the network's answers are no longer finite.
             DataError: no validation video can be read.
         """
         started, epoch = time.monotonic(), self.epochs_done

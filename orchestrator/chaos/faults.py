@@ -17,6 +17,7 @@ import psutil
 
 from far.files import read_json
 from far.registry import Registry
+from orchestrator.chaos.site import Clock, Disk, Server
 from orchestrator.store import Store, is_held
 
 
@@ -31,6 +32,9 @@ class Running:
         workspace: folder that it was started in.
         store: its store.
         random: the source of every choice.
+        server: the tracking server that it logs to.
+        disk: where its store lies.
+        clock: what it takes for the time of day.
     """
 
     driver: subprocess.Popen[bytes]
@@ -39,6 +43,9 @@ class Running:
     workspace: Path
     store: Store
     random: random.Random
+    server: Server
+    disk: Disk
+    clock: Clock
 
     def trials(self) -> list[int]:
         """Return the processes that are writing a trial now."""
@@ -119,12 +126,40 @@ def stall(running: Running) -> str | None:
     return said
 
 
+@FAULTS.register("tracking server down")
+def stop_server(running: Running) -> str | None:
+    """End the tracking server with kill -9; it comes back after up to a minute."""
+    if not running.server.is_up():
+        return None
+    seconds = running.random.uniform(5.0, 60.0)
+    running.server.stop_for(seconds)
+    return f"for {seconds:.0f} s"
+
+
+@FAULTS.register("disk full")
+def fill_disk(running: Running) -> str | None:
+    """Leave the store no room for some seconds."""
+    if not running.disk.is_mounted:
+        return None
+    seconds = running.random.uniform(1.0, 4.0)
+    running.disk.fill_for(seconds)
+    return f"for {seconds:.1f} s"
+
+
+@FAULTS.register("clock jumps back")
+def jump(running: Running) -> str | None:
+    """Put the wall clock of all processes back by up to an hour."""
+    if not running.clock.works:
+        return None
+    seconds = running.random.randint(60, 3600)
+    running.clock.jump(-seconds)
+    return f"by {seconds} s"
+
+
 @FAULTS.register("SQLite locked")
 def lock_database(running: Running) -> str | None:
-    """Hold the tracking data base's lock for some seconds."""
-    path = running.store.root / "mlflow.db"
-    if not path.exists():
-        return None
+    """Hold the lock of the tracking server's data base for some seconds."""
+    path = running.server.database
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         time.sleep(running.random.uniform(1.0, 6.0))

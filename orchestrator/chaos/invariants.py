@@ -110,10 +110,12 @@ def _tracking(store: Store, uri: str, keys: set[str]) -> list[str]:
     from orchestrator.tracking import connect
 
     client = connect(uri)
-    wrong = []
+    wrong: list[str] = []
+    logged: set[str] = set()
+    ours = f"tags.`farlab.store` = '{store.identity()}'"  # other sweeps may log to the same server
     for experiment in client.search_experiments():
         seen: dict[str, str] = {}
-        for run in client.search_runs([experiment.experiment_id], max_results=10_000):
+        for run in client.search_runs([experiment.experiment_id], ours, max_results=10_000):
             tags, name = run.data.tags, run.info.run_name
             if "farlab.kind" not in tags:
                 continue
@@ -129,6 +131,5 @@ def _tracking(store: Store, uri: str, keys: set[str]) -> list[str]:
             epochs = len(read_json_lines(store.paths(key).metrics))
             if steps != list(range(1, epochs + 1)):
                 wrong.append(f"MLflow run '{name}' has the steps {steps}, the trial has {epochs} epochs")
-        if experiment.name != "Default":
-            wrong += [f"MLflow has no run of trial {key}" for key in sorted(keys - set(seen))]
-    return wrong
+        logged |= set(seen)
+    return wrong + [f"MLflow has no run of trial {key}" for key in sorted(keys - logged)]

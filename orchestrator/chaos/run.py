@@ -9,12 +9,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from far.errors import FarError
 from orchestrator.chaos.faults import FAULTS, Running
-from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, violations
+from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
+from orchestrator.chaos.site import Clock, Disk, Server
 from orchestrator.store import Store
 
 PERIOD = 10.0
@@ -52,6 +54,7 @@ class Report:
         rounds: disturbed sweeps that were run to their end.
         strikes: the faults.
         wrong: violations at the end of a round.
+        impossible: faults that this machine does not allow.
     """
 
     clean_seconds: float = 0.0
@@ -59,6 +62,7 @@ class Report:
     rounds: int = 0
     strikes: list[Strike] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    impossible: list[str] = field(default_factory=list)
 
     @property
     def violations(self) -> list[str]:
@@ -102,11 +106,13 @@ class Chaos:
         self.random = random.Random(seed)
         self.names = list(faults or FAULTS)
         self.mark = uuid.uuid4().hex
-        settings = f"data_root = {str(data_root)!r}\n"
+        self.server, self.clock = Server(directory / "server"), Clock(directory / "clock")
+        settings = f"data_root = {str(data_root)!r}\ntracking_uri = {self.server.uri!r}\n"
         if weights_root is not None:
             settings += f"weights_root = {str(weights_root)!r}\n"
         self._settings = settings
-        self.environment = {**os.environ, MARK: self.mark}
+        self._deck: list[str] = []
+        self.environment = {**os.environ, **self.clock.environment, MARK: self.mark}
 
     def run(self, kills: int) -> Report:
         """Run the study undisturbed, then under faults until ``kills`` of them have struck.
@@ -115,17 +121,29 @@ class Chaos:
             FarError: the undisturbed sweep itself fails.
         """
         report = Report()
-        clean = self._workspace("clean")
-        started = time.monotonic()
-        done = subprocess.run(self.command, cwd=clean, env=self.environment, capture_output=True)
-        report.clean_seconds = time.monotonic() - started
-        if done.returncode:
-            raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
-        self.say(f"undisturbed: {report.clean_seconds:.1f} s")
-        while len(report.strikes) < kills:
-            report.rounds += 1
-            workspace = self._workspace(f"round-{report.rounds}")
-            self._round(workspace, Store(clean / "runs"), report, kills)
+        with ExitStack() as stack:
+            stack.callback(self.server.close)
+            self.server.start()
+            clean = self._workspace("clean")
+            started = time.monotonic()
+            done = subprocess.run(self.command, cwd=clean, env=self.environment, capture_output=True)
+            report.clean_seconds = time.monotonic() - started
+            if done.returncode:
+                raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
+            self.say(f"undisturbed: {report.clean_seconds:.1f} s")
+            while len(report.strikes) < kills:
+                report.rounds += 1
+                workspace = self._workspace(f"round-{report.rounds}")
+                disk = Disk(workspace / "runs")
+                stack.callback(disk.close)
+                report.impossible = [
+                    name for name, works in (("disk full", disk.is_mounted), ("clock jumps back", self.clock.works))
+                    if not works and name in self.names
+                ]  # fmt: skip
+                if len(report.impossible) == len(self.names):
+                    raise FarError(f"this machine does not allow: {', '.join(report.impossible)}")
+                self._round(workspace, Store(clean / "runs"), disk, report, kills)
+                disk.close()
         return report
 
     def _workspace(self, name: str) -> Path:
@@ -134,26 +152,33 @@ class Chaos:
         (workspace / "farlab.toml").write_text(self._settings)
         return workspace
 
-    def _round(self, workspace: Path, clean: Store, report: Report, kills: int) -> None:
-        store, started = Store(workspace / "runs"), time.monotonic()
+    def _round(self, workspace: Path, clean: Store, disk: Disk, report: Report, kills: int) -> None:
+        store, memory, started = Store(workspace / "runs"), shared_memory(), time.monotonic()
         while True:
-            code = self._drive(workspace, store, report, kills)
+            code = self._drive(workspace, store, disk, report, kills)
             if code == 0 or time.monotonic() - started > LIMIT:
                 break
         report.seconds += time.monotonic() - started
         wrong = [] if code == 0 else [f"the sweep did not end within {LIMIT:.0f} s"]
         wrong += leftovers(self.mark)
-        wrong += violations(store, clean, f"sqlite:///{store.root / 'mlflow.db'}")
+        wrong += [f"shared memory is left: {name}" for name in sorted(shared_memory() - memory)]
+        if not self.server.is_up():
+            # The sweep has ended without its server, and said so: the same command brings tracking up to date.
+            self.server.start()
+            subprocess.run(self.command, cwd=workspace, env=self.environment, capture_output=True)
+        wrong += violations(store, clean, self.server.uri)
         report.wrong += [f"round {report.rounds}: {text}" for text in wrong]
         self.say(f"round {report.rounds} has ended: {len(wrong)} violations")
 
-    def _drive(self, workspace: Path, store: Store, report: Report, kills: int) -> int:
+    def _drive(self, workspace: Path, store: Store, disk: Disk, report: Report, kills: int) -> int:
         """Start the sweep and strike until it ends; return its exit code."""
         with (workspace / "output.txt").open("ab") as output:
             driver = subprocess.Popen(
                 self.command, cwd=workspace, env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
-        running = Running(driver, self.command, self.environment, workspace, store, self.random)
+        running = Running(
+            driver, self.command, self.environment, workspace, store, self.random, self.server, disk, self.clock
+        )
         started = time.monotonic()
         try:
             while driver.poll() is None:
@@ -173,7 +198,9 @@ class Chaos:
 
     def _strike(self, running: Running, report: Report, at: float) -> None:
         before = finished_marks(running.store)
-        name = self.random.choice(self.names)
+        if not self._deck:  # every fault once, in random order, then all of them again
+            self._deck = self.random.sample(self.names, len(self.names))
+        name = self._deck.pop()
         what = FAULTS[name](running)
         if what is None:
             return  # nothing there to strike at: the next one comes soon

@@ -89,5 +89,7 @@ def _show(report: Report, as_json: bool) -> None:
         f"{report.seconds:.0f} s against {report.rounds} x {report.clean_seconds:.0f} s undisturbed "
         f"({report.ratio:.2f}x)"
     )
+    if report.impossible:
+        console.print(f"not possible on this machine: {', '.join(report.impossible)}")
     for text in report.violations:
         print(f"violation: {text}", file=sys.stderr)

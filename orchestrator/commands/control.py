@@ -53,13 +53,22 @@ def register(app: typer.Typer) -> None:
     @app.command("cancel")
     def cancel(
         studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
-        timeout: Annotated[float, typer.Option(help="Seconds to wait for a clean stop.")] = 120.0,
+        row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
+        id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so.")] = None,
+        profile: ProfileOption = None,
+        timeout: Annotated[float, typer.Option(help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
     ) -> None:
-        """Stop a running sweep cleanly: its trials keep their checkpoints, a later sweep goes on from them."""
-        from orchestrator.settings import load_settings
-        from orchestrator.store import Store
+        """Stop a running sweep cleanly, or only some of its trials while the others go on.
 
-        store = Store(load_settings().store)
+        Checkpoints are kept: a later sweep goes on from them.
+        """
+        from orchestrator.replica import open_store
+        from orchestrator.settings import load_settings
+
+        store = open_store(load_settings())
+        if row or id_:
+            _cancel_trials(store, studies, profile, row or [], id_ or [])
+            return
         for name in studies:
             _cancel(store, name, timeout)
 
@@ -69,11 +78,11 @@ def _frozen_plan(name: str, profile: str | None) -> tuple[Plan, Store, Settings]
     from orchestrator.content import manifest_hash, weights_hash
     from orchestrator.frozen import load_frozen
     from orchestrator.plan import make_plan
+    from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
 
     settings = load_settings()
-    store = Store(settings.store)
+    store = open_store(settings)
     if name not in store.studies():
         raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=store.studies(), got=name)
     found = {path.parent.name: path for path in store.study(name).submissions()}
@@ -120,6 +129,21 @@ def _set_aside(store: Store, key: str) -> None:
     result = store.paths(key).result
     number = len(list(result.parent.glob("result.*.json")))
     result.replace(result.with_name(f"result.{number}.json"))
+
+
+def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: list[str], ids: list[str]) -> None:
+    """Ask those who run these trials to stop; those that wait are left out when their turn comes."""
+    from orchestrator.status import chosen, statuses
+
+    found = chosen(statuses(store, studies, profile), rows=rows, ids=ids)
+    trials = {t.key: t for study in found for t in study.trials if t.state in ("running", "missing", "interrupted")}
+    for key, trial in trials.items():
+        paths = store.paths(key)
+        if paths.directory.is_dir():  # what was never submitted has nobody to ask
+            paths.cancel.touch()
+            print(f"{trial.row}, seed {trial.seed} ({key}) is asked to stop")
+    if not trials:
+        print("nothing to cancel", file=sys.stderr)
 
 
 def _cancel(store: Store, name: str, timeout: float) -> None:

@@ -78,11 +78,11 @@ def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     """Load studies and plan them against the workspace's store."""
     from orchestrator.content import manifest_hash, weights_hash
     from orchestrator.plan import make_plan
+    from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
 
     studies = load_targets(targets, profile, seeds)
     settings = load_settings()
-    store = Store(settings.store)
+    store = open_store(settings)
     plan = make_plan(studies, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
     return plan, store, settings

@@ -100,10 +100,10 @@ def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
 
 
 def _store() -> Store:
+    from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
 
-    return Store(load_settings().store)
+    return open_store(load_settings())
 
 
 def _console() -> Console:

@@ -29,11 +29,11 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from far.errors import ConfigError
+        from orchestrator.replica import open_store
         from orchestrator.settings import load_settings
-        from orchestrator.store import Store
 
         settings = load_settings()
-        store, uri = Store(settings.store), tracking_uri or settings.tracking_uri
+        store, uri = open_store(settings), tracking_uri or settings.tracking_uri
         known = store.studies()
         for name in studies or []:
             if name not in known:

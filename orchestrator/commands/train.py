@@ -67,17 +67,17 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str) -> int:
-    from far.errors import FarError
+    from far.errors import CancelledError, FarError
     from far.identity import identity, trial_key
     from far.train.trial import TrialRun, run_trial
     from far.train.world import join_launched_world
     from orchestrator.content import manifest_hash, weights_hash
     from orchestrator.executors.outcome import write_failure
+    from orchestrator.replica import Replica, open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
 
     settings = load_settings()
-    store = Store(settings.store)
+    store = open_store(settings)
     whole = identity(
         config,
         data_hash=manifest_hash(settings)(config.data),
@@ -97,7 +97,8 @@ def _train(config: TrialConfig, profile: str) -> int:
     if world.is_main:
         lock.acquire()
         before = store.trial(key)
-        store.paths(key).result.unlink(missing_ok=True)  # of a try that failed
+        for old in (store.paths(key).result, store.paths(key).cancel):  # of a try that failed or was cancelled
+            old.unlink(missing_ok=True)
         record = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
         store.write_trial(key, {**record, "attempts": before.get("attempts", [])})
     say(f"trial {key}: {config.recipe.epochs} epochs, files in {store.paths(key).directory}")
@@ -119,12 +120,16 @@ def _train(config: TrialConfig, profile: str) -> int:
                 f"val top-1 {r['val_top1']:.1f} %  {r['seconds']:.1f} s",
             ),
         )
+    except CancelledError:
+        raise
     except FarError as error:
         # Whichever process meets it first: the launcher ends the others. A result that is there already stays.
         write_failure(store.paths(key).directory, error)
         raise
     finally:
         lock.release()
+        if world.is_main and settings.replica is not None:
+            Replica(settings.replica).push(store, [key])
     say(_line(result))
     return 0
 
@@ -174,13 +179,13 @@ def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | Non
 
     from far.train.order import ORDERS
     from far.train.trained import evaluate_trained, load_trained
+    from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
-    from orchestrator.store import Store
 
     settings = load_settings()
     arrange = ORDERS[order]
     clips_crops = _parse_views(views) if views else None
-    trained = load_trained(_directory(checkpoint, Store(settings.store)))
+    trained = load_trained(_directory(checkpoint, open_store(settings)))
     predictions, scores, used = evaluate_trained(
         trained, data_root=settings.data_root, views=clips_crops, arrange=arrange
     )

@@ -22,6 +22,7 @@ class Job:
         cpus: CPU cores that each of these processes takes.
         gpus: GPUs that each of these processes takes, where there are any; a part of one shares it with other trials.
         retry: how often the trial is started again, by what ended it.
+        replica: URL that its files are kept at, if the store is no shared folder.
     """
 
     directory: Path
@@ -30,6 +31,7 @@ class Job:
     cpus: float
     gpus: float = 1.0
     retry: RetryConfig = field(default_factory=RetryConfig)
+    replica: str | None = None
 
     @property
     def key(self) -> str:

@@ -12,11 +12,20 @@ import enum
 import gc
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config.schema import TrialConfig
-from far.errors import ConfigError, DamagedError, FarError, LostError, OutOfMemoryError, StorageFullError
+from far.errors import (
+    CancelledError,
+    ConfigError,
+    DamagedError,
+    FarError,
+    LostError,
+    OutOfMemoryError,
+    StorageFullError,
+)
 from far.files import FileLock, LockedError, TrialPaths, read_json, write_json
 from orchestrator.executors.base import Job
 from orchestrator.executors.outcome import has_result, redirect, write_failure
@@ -24,6 +33,7 @@ from orchestrator.executors.outcome import has_result, redirect, write_failure
 if TYPE_CHECKING:
     from far.train.trial import TrialRun
     from far.train.world import World
+    from orchestrator.replica import Replica
 
 LOCK_WAIT = 1.0
 """Seconds of one try for a trial's lock. Its former process outlives a killed driver by a few seconds."""
@@ -77,7 +87,8 @@ class TrialHost:
                 self._lock = FileLock(paths.lock, f"trial {paths.key}").acquire(timeout=LOCK_WAIT)
         except LockedError:
             return Readiness.WAIT  # another sweep, or one that was just killed, still runs it
-        if has_result(paths):
+        self._replicate(lambda replica: replica.pull_trial(paths))
+        if has_result(paths) or paths.cancel.exists():
             self.close()
             return Readiness.ENDED
         try:
@@ -114,6 +125,11 @@ class TrialHost:
         if not self.world.is_main or isinstance(cause, StorageFullError) or not (alone or isinstance(cause, FarError)):
             self.close()
             raise cause
+        if isinstance(cause, CancelledError):
+            end_attempt(job, cause)
+            self.failed = True  # the peers wait in a collective
+            self.close()
+            return True
         if isinstance(cause, DamagedError):
             self._drop()
             if not alone:
@@ -146,13 +162,28 @@ class TrialHost:
     def _advance(self, job: Job) -> bool:
         if self._run is None:
             self._run = self._open(job)
+        paths = TrialPaths(job.directory)
         if not self._run.is_trained:
             self.record = self._run.train_epoch()
+            self._replicate(lambda replica: replica.push_trial(paths))
         if self._run.is_trained:
             self._run.finish()
+            self._replicate(lambda replica: replica.push_trial(paths))
             self.close()
             return True
         return False
+
+    def _replicate(self, do: Callable[[Replica], None]) -> None:
+        """Deal with the store's copy at a URL, if it has one. An outage is noted, and made up for at the next epoch."""
+        job = self._job
+        if job is None or job.replica is None or not self.world.is_main:
+            return
+        from orchestrator.replica import Replica, ReplicaError
+
+        try:
+            do(Replica(job.replica))
+        except ReplicaError as error:
+            _note(job, f"{error}\n")
 
     def _open(self, job: Job) -> TrialRun:
         """Build or resume the trial."""
@@ -172,6 +203,7 @@ class TrialHost:
         )
         if self.world.is_main:
             write_json(paths.trial, {**spec, "attempts": run.attempts})
+            self._replicate(lambda replica: replica.push_trial(paths))
         return run
 
     def _adapt(self, job: Job, cause: OutOfMemoryError) -> bool:
@@ -182,6 +214,7 @@ class TrialHost:
 
     def _fail(self, job: Job, cause: BaseException) -> None:
         write_failure(job.directory, cause)
+        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
         self.failed = True
         self.close()
 
@@ -217,6 +250,15 @@ def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
         spec["config"]["run"]["micro_batch"] = smaller
     write_json(paths.trial, {**spec, "attempts": attempts})
     return can
+
+
+def end_attempt(job: Job, cause: FarError) -> None:
+    """Write into ``trial.json`` that the last start was ended on purpose: it does not count as lost."""
+    paths = TrialPaths(job.directory)
+    spec = read_spec(paths)
+    for attempt in (spec.get("attempts") or [])[-1:]:
+        attempt |= {"ended": cause.kind}
+    write_json(paths.trial, spec)
 
 
 def _note(job: Job, text: str) -> None:

@@ -116,6 +116,7 @@ class _Feed(Searcher):
         """Tell the queue that a trial has ended."""
         job = self.jobs.pop(trial_id, None)
         if job is not None and not error and not self.stop:
+            _fetch(job)
             self.queue.ended(job)
 
     def save(self, checkpoint_path: str) -> None:
@@ -157,6 +158,16 @@ class _Stopper(tune.Stopper):
 
     def stop_all(self) -> bool:
         return bool(self._feed.stop)
+
+
+def _fetch(job: Job) -> None:
+    """Bring the files of a trial that ran on another machine here, where they come by way of a URL."""
+    if job.replica is not None:
+        from far.files import TrialPaths
+        from orchestrator.replica import Replica, ReplicaError
+
+        with contextlib.suppress(ReplicaError):  # the sweep fetches all of them at its end
+            Replica(job.replica).pull_trial(TrialPaths(job.directory))
 
 
 def _name(trial: Any) -> str:

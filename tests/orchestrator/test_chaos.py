@@ -37,6 +37,7 @@ def test_the_checks_see_what_they_are_there_for(undisturbed: Any, make_lab: Call
 
     copy = Store(tmp_path / "runs")
     shutil.copytree(undisturbed.store.trials, copy.trials)
+    shutil.copy(undisturbed.store.root / "store.id", copy.root)  # what its runs are known by
     assert violations(copy, undisturbed.store, undisturbed.uri) == []
     first, second, third = (copy.paths(key) for key in sorted(copy.keys()))
     before = finished_marks(copy)

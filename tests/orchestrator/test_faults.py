@@ -10,29 +10,29 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from far.files import read_json
+from far.files import read_json, read_json_lines
 from orchestrator.chaos.faults import Running, kill_in_checkpoint
 from orchestrator.chaos.invariants import finished_marks, run_again
+from orchestrator.chaos.site import Clock, Server
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_worker_killed_mid_epoch_is_started_again(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
     process = lab.start("study.yaml")
-    wait(lambda: lab.epochs() >= 1 and lab.writers())
-    os.kill(lab.writers()[0], signal.SIGKILL)
+    wait(lambda: _kill_in_training(lab))
     second = lab.run("study.yaml")  # while it is at it: another driver on the same study
     assert (second.returncode, "in use by" in second.stderr) == (2, True)
     done = lab.finish(process)
@@ -40,6 +40,21 @@ def test_a_worker_killed_mid_epoch_is_started_again(lab: Any, undisturbed: Any, 
     assert lab.wrong(undisturbed) == []
     attempts = [len(lab.store.trial(key)["attempts"]) for key in sorted(lab.store.keys())]
     assert sorted(attempts) == [1, 1, 2]
+
+
+def _kill_in_training(lab: Any) -> bool:
+    """Kill a process that is in the middle of a trial: not one that has just finished it, which these do in seconds."""
+    for key in sorted(lab.store.keys()):
+        paths = lab.store.paths(key)
+        pid = (read_json(paths.lock) or {}).get("pid") if paths.metrics.exists() else None
+        if pid is None:
+            continue
+        os.kill(pid, signal.SIGSTOP)
+        if paths.metrics.read_bytes().count(b"\n") in (1, 2):
+            os.kill(pid, signal.SIGKILL)
+            return True
+        os.kill(pid, signal.SIGCONT)
+    return False
 
 
 def test_a_driver_killed_at_a_random_moment(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
@@ -60,7 +75,8 @@ def test_a_driver_killed_at_a_random_moment(lab: Any, undisturbed: Any, wait: Ca
 def test_a_kill_in_the_middle_of_a_checkpoint(lab: Any, undisturbed: Any) -> None:
     for _ in range(2):
         process = lab.start("study.yaml", "--executor", "local")
-        running = Running(process, [], {}, lab.directory, lab.store, random.Random(0))
+        nothing: Any = None
+        running = Running(process, [], {}, lab.directory, lab.store, random.Random(0), nothing, nothing, nothing)
         while process.poll() is None and not kill_in_checkpoint(running):
             pass
         assert lab.finish(process).returncode == -signal.SIGKILL
@@ -83,40 +99,12 @@ def test_a_locked_data_base_delays_nothing_but_itself(lab: Any, undisturbed: Any
     assert lab.wrong(undisturbed) == []
 
 
-class Server:
-    """A real MLflow server on loopback."""
-
-    def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.directory, self.uri = directory, f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{self.directory}/server.db",
-             "--artifacts-destination", str(self.directory / "artifacts")],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-
-    def is_up(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture
-def server(tmp_path: Path, wait: Callable[..., Any]) -> Iterator[Server]:
-    made = Server(tmp_path)
-    wait(made.is_up)
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "server")
+    made.start()
     yield made
-    made.stop()
+    made.close()
 
 
 def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Server, wait: Callable[..., Any]) -> None:
@@ -128,7 +116,6 @@ def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Serv
     assert "MLflow is not up to date" in done.stderr
     assert len(finished_marks(lab.store)) == 3
     server.start()
-    wait(server.is_up)
     again = lab.sweep("--tracking-uri", server.uri)
     assert again.returncode == 0, again.stderr
     assert lab.wrong(undisturbed, server.uri) == []
@@ -159,37 +146,18 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbe
     assert lab.wrong(undisturbed) == []
 
 
-CLOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-static int (*real)(clockid_t, struct timespec *);
-/* After two seconds of this process's life the wall clock goes back an hour. */
-int clock_gettime(clockid_t id, struct timespec *t) {
-    static __thread int inside; static time_t start;
-    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-    int r = real(id, t);
-    if (r == 0 && id == CLOCK_REALTIME) {
-        struct timespec now; real(CLOCK_MONOTONIC, &now);
-        if (!start) start = now.tv_sec;
-        if (now.tv_sec - start > atol(getenv("JUMP_AFTER"))) t->tv_sec -= 3600;
-    }
-    return r;
-}
-"""
-
-
 def test_a_clock_that_jumps_back(lab: Any, undisturbed: Any, tmp_path: Path, wait: Callable[..., Any]) -> None:
-    if shutil.which("gcc") is None:
+    clock = Clock(tmp_path / "clock")
+    if not clock.works:
         pytest.skip("no C compiler to make another clock with")
-    (tmp_path / "clock.c").write_text(CLOCK)
-    library = str(tmp_path / "clock.so")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
-    done = lab.sweep(LD_PRELOAD=library, JUMP_AFTER="6")
+    process = lab.start("study.yaml", "--executor", "local", **clock.environment)
+    wait(lambda: lab.epochs() >= 2)
+    clock.jump(-3600)
+    done = lab.finish(process)
     assert done.returncode == 0, done.stderr
     assert lab.wrong(undisturbed) == []
+    times = [r["time"] for key in sorted(lab.store.keys()) for r in read_json_lines(lab.store.paths(key).metrics)]
+    assert max(map(_seconds, times)) - min(map(_seconds, times)) > 3000  # it has jumped, in the middle of it
     from mlflow import MlflowClient
 
     client = MlflowClient(lab.uri)
@@ -197,6 +165,10 @@ def test_a_clock_that_jumps_back(lab: Any, undisturbed: Any, tmp_path: Path, wai
     assert experiment is not None
     for run in client.search_runs([experiment.experiment_id]):
         assert run.info.end_time >= run.info.start_time
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def test_unreadable_videos_are_counted_and_named(lab: Any, tiny_data: Path) -> None:

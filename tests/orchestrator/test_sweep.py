@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import tempfile
@@ -76,6 +77,33 @@ def test_bad_rows_are_told_and_the_others_finish(make_lab: Callable[..., Any], u
     assert "four, seed 0: failed (configuration): recipe.precision: fp16" in done.stderr
     assert "2/4 trials finished" in done.stdout
     assert lab.wrong(lab) == []
+
+
+def test_single_trials_are_cancelled_while_the_others_go_on(
+    make_lab: Callable[..., Any], undisturbed: Any, wait: Callable[..., Any]
+) -> None:
+    study = (undisturbed.directory / "study.yaml").read_text()
+    lab = make_lab(study.replace("one: {}", "one: {recipe.epochs: 15}"))
+    process = lab.start("study.yaml", "--executor", "local")
+    wait(lambda: lab.epochs() >= 1)
+    done = lab.run("small", "--row", "one", "--row", "three", command="cancel")  # one runs, three waits
+    assert (done.returncode, done.stdout.count("is asked to stop")) == (0, 2)
+    stopped = lab.finish(process)
+    assert stopped.returncode == 3
+    assert "1/3 trials finished" in stopped.stdout
+    assert lab.wrong(lab) == []
+    told = json.loads(lab.run("--json", command="status").stdout)[0]["trials"]
+    assert {t["row"]: (t["state"], t["error"]) for t in told} == {
+        "one": ("interrupted", "cancelled"),
+        "two": ("finished", None),
+        "three": ("interrupted", "cancelled"),
+    }
+    done = lab.sweep()
+    assert done.returncode == 0, done.stderr
+    (key,) = [t["key"] for t in told if t["row"] == "one"]
+    attempts = lab.store.trial(key)["attempts"]
+    assert [attempt.get("ended") for attempt in attempts] == ["cancelled", None]
+    assert attempts[1]["epoch"] >= 1  # from its checkpoint
 
 
 def test_a_budget_that_is_used_up_is_exit_code_4(lab: Any) -> None:

@@ -114,7 +114,7 @@ def test_an_unreachable_store_is_a_note_not_an_end(workspace: Workspace) -> None
     good, workspace.uri = workspace.uri, f"sqlite:///{workspace.root / 'no' / 'such' / 'folder' / 'x.db'}"
     (workspace.root / "no").write_text("a file where a folder should be")
     broken = workspace.mirror()
-    assert not broken.close()
+    assert not broken.close(timeout=3.0)
     assert broken.problem
     workspace.uri = good
     assert workspace.mirror().close()
