@@ -276,16 +276,24 @@ class _Errors:
             raise ReplicaError(f"the store {self._url}: {type(error).__name__}: {str(error)[:300]}") from error
 
 
-def open_store(settings: Settings) -> Store:
-    """Return the workspace's store; one at a URL has been asked for the results that this machine lacks.
+def refresh(settings: Settings) -> None:
+    """Fetch the results that this machine lacks, if the workspace's store is at a URL.
 
     Raises:
         ReplicaError: the URL cannot be read now.
     """
-    store = Store(settings.store)
     if settings.replica is not None:
-        Replica(settings.replica).pull(store)
-    return store
+        Replica(settings.replica).pull(Store(settings.store))
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the workspace's store, up to date with its URL if it has one.
+
+    Raises:
+        ReplicaError: the URL cannot be read now.
+    """
+    refresh(settings)
+    return Store(settings.store)
 
 
 class Follower:

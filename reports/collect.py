@@ -68,13 +68,15 @@ def collect(
         TrackingError: the server cannot be read.
     """
     from orchestrator.plan import make_plan
+    from orchestrator.replica import refresh
     from orchestrator.settings import load_settings
     from orchestrator.study import load_study
     from reports.reading import ReadOnce
 
     settings = load_settings()
     if store is not None:
-        settings = settings.model_copy(update={"store": store.resolve()})
+        settings = settings.model_copy(update={"store": store.resolve(), "replica": None})
+    refresh(settings)
     place = ReadOnce(settings.store)
     loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
     content, weights = DataContent(settings, place), WeightsContent(settings, place)
