@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from far.config.schema import TrialConfig
+from far.model.networks import NETWORKS
 
+ADDED = {"network": "far"}
+"""Settings that came later, and the value that trials had before: left out, so that their keys are still theirs."""
 LAST = "seed"
 """The part of an identity that comes last when its parts are sorted."""
 
@@ -38,11 +41,15 @@ def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = 
 def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
     model = config.model.model_dump(mode="json")
     del model["backbone"]  # only a name for the sizes, which stand resolved beside it
-    # Pairs, not a mapping: which heads have which pattern is part of the model.
-    model["attention"] = [list(layout.items()) for layout in config.model.layouts]
-    if config.model.interaction == "none":
+    for name, default in ADDED.items():
+        if model[name] == default:
+            del model[name]
+    if "attention" in model:
+        # Pairs, not a mapping: which heads have which pattern is part of the model.
+        model["attention"] = [list(layout.items()) for layout in config.model.layouts]
+    if model.get("interaction") == "none":
         model["interaction_position"] = None
-    if not from_weights:
+    if "position_embedding" in model and not from_weights:
         model["position_embedding"] = config.model.embedding  # with weights, `auto` is settled by their family
     return model
 
@@ -67,7 +74,7 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
         recipe["augment"] = augment = {
             key: value for key, value in augment.items() if not (off and key.startswith(prefix))
         }
-    if config.model.interaction == "none":
+    if "interaction" in NETWORKS[config.model.network].absent or config.model.interaction == "none":
         recipe["new_module_lr"] = None
     return recipe
 

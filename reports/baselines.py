@@ -1,8 +1,7 @@
 """FLOPs of other authors' rows in Tables 7 and 8, recounted by the convention of ours (``far.costs``).
 
-Multiply-accumulates of one view: linear layers, convolutions and attention's two products count one each, LayerNorm
-five per element, softmax and activations nothing. Checked in tests against an independent counter run on
-transformers' implementations.
+See ``far.model.counting`` for what counts. Checked in tests against an independent counter run on transformers'
+implementations.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 
 from far.config.schema import ModelConfig
 from far.costs import flops, parameters
+from far.model import counting
 
-LAYER_NORM = 5
 PLAIN = {"attention": {"global": 1}, "interaction": "none", "classifier": "global-mean"}
 
 
@@ -26,37 +25,21 @@ class Recount:
     why: str = ""
 
 
+def of(classes: int, **model: object) -> Recount:
+    """A network that can be a row of a study: counted as such a row is."""
+    config = ModelConfig.model_validate(model)
+    return Recount(flops(config, classes), parameters(config, classes))
+
+
 def plain(backbone: str, classes: int) -> Recount:
     """A plain ViT over 16 x 224 x 224: what VideoMAE, ST-MAE and OmniMAE all fine-tune."""
-    model = ModelConfig.model_validate({"backbone": backbone, **PLAIN})
-    return Recount(flops(model, classes), parameters(model, classes))
+    return of(classes, backbone=backbone, **PLAIN)
 
 
-def encoder(width: int, depth: int, tokens: int, sequences: int = 1) -> int:
-    """A pre-norm transformer encoder over so many sequences of so many tokens."""
-    linear = 12 * width * width * tokens
-    attention = 2 * tokens * tokens * width
-    return depth * sequences * (linear + attention + 2 * LAYER_NORM * width * tokens)
-
-
-def timesformer(frames: int, classes: int, *, width: int = 768, depth: int = 12, patches: int = 196) -> Recount:
-    """Divided space-time attention (TimeSformer, ICML 2021): over time at each place, then over space in each frame.
-
-    Args:
-        frames: in one view; each is cut into ``patches`` of 16 x 16 pixels.
-        classes: outputs of the head.
-        width: of the tokens.
-        depth: blocks.
-        patches: in a frame.
-    """
-    tokens, framed = frames * patches, frames * (patches + 1)  # every frame attends with the class token
-    time = 5 * width**2 * tokens + 2 * tokens * frames * width  # qkv, projection, and the layer that joins space
-    space = 4 * width**2 * framed + 2 * frames * (patches + 1) ** 2 * width
-    mlp = 8 * width**2 * (tokens + 1)
-    norms = LAYER_NORM * width * (tokens + framed + tokens + 1)
-    embedding = 3 * 16 * 16 * width * tokens
-    head = LAYER_NORM * width * (tokens + 1) + width * classes
-    return Recount(embedding + depth * (time + space + mlp + norms) + head)
+def timesformer(frames: int, classes: int) -> Recount:
+    """TimeSformer, ViT-B, over so many frames of 224 x 224."""
+    clip, tubelet = [frames, 224, 224], [1, 16, 16]
+    return of(classes, network="timesformer", backbone="base", clip=clip, tubelet=tubelet)
 
 
 def vivit_factorised(
@@ -73,10 +56,11 @@ def vivit_factorised(
         temporal_depth: of the temporal encoder.
     """
     patches, steps = (side // 16) ** 2, frames // 2
-    embedding = 3 * 2 * 16 * 16 * width * patches * steps
-    space = encoder(width, depth, patches + 1, steps)
-    time = encoder(width, temporal_depth, steps + 1)
-    return Recount(embedding + space + time + 2 * LAYER_NORM * width + width * classes)
+    embedding = counting.linear(patches * steps, 3 * 2 * 16 * 16, width)
+    space = counting.encoder(patches + 1, width, depth, 4 * width, biases=3 * width)
+    time = counting.encoder(steps + 1, width, temporal_depth, 4 * width, biases=3 * width)
+    head = counting.norm(2, width) + counting.linear(1, width, classes)
+    return Recount((embedding + space * steps + time + head).flops)
 
 
 def _with(recount: Recount, why: str) -> Recount:

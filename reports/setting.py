@@ -142,8 +142,9 @@ def _meaning(config: TrialConfig) -> str:
 def _flat(config: TrialConfig) -> dict[str, Any]:
     """Dotted settings; head layouts as shares, once where all blocks have the same."""
     dumped = config.model_dump(mode="json", exclude={"run": True, "seed": True})
-    layouts = [_shares(layout) for layout in config.model.layouts]
-    dumped["model"]["attention"] = layouts if len(set(layouts)) > 1 else layouts[0]
+    if "attention" in dumped["model"]:
+        layouts = [_shares(layout) for layout in config.model.layouts]
+        dumped["model"]["attention"] = layouts if len(set(layouts)) > 1 else layouts[0]
     flat: dict[str, Any] = {}
     _walk(dumped, "", flat)
     return flat

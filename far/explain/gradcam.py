@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
-    from far.model.vit import VideoTransformer
+    from far.model.module import VideoNetwork
     from far.train.trained import Trained
 
 
@@ -88,26 +88,24 @@ def explain(trained: Trained, clip: Clip, target: int | None = None) -> Explanat
 class _Tapped(nn.Module):
     """The network with one more module, ``tap``, through which the feature volume (B, D, T, H, W) passes."""
 
-    def __init__(self, model: VideoTransformer) -> None:
+    def __init__(self, model: VideoNetwork) -> None:
         super().__init__()
         self.model, self.tap = model, nn.Identity()
 
     def volume(self, block: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Show the tokens (B, N, D) that enter a block to the tap, in raster order."""
+        """Show the tokens (B, N, D) that enter a block to the tap, each at its place."""
         tokens, *rest = arguments
-        order, grid = self.model.order, self.model.config.grid
-        seen = self.tap(order.undo(tokens).transpose(1, 2).unflatten(2, grid))
-        return (order(seen.flatten(2).transpose(1, 2)), *rest)
+        return (self.model.from_grid(self.tap(self.model.to_grid(tokens)), tokens), *rest)
 
     def forward(self, clips: Tensor) -> Tensor:
         return self.model(clips)
 
 
 @contextmanager
-def tapped(model: VideoTransformer) -> Iterator[tuple[nn.Module, nn.Module]]:
+def tapped(model: VideoNetwork) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Give the network with its tap before the last block; the network is unchanged afterwards."""
     network = _Tapped(model)
-    handle = model.blocks[-1].register_forward_pre_hook(network.volume)
+    handle = model.last_block.register_forward_pre_hook(network.volume)
     try:
         yield network, network.tap
     finally:

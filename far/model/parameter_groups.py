@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from far.config.schema import ModelConfig, RecipeConfig
-
-NOT_DECAYED = ("pos_embed", "cls_token")
-
-
-def layer_of(name: str, depth: int) -> int:
-    """Return the layer a parameter belongs to: 0 embedding, i + 1 block i, depth + 1 everything after."""
-    if name.startswith(("patch_embed.", "pos_embed")):
-        return 0
-    if name.startswith("blocks."):
-        return int(name.split(".")[1]) + 1
-    return depth + 1
+from far.model.module import VideoNetwork
 
 
-def parameter_groups(net: nn.Module, model: ModelConfig, recipe: RecipeConfig) -> list[dict[str, Any]]:
+def parameter_groups(net: VideoNetwork, model: ModelConfig, recipe: RecipeConfig) -> list[dict[str, Any]]:
     """Return the optimiser's groups, each ``{name, params, weight_decay, lr_scale}``; every parameter is in
     one.
 
@@ -39,10 +27,9 @@ def parameter_groups(net: nn.Module, model: ModelConfig, recipe: RecipeConfig) -
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
-        layer = layer_of(name, depth)
-        new = ".interaction." in name
+        layer, new = net.layer_of(name), net.is_new(name)
         scale = recipe.new_module_lr if new else recipe.layer_decay ** (depth + 1 - layer)
-        plain = parameter.ndim <= 1 or name.endswith(".bias") or name in NOT_DECAYED
+        plain = parameter.ndim <= 1 or name.endswith((".bias", *net.not_decayed))
         key = f"{'new' if new else f'layer_{layer}'}_{'no_decay' if plain else 'decay'}"
         group = groups.setdefault(
             key,

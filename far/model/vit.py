@@ -21,6 +21,7 @@ from far.model.init import initialise
 from far.model.interactions import INTERACTIONS, POSITIONS
 from far.model.layout import Grouping, grouping, token_order
 from far.model.linear import Linear, LinearGelu, linear
+from far.model.module import VideoNetwork
 from far.model.parameter_groups import parameter_groups
 from far.model.permutation import Permutation
 from far.model.position import EMBEDDINGS
@@ -112,7 +113,7 @@ class GroupMean(nn.Module):
         return torch.cat(means, dim=1) if means[1:] else means[0]
 
 
-class VideoTransformer(nn.Module):
+class VideoTransformer(VideoNetwork):
     """Logits of clips. Build it with :func:`build`, which also gives it initial values.
 
     Args:
@@ -123,6 +124,7 @@ class VideoTransformer(nn.Module):
     """
 
     positions: Tensor
+    not_decayed = ("pos_embed",)
 
     def __init__(self, config: ModelConfig, classes: int, *, activation_checkpointing: bool = False) -> None:
         super().__init__()
@@ -171,6 +173,29 @@ class VideoTransformer(nn.Module):
             else:
                 x = block(x, factors)
         return self.head(self.fc_norm(self.pool(x)).flatten(1))
+
+    def layer_of(self, name: str) -> int:
+        """See :meth:`VideoNetwork.layer_of`."""
+        if name.startswith(("patch_embed.", "pos_embed")):
+            return 0
+        return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else len(self.blocks) + 1
+
+    def is_new(self, name: str) -> bool:
+        """Whether it is the interaction's, which no ancestor has."""
+        return ".interaction." in name
+
+    @property
+    def last_block(self) -> nn.Module:
+        """See :meth:`VideoNetwork.last_block`."""
+        return self.blocks[-1]
+
+    def to_grid(self, tokens: Tensor) -> Tensor:
+        """See :meth:`VideoNetwork.to_grid`; the tokens are in stored order."""
+        return self.order.undo(tokens).transpose(1, 2).unflatten(2, self.config.grid)
+
+    def from_grid(self, volume: Tensor, tokens: Tensor) -> Tensor:
+        """See :meth:`VideoNetwork.from_grid`."""
+        return self.order(volume.flatten(2).transpose(1, 2))
 
 
 def _order(config: ModelConfig) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from far.files import TrialPaths, read_json
 from far.train import checkpoint
 
 if TYPE_CHECKING:
-    from far.model.vit import VideoTransformer
+    from far.model.module import VideoNetwork
     from far.train.evaluate import Predictions, Scores
     from far.train.order import Arrange
 
@@ -32,7 +32,7 @@ class Trained:
 
     config: TrialConfig
     identity: dict[str, Any]
-    model: VideoTransformer
+    model: VideoNetwork
     epochs: int
     classes: int
 
@@ -46,7 +46,7 @@ def load_trained(directory: Path) -> Trained:
     Raises:
         WeightsError: the folder is not a trial's, or holds no complete checkpoint.
     """
-    from far.model import vit
+    from far.model.networks import NETWORKS
 
     paths = TrialPaths(directory)
     spec = read_json(paths.trial)
@@ -57,10 +57,10 @@ def load_trained(directory: Path) -> Trained:
         raise WeightsError(f"{directory} holds no complete checkpoint")
     config = TrialConfig.model_validate(spec["config"])
     state, embedding = _state(found, config.model.embedding)
-    classes = state["head.weight"].shape[0]
+    classes = config.data.classes
     # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
     settled = config.model.model_copy(update={"position_embedding": embedding})
-    model = vit.build(settled, classes, seed=config.seed)
+    model = NETWORKS[settled.network].build(settled, classes, seed=config.seed)
     model.load_state_dict({name: value.float() for name, value in state.items()})
     return Trained(config, spec.get("identity", {}), model.eval(), int(found.name.split("-")[1]), classes)
 

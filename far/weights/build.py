@@ -11,6 +11,8 @@ from torch import Tensor
 from far.config.schema import InitConfig, ModelConfig
 from far.errors import WeightsError
 from far.model.backbones import BACKBONES
+from far.model.module import VideoNetwork
+from far.model.networks import NETWORKS
 from far.model.position import EMBEDDINGS
 from far.model.vit import VideoTransformer, build
 from far.weights.coverage import Coverage, folded
@@ -27,7 +29,7 @@ def build_network(
     seed: int,
     root: Path = Path(),
     activation_checkpointing: bool = False,
-) -> tuple[VideoTransformer, Coverage | None]:
+) -> tuple[VideoNetwork, Coverage | None]:
     """Build the network and load its initial weights.
 
     Args:
@@ -46,7 +48,8 @@ def build_network(
         ConfigError: the configuration does not go with the file.
     """
     if init.weights is None:
-        return build(model, classes, seed=seed, activation_checkpointing=activation_checkpointing), None
+        network = NETWORKS[model.network]
+        return network.build(model, classes, seed=seed, activation_checkpointing=activation_checkpointing), None
     source = open_source(root / Path(init.weights).expanduser(), init.family)
     _check_size(model, source)
     settled = model.model_copy(update={"position_embedding": resolved_embedding(model.position_embedding, source)})

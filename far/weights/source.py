@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from far.config.schema import AUTO
+from far.config.model import AUTO
 from far.errors import ConfigError, WeightsError
 from far.model.patterns import Grid
 from far.weights.families import FAMILIES, candidates

@@ -148,7 +148,8 @@ def _show(config: TrialConfig) -> None:
     from rich.table import Table
     from ruamel.yaml import YAML
 
-    from far.model import vit
+    from far.model.networks import NETWORKS
+    from far.model.parameter_groups import parameter_groups
     from far.train.schedule import Schedule
     from orchestrator.content import video_counts
     from orchestrator.settings import load_settings
@@ -158,12 +159,9 @@ def _show(config: TrialConfig) -> None:
     counts = video_counts(load_settings())(config.data)
     steps = counts[0] // config.recipe.batch_size if counts else None
     schedule = Schedule.of(config.recipe, steps or 1)
-    import torch
-
-    with torch.device("meta"):
-        net = vit.VideoTransformer(config.model, config.data.classes)
+    net = NETWORKS[config.model.network].skeleton(config.model, config.data.classes)
     table = Table("parameters", "tensors", "weight decay", "peak learning rate", title_justify="left")
-    for group in vit.parameter_groups(net, config.model, config.recipe):
+    for group in parameter_groups(net, config.model, config.recipe):
         rate = f"{schedule.peak * group['lr_scale']:.3g}"
         table.add_row(group["name"], str(len(group["params"])), str(group["weight_decay"]), rate)
     console.print(table)

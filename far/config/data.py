@@ -1,0 +1,66 @@
+"""The data section: which videos, and how clips and views are taken from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from far.config.base import Fraction, Positive, Strict, known
+from far.data.sampling import SAMPLERS
+
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class DemoConfig(Strict):
+    """The generated data set: its size and what makes it hard (see ``far.data.demo``)."""
+
+    train_clips: Positive = 800
+    """Training videos; the classes take turns."""
+    val_clips: Positive = 400
+    """Validation videos, with digit images that training never shows."""
+    size: Positive = 64
+    """Height and width in pixels."""
+    noise: Fraction = 0.1
+    """Standard deviation of each frame's noise, as a share of the contrast between background and digit."""
+    clutter: Annotated[int, Field(ge=0)] = 3
+    """Still fragments of other digits in each video."""
+    motion: Annotated[float, Field(gt=0)] = 10.0
+    """Length of the motion's path in pixels."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the data set, not of the trials that use it."""
+
+
+class ViewsConfig(Strict):
+    """Views at test time: temporal clips x spatial crops; 2x3 for Something-Something V2, 5x3 for Kinetics-400."""
+
+    clips: Positive = 1
+    crops: Positive = 1
+
+
+class DataConfig(Strict):
+    """Which videos, and how clips are taken from them."""
+
+    source: str = "demo"
+    """``demo``, or the path of a manifest or of a data set that ``farlab data prepare`` has read."""
+    classes: Positive = 10
+    """Must be the data set's; it decides the size of the classifier before the data are there."""
+    demo: DemoConfig = DemoConfig()
+    """Used with the source ``demo`` only."""
+    sampling: str = "segments-mvd"
+    """``segments-mvd`` or ``segments-videomae`` over the whole video, or a ``dense`` window (``far.data.sampling``)."""
+    stride: Positive = 4
+    """Frames from one of a clip's frames to the next; ``dense`` only."""
+    views: ViewsConfig = ViewsConfig()
+    """Of the final test; validation between epochs uses one view."""
+    flip: bool = False
+    """Mirror half of the training clips; never where left and right are classes (Something-Something V2, the demo)."""
+    mean: Channels = Field(default=[0.485, 0.456, 0.406])
+    """Subtracted from red, green and blue in [0, 1]; the default is ImageNet's, as the ancestors have it."""
+    std: Channels = Field(default=[0.229, 0.224, 0.225])
+    """Divides red, green and blue."""
+
+    @field_validator("sampling")
+    @classmethod
+    def _sampling(cls, value: str) -> str:
+        return known(SAMPLERS, value, "data.sampling")

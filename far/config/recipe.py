@@ -1,0 +1,82 @@
+"""The recipe section: augmentation, optimiser and schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from far.config.base import Fraction, NonNegative, Positive, Strict
+
+Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+
+class AugmentConfig(Strict):
+    """Augmentation of training clips; all off by default. The paper's settings stand in the profiles."""
+
+    randaug_ops: Annotated[int, Field(ge=0)] = 0
+    """RandAugment operations a clip, with replacement, each with ``randaug_probability``; 0 switches it off."""
+    randaug_magnitude: Annotated[float, Field(ge=0, le=10)] = 9.0
+    """Mean magnitude on the scale of 0 to 10; 9 is the paper's, 7 the ancestors' code's."""
+    randaug_std: NonNegative = 0.5
+    """Standard deviation of the magnitude."""
+    randaug_probability: Fraction = 0.5
+    """With which each drawn operation is applied."""
+    crop: bool = False
+    """Random resized crop; without it, the training clip is the centre crop of validation."""
+    crop_scale: Range = Field(default=[0.08, 1.0])
+    """Share of the frame's area."""
+    crop_ratio: Range = Field(default=[0.75, 4 / 3])
+    """Width over height, drawn uniformly in its logarithm."""
+    erasing: Fraction = 0.0
+    """Probability of random erasing: one box of noise, the same in all frames."""
+    mixup: NonNegative = 0.0
+    """Alpha of Mixup's beta distribution; 0 switches it off."""
+    cutmix: NonNegative = 0.0
+    """Alpha of CutMix's beta distribution; 0 switches it off."""
+    mix_probability: Fraction = 1.0
+    """Share of the groups that are mixed at all."""
+    mix_switch: Fraction = 0.5
+    """Share of CutMix where both are on."""
+    mix_group: Annotated[int, Field(ge=2, multiple_of=2)] = 2
+    """Neighbouring videos of the batch that share one draw; the ancestors' is the micro-batch of a device."""
+    repeats: Positive = 1
+    """Differently augmented clips of each video in a batch, from one decoding (repeated augmentation)."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether clips are blended, so that targets are soft."""
+        return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+class RecipeConfig(Strict):
+    """How the model is trained (paper, Table 1)."""
+
+    epochs: Positive = 40
+    """Passes over the training split; with ``augment.repeats`` each video is still counted once."""
+    batch_size: Positive = 384
+    """Videos in one optimiser step over all devices and accumulation steps."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """At a batch of ``lr_reference_batch`` videos; scaled linearly with the batch."""
+    lr_reference_batch: Positive = 256
+    min_lr: NonNegative = 1e-6
+    """Where the cosine ends; scaled with the batch like ``lr``."""
+    warmup_epochs: NonNegative = 5
+    """Epochs over which the rate rises linearly from 0."""
+    weight_decay: NonNegative = 0.05
+    """AdamW's; biases, norms and other one-dimensional parameters and position embeddings have none."""
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    """AdamW's momenta."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the rate from each block to the one before it; the head has the full rate."""
+    new_module_lr: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the rate of randomly initialised modules inside blocks, instead of the block's layer decay."""
+    label_smoothing: Fraction = 0.0
+    """Share of the target that is spread over all classes; with mixing it is part of the soft targets."""
+    augment: AugmentConfig = AugmentConfig()
+    gradient_clipping: NonNegative = 0.0
+    """Largest gradient norm; 0 switches clipping off."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """``auto``: bf16 where the device has it natively and is not a CPU, else fp32."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed's ZeRO stage; part of the identity because stages use different optimiser wrappers."""

@@ -1,0 +1,75 @@
+"""Counts of a network's parts, in fvcore's convention: FLOPs and parameters of a part come from one description.
+
+One FLOP is one multiply-accumulate; attention's two matrix products count; LayerNorm counts 5 per element; biases,
+activations, softmax, residual additions and means count nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+NORM = 5
+"""FLOPs of a LayerNorm per element."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """FLOPs of one clip, and trained values."""
+
+    flops: int = 0
+    params: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.flops + other.flops, self.params + other.params)
+
+    def __mul__(self, times: int) -> Count:
+        return Count(self.flops * times, self.params * times)
+
+
+def total(parts: Iterable[Count]) -> Count:
+    """Add parts up."""
+    return sum(parts, Count())
+
+
+def values(number: int) -> Count:
+    """Trained values that are only added: position tables, class tokens."""
+    return Count(params=number)
+
+
+def norm(tokens: int, width: int) -> Count:
+    """LayerNorm of so many tokens."""
+    return Count(NORM * tokens * width, 2 * width)
+
+
+def linear(tokens: int, inside: int, outside: int, *, biases: int | None = None) -> Count:
+    """A linear layer, or a convolution whose stride is its kernel; ``biases``: other than one an output."""
+    return Count(tokens * inside * outside, inside * outside + (outside if biases is None else biases))
+
+
+def convolution(tokens: int, channels: int, groups: int, kernel: Sequence[int]) -> Count:
+    """A grouped convolution over the grid that keeps channels and size."""
+    weights = channels * (channels // groups) * math.prod(kernel)
+    return Count(tokens * weights, weights + channels)
+
+
+def products(channels: int, groups: Iterable[int]) -> Count:
+    """Attention's two products, over heads of so many channels in all, within groups of so many tokens each."""
+    return Count(2 * channels * sum(size**2 for size in groups))
+
+
+def attention(tokens: int, width: int, groups: Iterable[int], *, biases: int) -> Count:
+    """Queries, keys and values (with so many biases in all), attention within groups, and the projection."""
+    return linear(tokens, width, 3 * width, biases=biases) + products(width, groups) + linear(tokens, width, width)
+
+
+def mlp(tokens: int, width: int, hidden: int) -> Count:
+    """Two linear layers."""
+    return linear(tokens, width, hidden) + linear(tokens, hidden, width)
+
+
+def encoder(tokens: int, width: int, depth: int, hidden: int, *, biases: int) -> Count:
+    """A plain pre-norm encoder whose tokens all attend to each other."""
+    block = norm(tokens, width) + attention(tokens, width, [tokens], biases=biases)
+    return (block + norm(tokens, width) + mlp(tokens, width, hidden)) * depth
