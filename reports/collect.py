@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 def study_of_table(number: int) -> Path | None:
     """Return the study file of one of the paper's tables: from ``studies/`` here, else the shipped one."""
-    from orchestrator.study.profiles import packaged_studies
+    from orchestrator.study.load import study_directories
 
     wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
-    for directory in (Path("studies"), packaged_studies()):
+    for directory in study_directories():
         for path in sorted(directory.glob("*.yaml")):
             if wanted.search(path.read_text(encoding="utf-8", errors="replace")):
                 return path
@@ -52,6 +52,7 @@ def collect(
     seeds: Sequence[int] | int | None = None,
     store: Path | None = None,
     tracking: str | None = None,
+    optional: Collection[Path | str] = (),
 ) -> list[Results]:
     """Load studies, plan them, and read what has finished.
 
@@ -62,6 +63,7 @@ def collect(
         seeds: instead of the studies' own.
         store: instead of the workspace's own.
         tracking: read this MLflow server instead; ``mlflow`` is the workspace's own.
+        optional: studies that are left out where they do not run at this profile.
 
     Raises:
         ConfigError: a study cannot be meant.
@@ -71,6 +73,7 @@ def collect(
     from orchestrator.replica import refresh
     from orchestrator.settings import load_settings
     from orchestrator.study import load_study
+    from orchestrator.study.scales import OtherScaleError
     from reports.reading import ReadOnce
 
     settings = load_settings()
@@ -78,7 +81,13 @@ def collect(
         settings = settings.model_copy(update={"store": store.resolve(), "replica": None})
     refresh(settings)
     place = ReadOnce(settings.store)
-    loaded = [load_study(s, profile=profile, overrides=overrides, seeds=seeds) for s in studies]
+    loaded = []
+    for each in studies:
+        try:
+            loaded.append(load_study(each, profile=profile, overrides=overrides, seeds=seeds))
+        except OtherScaleError:
+            if each not in optional:
+                raise
     content, weights = DataContent(settings, place), WeightsContent(settings, place)
     found = []
     for study in loaded:

@@ -10,7 +10,7 @@ from reports import paper
 from reports.baselines import RECOUNTS, recount
 from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
 from reports.comparability import findings, incomparable
-from reports.notes import override_notes, scale_warning
+from reports.notes import override_notes, problem_notes, scale_warning
 from reports.paper import PaperRow
 from reports.results import Results, RowResults
 from reports.table import Cell, Column, Note, Origin, Row, State, Table
@@ -49,10 +49,11 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     ]
     rows += [_own(row) for row in ours.values()]
     if results is None:
-        notes.append(Note(f"Nothing is measured: no study has 'table: {number}'. A study's rows are matched by name, "
-                          "e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
+        notes.append(Note(f"Nothing is measured: no study with 'table: {number}' runs at this profile. Its rows are "
+                          "matched by name, e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
     else:
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
+        notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
         key=str(number),

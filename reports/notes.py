@@ -85,7 +85,14 @@ def table_notes(
         from reports.costs import cost_of_table
 
         notes += [Note(text) for text in cost_of_table(printed.number).notes]
-    notes += [Note(f"Problem: {text}") for text in results.problems]
+    return notes + problem_notes(results)
+
+
+def problem_notes(results: Results) -> list[Note]:
+    """What stood in the way of reading, and what to do where nothing has run."""
+    from reports.trace import command
+
+    notes = [Note(f"Problem: {text}") for text in results.problems]
     if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
-        notes.append(Note(f"Nothing has run yet: farlab sweep {results.path or results.study}"))
+        notes.append(Note(f"Nothing has run yet: {command(results)}"))
     return notes

@@ -48,7 +48,8 @@ def _profile_differs(study: Study) -> str | None:
     """Say so where the profile is, by its name, another table's."""
     name, table = study.profile.name, study.table
     wanted = f"{DATA_SET[table]}-*" if table in DATA_SET else ABLATIONS if table else name
-    if name == wanted or (wanted.endswith("*") and name.startswith(wanted[:-1])):
+    whole = f"paper-{DATA_SET[table]}" if table in DATA_SET else wanted
+    if name in (wanted, whole) or (wanted.endswith("*") and name.startswith(wanted[:-1])):
         return None
     return f"the profile is {name}, that of Table {table} is {wanted}"
 

@@ -82,7 +82,7 @@ def command(results: Results) -> str:
     """The command that runs what is missing of these results."""
     seeds = sorted({trial.seed for row in results.rows for trial in row.trials})
     counted = seeds == list(range(len(seeds)))
-    shown = str(len(seeds)) if counted else ",".join(map(str, seeds))
+    shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
     parts = ["farlab", "sweep", str(results.path or results.study), *results.overrides]
     return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])
 

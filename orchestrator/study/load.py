@@ -14,6 +14,7 @@ from orchestrator.bulk import bulk
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
+from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 
 
@@ -73,12 +74,17 @@ def find_study(path_or_name: Path | str) -> Path:
     path = Path(path_or_name)
     if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return path
-    directories = [Path("studies"), packaged_studies()]
+    directories = study_directories()
     for directory in directories:
         if (directory / f"{path.name}.yaml").is_file():
             return directory / f"{path.name}.yaml"
     known = sorted({file.stem for directory in directories for file in directory.glob("*.yaml")})
     raise ConfigError(f"unknown study '{path}'", where="command line", choices=known, got=str(path))
+
+
+def study_directories() -> list[Path]:
+    """Return where a study is looked for by its name: ``studies/`` here, then the shipped ones."""
+    return [root / part for root in (Path("studies"), packaged_studies()) for part in (".", "comparisons")]
 
 
 def study_files(target: Path | str) -> list[Path]:
@@ -117,10 +123,13 @@ def load_study(
     settings = load_settings()
     name = profile or file.profile or settings.profile
     asked = "command line" if profile else document.where(("profile",)) if file.profile else str(settings.file)
-    chosen = find_profile(name, profile_directories(path.parent, settings.workspace), where=asked)
+    places = profile_directories(path.parent, settings.workspace)
+    scales = Scales(file, document, name, asked, places)
+    chosen = find_profile(name, places, where=asked, abstract=scales.complete)
     base = (*chosen.layers, Layer(file.base, lambda keys: document.where(("base", *keys))))
     over = tuple(_override(text) for text in overrides)
-    rows = tuple(_row(draft, base, over, document) for draft in expand(file, document))
+    drafts = scales.checked(expand(file, document))
+    rows = tuple(_row(draft, base, scales.layers(draft), over, document) for draft in drafts)
     if not rows and file.search is None:
         raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
     resolve((*base, *over))  # so that a search's base, too, is checked now
@@ -150,12 +159,12 @@ def _override(text: str) -> Layer:
     return layer
 
 
-def _row(draft: Draft, base: Sequence[Layer], over: Sequence[Layer], document: Document) -> Row:
+def _row(draft: Draft, base: Sequence[Layer], scale: Sequence[Layer], over: Sequence[Layer], document: Document) -> Row:
     settings: dict[str, Any] = {}
-    for layer in draft.layers:
+    for layer in (*scale, *draft.layers):
         _no_seed(layer)
         settings.update({".".join(path): value for path, (value, _) in flatten(layer).items()})
-    config = resolve((*base, *draft.layers, *over))
+    config = resolve((*base, *scale, *draft.layers, *over))
     return Row(draft.name, config, settings, document.where(draft.source))
 
 

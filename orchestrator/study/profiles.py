@@ -60,20 +60,23 @@ def profile_names(directories: Sequence[Path]) -> list[str]:
     return sorted(name for name, path in found.items() if not load_document(path).data.get("abstract"))
 
 
-def find_profile(name: str, directories: Sequence[Path], *, where: str = "command line") -> Profile:
+def find_profile(
+    name: str, directories: Sequence[Path], *, where: str = "command line", abstract: bool = False
+) -> Profile:
     """Read a profile and those that it extends.
 
     Args:
         name: the profile's name, which is its file's name without ``.yaml``.
         directories: where to look, in this order.
         where: who asked for it, for the error message.
+        abstract: whether it may be one that is only there to be extended.
 
     Raises:
         ConfigError: there is none of this name, it is malformed, or it extends itself.
     """
     files = list(_chain(name, directories, where))
     path, file, _ = files[0]
-    if file.abstract:
+    if file.abstract and not abstract:
         extending = [other for other in profile_names(directories) if other != name]
         raise ConfigError(
             f"profile '{name}' is only there to be extended", key="profile", where=where, choices=extending, got=name

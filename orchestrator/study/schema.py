@@ -155,6 +155,9 @@ class StudyFile(Strict):
     """Rows added after grid and zip."""
     exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
     """Combinations left out: those in which every named setting has the given value (``row: NAME`` too)."""
+    scales: dict[Name, dict[str, Annotated[Settings, Field(min_length=1)]]] = Field(default={})
+    """By profile and row, what a row has at this scale, under what it sets itself; ``profile: NAME`` stands for all of
+    another profile's settings. The study then runs at these profiles only."""
     baseline: str | None = None
     """The row that the others are compared with; default: the first."""
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = 2

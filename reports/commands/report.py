@@ -112,9 +112,14 @@ def load(
                 f"'{text}' is not of the form key=value; studies are given by --study FILE",
                 where="command line",
             )
-    studies: list[Path | str] = [*studies_for(wanted), *(study or [])]
     return collect(
-        studies, profile=profile, seeds=parse_seeds(seeds), overrides=overrides or [], store=store, tracking=tracking
+        [*studies_for(wanted), *(study or [])],
+        profile=profile,
+        seeds=parse_seeds(seeds),
+        overrides=overrides or [],
+        store=store,
+        tracking=tracking,
+        optional=studies_for([number for number in wanted if number in NEED_NO_STUDY]),
     )
 
 

@@ -1,4 +1,4 @@
-"""CSV: one line a row; averages, deviations, seeds and states in columns of their own."""
+"""CSV: one line a row; averages, deviations, seeds, states and comparability in columns of their own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def render(tables: Sequence[Table]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     for table in tables:
         fields = [field for column in table.columns for field in _names(column)]
-        writer.writerow(["table", "profile", *fields, "state"])
+        writer.writerow(["table", "profile", *fields, "state", "comparable", "warning"])
+        marks = ["no" if table.warning else "yes", _safe(table.warning)]
         for row in table.rows:
             values = [v for column in table.columns for v in _values(column, table.cell(row, column))]
-            writer.writerow([table.key, table.profile, *values, row.state.value])
+            writer.writerow([table.key, table.profile, *values, row.state.value, *marks])
     return buffer.getvalue()
 
 
@@ -33,11 +34,14 @@ def _names(column: Column) -> list[str]:
     return names
 
 
+def _safe(text: str) -> str:
+    """Keep a spreadsheet from running a text as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def _values(column: Column, cell: Cell) -> list[object]:
     value = "" if cell.value is None else cell.value
-    if isinstance(value, str) and column.origin is Origin.LABEL and value[:1] in "=+-@\t\r":
-        value = f"'{value}" if value[:1] else value  # a spreadsheet would run it as a formula
-    values: list[object] = [value]
+    values: list[object] = [_safe(value) if isinstance(value, str) and column.origin is Origin.LABEL else value]
     if column.key in ("top1", "top5"):
         values += ["" if cell.std is None else cell.std, len(cell.values)]
     if column.key.startswith("delta"):

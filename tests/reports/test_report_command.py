@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,29 @@ def test_a_fresh_workspace_shows_what_is_missing_and_generates_nothing(
     assert "71.1" in text and "farlab sweep" in text
     assert not (workspace / "data").exists()
     assert farlab.run(["report", "--table", "5", "--strict"]) == 3
+
+
+def test_the_hint_repeats_what_was_typed(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["report", "--table", "5", "--profile", "csv", "--seeds", "3,", "recipe.epochs=2", "--format", "md"]
+    assert farlab.run(typed) == 0
+    hint = capsys.readouterr().out.replace("\\", "")
+    assert re.search(r"farlab sweep \S+head_ratio.yaml recipe.epochs=2 --profile csv --seeds 3,", hint)
+
+
+def test_tables_of_the_literature_show_our_rows_where_they_run(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, study in ((7, "ssv2"), (8, "k400")):
+        for profile, has_rows in (("demo", True), (f"paper-{study}", True), ("ssv2-small-mvd", False)):
+            assert farlab.run(["report", "--table", str(number), "--profile", profile, "--format", "json"]) == 0
+            data = json.loads(capsys.readouterr().out)
+            ours = [row for row in data["rows"] if row["group"] == "our implementation"]
+            assert len(ours) == 8
+            notes = " ".join(note["text"] for note in data["notes"])
+            assert ("Nothing has run yet" in notes) == has_rows
+            assert (data["profile"] == profile) == has_rows
+            assert ("demo" in data["warning"]) == (profile == "demo")
+        assert farlab.run(["report", "--study", study, "--profile", "csv"]) == 2
 
 
 def test_json_of_a_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

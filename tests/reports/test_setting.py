@@ -123,3 +123,10 @@ def test_costs_of_other_models_are_marked(capsys: pytest.CaptureFixture[str]) ->
     assert "not of this profile" in capsys.readouterr().out
     assert farlab.run([*asked, "ssv2-small-mvd", "recipe.epochs=2"]) == 0  # which costs do not depend on
     assert "not of this profile" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("study", ["ssv2", "k400"])
+def test_the_shipped_comparisons_are_the_papers_setting(study: str) -> None:
+    assert not deviations(load_study(study, profile=f"paper-{study}", overrides=["run.devices=1"]))
+    (only,) = deviations(load_study(study, profile=f"paper-{study}", overrides=["recipe.betas=[0.9, 0.95]"]))
+    assert only.startswith("recipe.betas")

@@ -113,6 +113,14 @@ def test_every_format_escapes_and_carries_every_row(name: str, make_results: Mak
         assert r"\<script\>" in text
 
 
+def test_csv_carries_that_numbers_are_not_the_papers(make_results: MakeResults) -> None:
+    demo, paper = make_results("head_ratio"), make_results("head_ratio", profile="ssv2-small-mvd")
+    for results, comparable, said in ((demo, "no", "not comparable with the paper's"), (paper, "yes", "")):
+        rows = list(csv.DictReader(io.StringIO(RENDERERS["csv"]([build_table(results)]))))
+        assert {row["comparable"] for row in rows} == {comparable}
+        assert all(said in row["warning"] for row in rows) and all(bool(row["warning"]) == bool(said) for row in rows)
+
+
 def test_csv_is_a_table_that_pandas_could_read(make_results: MakeResults) -> None:
     rows = list(csv.DictReader(io.StringIO(RENDERERS["csv"]([build_table(make_results("head_ratio"))]))))
     assert [row["row"] for row in rows] == ["1:1", "2:1", "1:2"]
