@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -16,48 +15,15 @@ from reports.statistics import Components, Outcomes, compare, detectable, holm, 
 from reports.statistics.outcomes import Scores, common, read_scores, stack
 from reports.statistics.paired import variance_components
 from reports.statistics.power import assumed
-
-VIDEO, ROW_VIDEO, NOISE, LEVEL = 1.5, 0.4, 0.7, 0.5
-"""Latent standard deviations: difficulty shared by both rows, a row's liking for a video, chance; mean ability."""
-
-
-def simulate(rng, seeds: int, videos: int, seed_sd: float, shift: float) -> tuple[Outcomes, Outcomes]:
-    """Two rows of a probit model with correlated videos and seeds; the second is better by ``shift``."""
-    difficulty = rng.normal(0, VIDEO, videos)
-    rows = []
-    for ability in (LEVEL, LEVEL + shift):
-        liking = rng.normal(0, ROW_VIDEO, videos)
-        luck = rng.normal(0, seed_sd, (seeds, 1))
-        correct = ability + difficulty + liking + luck + rng.normal(0, NOISE, (seeds, videos)) > 0
-        rows.append(Outcomes(tuple(map(str, range(videos))), dict(enumerate(correct))))
-    return rows[0], rows[1]
-
-
-def truth(seed_sd: float, shift: float) -> float:
-    """The true difference of that model in percentage points, in closed form."""
-    total = np.sqrt(VIDEO**2 + ROW_VIDEO**2 + seed_sd**2 + NOISE**2)
-    return 100 * float(stats.norm.cdf((LEVEL + shift) / total) - stats.norm.cdf(LEVEL / total))
+from reports.statistics.validation import simulate, truth, validate
 
 
 @pytest.mark.parametrize(("seeds", "videos", "seed_sd"), [(3, 300, 0.1), (5, 300, 0.1), (10, 200, 0.2), (5, 1000, 0.2)])
 def test_false_positives_and_coverage(seeds: int, videos: int, seed_sd: float) -> None:
-    rng = np.random.default_rng(seeds * 1000 + videos)
-    trials = 1000
-    rejected = covered = covered_shifted = 0
-    expected = truth(seed_sd, 0.3)
-    for _ in range(trials):
-        a, b = simulate(rng, seeds, videos, seed_sd, 0.0)
-        found = compare(b, a, replicates=800)
-        assert found is not None and found.p is not None and found.interval is not None
-        rejected += found.p < 0.05
-        covered += found.interval[0] <= 0 <= found.interval[1]
-        a, b = simulate(rng, seeds, videos, seed_sd, 0.3)
-        found = compare(b, a, replicates=800)
-        assert found is not None and found.interval is not None
-        covered_shifted += found.interval[0] <= expected <= found.interval[1]
-    assert 0.03 <= rejected / trials <= 0.07
-    assert 0.93 <= covered / trials <= 0.97
-    assert 0.93 <= covered_shifted / trials <= 0.97
+    found = validate(seeds, videos, seed_sd, 1000)
+    assert 0.03 <= found.false_positives <= 0.07
+    assert 0.93 <= found.coverage <= 0.97
+    assert 0.93 <= found.coverage_shifted <= 0.97
 
 
 def test_ignoring_seeds_would_claim_too_much() -> None:
