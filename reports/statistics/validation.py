@@ -73,7 +73,8 @@ def validate(seeds: int, videos: int, seed_sd: float, studies: int) -> Validity:
             low, high = found.interval
             hits[index] += low <= (truth(seed_sd, shift) if shift else 0.0) <= high
             hits[0] += shift == 0 and found.p < 0.05
-    return Validity(*(hits / studies).tolist(), studies)
+    false_positives, coverage, coverage_shifted = (hits / studies).tolist()
+    return Validity(false_positives, coverage, coverage_shifted, studies)
 
 
 def main() -> None:

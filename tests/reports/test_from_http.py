@@ -1,0 +1,63 @@
+"""Tables from a tracking server over HTTP, on a machine that has neither the store nor the data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import farlab
+from orchestrator.chaos.site import Server
+from orchestrator.tracking import Mirror, Sweep, TrackedTrial
+from reports.build import build_table
+from reports.renderers import RENDERERS
+from reports.results import Results
+
+MakeResults = Callable[..., Results]
+
+pytestmark = pytest.mark.slow  # the server takes ten seconds to start
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "server")
+    made.start()
+    yield made
+    made.close()
+
+
+def test_the_table_of_a_server_is_that_of_the_store(
+    server: Server,
+    make_results: MakeResults,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd = {("2:1", 1): {"unanswered": range(9)}}
+    results = make_results("head_ratio", {"1:1": 0.7, "2:1": 0.6, "1:2": 0.5}, changes=odd, skip={("1:2", 2)}, seeds=3)
+    known = [t for row in results.rows for t in row.trials if t.directory is not None and t.directory.is_dir()]
+    for trial in known:
+        (trial.directory / "trial.json").write_text(json.dumps({"key": trial.key, "config": {}}))
+    trials = [TrackedTrial(t.key, t.row, t.seed, t.directory) for t in known]
+    sweep = Sweep(results.study, results.profile, trials, tmp_path / "state.json", tmp_path / "artifacts", {})
+    mirror = Mirror(server.uri, [sweep])
+    assert mirror.close(), mirror.problem
+    capsys.readouterr()  # MLflow's own words about each run
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    asked = ["report", "--study", "head_ratio", "--seeds", "3", "--from", server.uri, "--format"]
+    assert farlab.run([*asked, "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["rows"]
+    expected = json.loads(RENDERERS["json"]([build_table(results)]))["rows"]
+    for row in (*found, *expected):
+        row["seeds"]["2"].pop("key")  # what has not run has no key where the data are not known
+    assert found == expected
+    assert farlab.run([*asked, "html", "-o", "t.html"]) == 0
+    assert f"{server.uri}/#/experiments/" in Path("t.html").read_text()
+    server.stop()
+    assert farlab.run([*asked, "json"]) == 1
+    assert server.uri in capsys.readouterr().err
