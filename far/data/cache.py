@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from far.data.decoder import Frames, Pick
+from far.data.decoder import Frames, Pick, VideoError
 from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
 from far.errors import StorageFullError
@@ -69,7 +69,10 @@ class CachedFrames:
         stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
         if not self._verified[row]:
             if self._checksums[row] != _checksum(stored):
-                frames = POOL.decode(self._manifest.file(video), lambda count: np.arange(count)).frames
+                try:
+                    frames = POOL.decode(self._manifest.file(video), lambda count: np.arange(count)).frames
+                except VideoError:  # those that are wanted may decode nevertheless: a cache must not change which do
+                    return POOL.decode(self._manifest.file(video), pick).frames
                 if frames.shape != shape:  # the manifest is wrong about this file: never cached
                     return frames[pick(len(frames))]
                 stored[...] = frames

@@ -39,9 +39,11 @@ def receive(stream: IO[bytes]) -> Any:
         EOFError: the other side has gone.
     """
     head = stream.read(HEADER.size)
-    if len(head) < HEADER.size:
+    size = HEADER.unpack(head)[0] if len(head) == HEADER.size else -1
+    body = stream.read(max(size, 0))
+    if len(body) != size:
         raise EOFError
-    return pickle.loads(stream.read(HEADER.unpack(head)[0]))
+    return pickle.loads(body)
 
 
 def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import threading
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 
 from far.data import guard
+from far.data.cache import CachedFrames, DecodedFrames
 from far.data.decoder import DECODERS, CannotOpenError, VideoError, decode, first_able, verify
 from far.data.generate import write_video
 from far.data.guard import Pool
+from far.data.layouts import read_listing
+from far.data.prepare import prepare
+from far.data.worker import receive, send
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "decode"
 
@@ -99,6 +104,28 @@ def test_frames_that_decord_would_repeat_are_an_error(tmp_path: Path, frames: np
         first_able(tmp_path / "a.mp4", verify)
     with pytest.raises(VideoError, match="frames are lost"):
         decode(tmp_path / "a.mp4", lambda n: np.arange(1, n, 3), "decord")
+
+
+def test_a_cache_answers_for_the_same_frames_as_decoding(tmp_path: Path, frames: np.ndarray) -> None:
+    (tmp_path / "train" / "all").mkdir(parents=True)
+    lose_frames(tmp_path / "train" / "all" / "a.mp4", frames, lambda number: number >= 30)
+    (tmp_path / "train" / "all" / "whole.mp4").unlink()
+    manifest = prepare(read_listing("folder", tmp_path), layout="folder", root=tmp_path, directory=tmp_path / "out")
+    video, wanted = manifest.videos[0], np.arange(5, 15)
+    decoded, cached = DecodedFrames(manifest), CachedFrames(manifest)
+    assert np.array_equal(cached.read(video, lambda n: wanted), decoded.read(video, lambda n: wanted))
+    for source in (decoded, cached):
+        with pytest.raises(VideoError, match="frames are lost"):
+            source.read(video, everything)
+
+
+def test_a_message_that_breaks_off_is_the_end() -> None:
+    whole = io.BytesIO()
+    send(whole, ("frames", 1))
+    for length in (0, 3, len(whole.getvalue()) - 1):
+        with pytest.raises(EOFError):
+            receive(io.BytesIO(whole.getvalue()[:length]))
+    assert receive(io.BytesIO(whole.getvalue())) == ("frames", 1)
 
 
 def test_a_worker_gives_the_same_frames(tmp_path: Path, frames: np.ndarray, pool: Pool) -> None:
