@@ -91,6 +91,17 @@ def test_all_frames_change_alike(name: str) -> None:
     assert torch.equal(ours[:, 0], ours[:, 2])
 
 
+@pytest.mark.parametrize("name", list(randaug.OPERATIONS))
+def test_operations_stay_on_the_clips_device(name: str) -> None:
+    if name == "equalize":
+        pytest.skip("torch's bincount has no implementation for the meta device")
+    # a device without values refuses every tensor that was made on the CPU, and every look at a value
+    clip = torch.empty(3, 2, 40, 56, dtype=torch.uint8, device="meta")
+    for strength in (0.0, 0.5, -1.0):
+        ours = randaug.OPERATIONS[name](clip, strength)
+        assert (ours.device.type, ours.dtype, ours.shape) == ("meta", torch.uint8, clip.shape)
+
+
 def test_a_flat_picture_survives_every_operation() -> None:
     flat = np.full((16, 16, 3), 77, np.uint8)
     for operation in randaug.OPERATIONS.values():

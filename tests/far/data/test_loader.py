@@ -287,6 +287,17 @@ def test_repeated_augmentation_gives_other_clips_of_the_same_video(demo_set: Man
     assert not torch.equal(batch.clips[0], batch.clips[1])
 
 
+def test_all_of_a_clips_pixels_are_made_on_the_device(demo_set: Manifest, trial: TrialConfig) -> None:
+    # a device without values: whatever came back to the CPU, or was made there, would be an error
+    config = augmented(trial, randaug_ops=0, erasing=1.0)
+    batch = next(TrainStream(demo_set, config, rank=0, world=1, micro_batch=4, device="meta").epoch(0))
+    assert (batch.clips.device.type, batch.clips.dtype) == ("meta", torch.float32)
+    assert batch.clips.shape == (8, 3, 16, 64, 64)
+    assert batch.targets.device.type == "cpu"
+    view = next(iter(EvalStream(demo_set, config, "val", rank=0, world=1, micro_batch=4, device="meta")))
+    assert (view.clips.device.type, view.clips.shape) == ("meta", (4, 3, 16, 64, 64))
+
+
 def test_repeated_augmentation_decodes_once(demo_set: Manifest, trial: TrialConfig) -> None:
     class Counting(DecodedFrames):
         reads = 0
