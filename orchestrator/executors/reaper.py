@@ -70,17 +70,19 @@ def marked(mark: str) -> list[int]:
 
 
 def end_all(mark: str) -> None:
-    """End every process that carries a mark: ask, wait, then insist."""
-    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 10.0)):
-        deadline = time.monotonic() + patience
+    """End every process that carries a mark: ask, wait, then insist, also on those that are born meanwhile."""
+    asked: set[int] = set()
+    started, quiet = time.monotonic(), 0
+    while quiet < 2 and time.monotonic() - started < GRACE + 10.0:
         left = marked(mark)
+        quiet = 0 if left else quiet + 1  # a process shows no environment in the moment in which it is started
         for pid in left:
-            _signal(pid, number)
-        while left and time.monotonic() < deadline:
-            time.sleep(0.05)
-            left = marked(mark)
-        if not left:
-            return
+            if time.monotonic() - started > GRACE:
+                _signal(pid, signal.SIGKILL)
+            elif pid not in asked:
+                asked.add(pid)
+                _signal(pid, signal.SIGTERM)
+        time.sleep(0.05)
 
 
 def _signal(pid: int, number: int) -> None:
