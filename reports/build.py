@@ -41,7 +41,7 @@ def build_table(results: Results) -> Table:
     costs = {name: decimals_of(results.rows, name) for name in COSTS}
     rows = [_row(results, line, about, costs, comparison) for line, about in lines]
     marks, marked = row_notes(results, found)
-    rows = _best_marked([_with_marks(row, marks.get(row.name, ())) for row in rows])
+    rows = best_marked([_with_marks(row, marks.get(row.name, ())) for row in rows])
     return Table(
         key=str(results.table) if printed else results.study,
         caption=printed.title if printed else results.title or results.study,
@@ -127,19 +127,19 @@ def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | Non
     }
 
 
-def _best_marked(rows: Sequence[Row]) -> list[Row]:
+def best_marked(rows: Sequence[Row]) -> list[Row]:
     """Mark the highest accuracy of each column among complete rows (all that print the same digits)."""
     marked = list(rows)
     for metric in METRICS:
-        complete = [r.cells[metric] for r in rows if r.cells[metric].state is State.FINISHED]
-        numbers = [round(float(c.value), c.decimals) for c in complete if isinstance(c.value, float)]
-        if len(set(numbers)) < 2:
+        complete = {i: c for i, r in enumerate(rows) if (c := r.cells.get(metric)) and c.state is State.FINISHED}
+        numbers = {i: round(float(c.value), c.decimals) for i, c in complete.items() if isinstance(c.value, float)}
+        if len(set(numbers.values())) < 2:
             continue  # nothing to tell apart
-        for index, row in enumerate(marked):
-            cell = row.cells[metric]
-            is_best = cell.state is State.FINISHED and isinstance(cell.value, float)
-            if is_best and round(float(cell.value or 0), cell.decimals) == max(numbers):
-                marked[index] = replace(row, cells={**row.cells, metric: replace(cell, best=True)})
+        for index, value in numbers.items():
+            if value == max(numbers.values()):
+                row = marked[index]
+                best = replace(row.cells[metric], best=True)
+                marked[index] = replace(row, cells={**row.cells, metric: best})
     return marked
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports import paper
 from reports.baselines import RECOUNTS, recount
+from reports.build import best_marked
 from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
 from reports.comparability import findings, incomparable
+from reports.differences import Comparison, compare_rows
 from reports.notes import override_notes, problem_notes, scale_warning
 from reports.paper import PaperRow
 from reports.results import Results, RowResults
@@ -36,30 +39,40 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     counted = {paper.normal(row.row): row for row in cost_of_table(number).rows}
     notes = [Note(f"Top-1, Top-5 and Flops of the paper and of the literature are as the paper reports them "
                   f"({paper.SETTING[number]}); Flops are of one view × the number of views.")]  # fmt: skip
+    comparison = None
     if results is not None:
         found = findings(results)
         results = results.without(incomparable(found))
+        comparison = compare_rows(results)
         notes += override_notes(results)
         notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     ours = {paper.normal(row.name): row for row in results.rows} if results else {}
     marks, why = _recount_notes(number)
     rows = [
-        _row(number, about, ours.pop(paper.normal(about.name), None), counted.get(paper.normal(about.name)), marks)
+        _row(
+            number,
+            about,
+            ours.pop(paper.normal(about.name), None),
+            counted.get(paper.normal(about.name)),
+            marks,
+            comparison,
+        )
         for about in printed.rows
     ]
-    rows += [_own(row) for row in ours.values()]
+    rows += [_own(row, comparison) for row in ours.values()]
     if results is None:
         notes.append(Note(f"Nothing is measured: no study with 'table: {number}' runs at this profile. Its rows are "
                           "matched by name, e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
     else:
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
+        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems] if comparison else []
         notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
         key=str(number),
         caption=printed.title,
-        columns=tuple(_columns(results)),
-        rows=tuple(rows),
+        columns=tuple(_columns(results, comparison)),
+        rows=tuple(best_marked([_highlighted(row, results) for row in rows])),
         profile=results.profile if results else "",
         warning=scale_warning(results) if results else "",
         notes=(*why, *notes),
@@ -67,7 +80,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     )
 
 
-def _columns(results: Results | None) -> list[Column]:
+def _columns(results: Results | None, comparison: Comparison | None) -> list[Column]:
     columns = [Column(key, key, Origin.LABEL) for key in ("Method", "Extra Data", "Backbone")]
     columns += [
         Column("paper_flops", "Flops (G)", Origin.PAPER),
@@ -78,6 +91,7 @@ def _columns(results: Results | None) -> list[Column]:
     ]
     if results is not None:
         columns += [Column(name, title) for name, title in METRICS.items()]
+        columns += [Column("delta_top1", "Δ Top-1")] if comparison and comparison.differences else []
         columns += [
             Column("flops", "FLOPs (G)"),
             Column("n", "seeds", foldable=True),
@@ -96,7 +110,12 @@ def _recount_notes(number: int) -> tuple[dict[str, str], list[Note]]:
 
 
 def _row(
-    number: int, about: PaperRow, line: RowResults | None, counted: CostRow | None, marks: Mapping[str, str]
+    number: int,
+    about: PaperRow,
+    line: RowResults | None,
+    counted: CostRow | None,
+    marks: Mapping[str, str],
+    comparison: Comparison | None,
 ) -> Row:
     flops, views = about.numbers["flops"], about.numbers["views"]
     cells = {title: Cell(text) for title, text in about.labels.items()}
@@ -108,7 +127,9 @@ def _row(
         cells["counted_flops"] = Cell(cost.flops / 1e9, decimals=1, marks=mark)
         cells["counted_params"] = Cell(cost.params / 1e6, decimals=1) if cost.params else Cell()
     state = line.state if line else State.MISSING if about.group == OURS else State.UNREPORTED
-    cells |= _measured(line) if line else {name: Cell(state=state) for name in METRICS if state is State.MISSING}
+    cells |= (
+        _measured(line, comparison) if line else {name: Cell(state=state) for name in METRICS if state is State.MISSING}
+    )
     metrics = {name: list(line.by_seed(name).values()) if line else [] for name in METRICS}
     data = {
         "row": about.name,
@@ -118,12 +139,18 @@ def _row(
         "flops": cost.flops if cost else None,
         "params": cost.params if cost else None,
         "paper": dict(about.numbers),
+        "delta": {"top1": comparison.data(line.name)} if comparison and line else None,
         "state": state.value,
     }
     return Row(about.name, cells, state, group=about.group, data=data)
 
 
-def _own(line: RowResults) -> Row:
+def _highlighted(row: Row, results: Results | None) -> Row:
+    baseline = results.baseline if results else None
+    return replace(row, default=baseline is not None and paper.normal(row.name) == paper.normal(baseline))
+
+
+def _own(line: RowResults, comparison: Comparison | None) -> Row:
     """A row of the study that the paper does not have."""
     data = {
         "row": line.name,
@@ -132,13 +159,18 @@ def _own(line: RowResults) -> Row:
         "flops": next((t.flops for t in line.finished), None),
         "params": next((t.params for t in line.finished), None),
         "paper": None,
+        "delta": {"top1": comparison.data(line.name)} if comparison else None,
         "state": line.state.value,
     }
-    return Row(line.name, {"Method": Cell(line.name), **_measured(line)}, line.state, group="this study", data=data)
+    return Row(
+        line.name, {"Method": Cell(line.name), **_measured(line, comparison)}, line.state, group="this study", data=data
+    )
 
 
-def _measured(line: RowResults) -> dict[str, Cell]:
+def _measured(line: RowResults, comparison: Comparison | None) -> dict[str, Cell]:
     cells = {name: accuracy_cell(line, name) for name in METRICS}
     cells["flops"] = cost_cell(line, "flops", decimals_of([line], "flops"))
     cells["n"] = Cell(f"{len(line.finished)}/{len(line.trials)}")
+    if comparison:
+        cells["delta_top1"] = comparison.cell(line.name, line.state)
     return cells | {"coverage": coverage_cell(line), "views": views_cell(line)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,10 @@ from reports.baselines import RECOUNTS, of, plain, recount, timesformer
 from reports.literature import build_literature
 from reports.paper import paper_table
 from reports.renderers import RENDERERS
+from reports.results import Results
+from reports.tables import build_one
+
+MakeResults = Callable[..., Results]
 
 
 def counted(model: nn.Module, frames: int) -> int:
@@ -73,3 +78,24 @@ def test_tables_7_and_8() -> None:
         text = RENDERERS["term"]([table])
         assert "n/a × 30" in text
         assert ("not a ViT-L" in text) == (number == 8)
+
+
+def test_our_rows_of_tables_7_and_8_are_measured_beside_the_literature(make_results: MakeResults) -> None:
+    for study, number in (("ssv2", 7), ("k400", 8)):
+        better = {"FAR (VideoMAE) ViT-B": 0.8, "VideoMAE ViT-S": 0.4}
+        results = make_results(study, better, seeds=3, skip={("MVD ViT-B", 2)})
+        table = build_one(results)
+        assert (
+            "not comparable with the paper's" in table.warning and table.origin_title("measured") == "measured (demo)"
+        )
+        data = {row["row"]: row for row in json.loads(RENDERERS["json"]([table]))["rows"]}
+        for row in results.rows:
+            assert data[row.name]["metrics"]["top1"]["values"] == list(row.by_seed("top1").values())
+            assert data[row.name]["paper"] == paper_table(number).row(row.name).numbers  # type: ignore[union-attr]
+        assert data["MVD ViT-B"]["state"] == "partial"
+        best = [row.name for row in table.rows if (cell := row.cells.get("top1")) and cell.best]
+        assert best == ["FAR (VideoMAE) ViT-B"]
+        assert data["VideoMAE ViT-S"]["delta"]["top1"]["mean"] < 0
+        assert [row.name for row in table.rows if row.default] == ["FAR (MVD) ViT-S"] == [results.baseline]
+        text = RENDERERS["term"]([table])
+        assert "(2/3 seeds)" in text and "n/a × 30" in text and "Δ: percentage points against FAR (MVD) ViT-S" in text
