@@ -15,6 +15,18 @@ from reports.table import State
 
 MOST_COMPARED = 200
 """Trials looked at to find the one nearest to what was asked for, or the content of a data set that is not here."""
+AXES = tuple(
+    f"{name} = "
+    for name in (
+        "model.network",
+        "model.attention",
+        "model.interaction",
+        "model.interaction_position",
+        "model.classifier",
+        "recipe.new_module_lr",
+    )
+)
+"""What rows vary: trials that differ in nothing else are other rows of the same setting."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
@@ -267,6 +279,9 @@ def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
         result = store.result(key)
         if result and result.get("identity"):
             differ = _differences(json.loads(json.dumps(wanted)), result["identity"])
+            differ = [text for text in differ if not text.startswith(AXES)]
+            if not differ:
+                return []  # the same setting, another study's rows
             if best is None or len(differ) < best[0]:
                 best = (len(differ), differ)
     if best is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from far.errors import DataError
 from reports.figures import FIGURES, FigureSpec, Options
-from reports.figures.style import PAGE, look
+from reports.figures.style import PAGE, look, titled
 from reports.results import Results, RowResults
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     if not anything:
         raise DataError("no trial has finished an epoch; there is nothing to draw")
     axes[0].legend(loc="best")
-    figure.suptitle(f"{results.title or results.study} (profile {results.profile}; band: all seeds)", fontsize=9)
+    figure.suptitle(titled(results, "; band: all seeds", width=100), fontsize=9)
     return figure
 
 

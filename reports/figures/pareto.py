@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from far.errors import DataError
 from reports.figures import FIGURES, FigureSpec, Options
-from reports.figures.style import COLUMN, look
+from reports.figures.style import COLUMN, look, titled
 from reports.results import Results
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     axis.plot(*zip(*(points[i] for i in kept), strict=True), color="0.5", linewidth=1, zorder=0, label="Pareto front")
     title = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}[options.metric]
     axis.set(xlabel="FLOPs (G) of one clip", ylabel=f"{title}, mean ± std over seeds")
-    axis.set_title(f"{results.title or results.study}\n(profile {results.profile})")
+    axis.set_title(titled(results))
     axis.margins(0.15)
     axis.locator_params(axis="x", nbins=5)
     axis.legend(loc="best")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from reports.results import Results
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkest first; yellow is left out on white paper."""
@@ -54,6 +57,11 @@ def look(index: int) -> dict[str, object]:
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": LINES[index % len(LINES)],
     }
+
+
+def titled(results: Results, more: str = "", *, width: int = 52) -> str:
+    """Return a figure's title: the study's, in lines of so many characters, and at what scale it ran."""
+    return f"{textwrap.fill(results.title or results.study, width)}\n(profile {results.profile}{more})"
 
 
 def save(figure: Figure, path: Path) -> None:
