@@ -69,9 +69,10 @@ def make_job(store: Store, settings: Settings, trial: PlannedTrial, retry: Retry
 
 def _with(job: Job, resources: ResourcesConfig) -> Job:
     """Apply a study's resources, which are a trial's, to a job's, which are a process's."""
-    if resources.gpus is not None:
-        devices = max(1, int(resources.gpus)) if resources.gpus else job.devices
-        job = replace(job, devices=devices, gpus=resources.gpus / devices)
+    gpus = resources.gpu_number
+    if gpus is not None:
+        devices = max(1, int(gpus)) if gpus else job.devices
+        job = replace(job, devices=devices, gpus=gpus / devices)
     if resources.cpus is not None:
         job = replace(job, cpus=resources.cpus / job.devices)
     return job

@@ -20,15 +20,12 @@ from orchestrator.signals import STOPS, restored, unheard
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
-from orchestrator.tracking import PATIENCE, Mirror, TrackedTrial
+from orchestrator.tracking import HURRY, PATIENCE, Mirror, TrackedTrial
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.search.queue import SearchQueue
-
-HURRY = 6.0
-"""Seconds that an interrupted sweep waits for the tracking store."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ BATCH = 1000
 """MLflow's limit on the metrics of one ``log_batch``."""
 PATIENCE = 30.0
 """Seconds that a finished sweep waits for the tracking store."""
+HURRY = 6.0
+"""Seconds that an interrupted sweep waits for it, or one whose tracking store has been away before the end."""
 RETRY = 1.0
 """Seconds between two tries of the last look."""
 _ENVIRONMENT = {
@@ -109,6 +111,8 @@ class Mirror:
         Args:
             timeout: seconds after which a store that does not answer is left as it is, to be caught up with later.
         """
+        if self.problem is not None:
+            timeout = min(timeout, HURRY)  # it has not answered for a while: the next sweep catches up
         self._deadline = time.monotonic() + timeout
         self._stop.set()
         if self._thread.ident is None:

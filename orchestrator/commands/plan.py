@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         from orchestrator.commands.options import plan_targets
         from orchestrator.content import video_counts
         from orchestrator.price import afford, find_target, parse_budget, quote
+        from orchestrator.price.packing import packed
         from orchestrator.study.schema import BudgetConfig
 
         limit = parse_budget(budget) if budget else None
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
             probe_plan(made, store, settings)
         here = probe or (device is None and settings.device is None)
         target = find_target(None if here else device or settings.device, devices or settings.devices)
+        made = packed(made, store, target, video_counts(settings))
         priced = quote(made, store, target, video_counts(settings))
         if limit is None:
             limits = {study.budget for study in made.studies} - {BudgetConfig()}

@@ -78,8 +78,12 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         return 2
     from rich.console import Console
 
+    from orchestrator.content import video_counts
+    from orchestrator.price import find_target
+    from orchestrator.price.packing import packed
     from orchestrator.sweep import make_executor, run_sweep
 
+    plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
     console = Console()
     todo, distinct = plan.missing(), plan.unique()
     console.print(

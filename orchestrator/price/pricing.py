@@ -156,7 +156,7 @@ def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, c
 
 def processes_of(trial: PlannedTrial) -> int:
     """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
-    gpus = trial.resources.gpus
+    gpus = trial.resources.gpu_number
     return max(1, int(gpus)) if gpus else trial.config.run.devices
 
 
@@ -165,7 +165,7 @@ def devices_held(trial: PlannedTrial, target: Target) -> float:
     run = trial.config.run
     if target.kind == "cpu":
         return trial.resources.cpus or processes_of(trial) * run.cpus
-    return run.devices if trial.resources.gpus is None else trial.resources.gpus
+    return run.devices if trial.resources.gpu_number is None else trial.resources.gpu_number
 
 
 def _slots(todo: Sequence[PlannedTrial], target: Target) -> int:

@@ -18,6 +18,8 @@ Axis = Annotated[list[Any], Field(min_length=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+AUTO = "auto"
+"""Of ``resources.gpus``: shared as measured memory allows."""
 MOST_SEEDS = 10_000
 """A number beyond this is a seed where the number of seeds was asked for."""
 
@@ -43,22 +45,27 @@ class AblateConfig(Strict):
 class ResourcesConfig(Strict):
     """What one trial takes; left out, the configuration's ``run.devices`` and ``run.cpus`` decide."""
 
-    gpus: Annotated[float, Field(ge=0)] | None = None
-    """A whole number, or a part of one GPU (a logical share; the plan packs by measured memory)."""
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
+    """A whole number, a part of one GPU (0: none), or ``auto``: the part that the row's measured memory needs."""
     cpus: PositiveFloat | None = None
     concurrent: Positive | None = None
     """At most so many trials at once."""
 
     @field_validator("gpus")
     @classmethod
-    def _whole_or_part(cls, value: float | None) -> float | None:
-        if value is not None and value > 1 and value != int(value):
+    def _whole_or_part(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and value > 1 and value != int(value):
             raise ConfigError(
                 f"{value} GPUs: more than one GPU must be a whole number",
                 key="resources.gpus",
                 choices=[int(value), int(value) + 1],
             )
         return value
+
+    @property
+    def gpu_number(self) -> float | None:
+        """GPUs of a trial as a number; None if the configuration decides, which it does until ``auto`` is resolved."""
+        return None if isinstance(self.gpus, str) else self.gpus
 
 
 class RetryConfig(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from far.errors import ConfigError
 from far.files import write_json
 from orchestrator.plan import Plan, make_plan
 from orchestrator.price import afford, find_target, parse_budget, quote
+from orchestrator.price.packing import packed
 from orchestrator.price.pricing import makespan
 from orchestrator.price.words import bill
-from orchestrator.price.work import work
+from orchestrator.price.work import PROCESS, work
 from orchestrator.store import Store
 from orchestrator.study import load_study
 from orchestrator.study.schema import BudgetConfig
@@ -187,3 +189,19 @@ def test_this_machine_is_a_target() -> None:
     assert target.memory > 2**30
     assert target.same(target.name)
     assert not target.same("NVIDIA Imaginary 9000")
+
+
+def test_auto_shares_a_gpu_as_measured_memory_allows(store: Store) -> None:
+    plan = plan_of(store)
+    finish(store, plan, plan.trials[0].row, 0, 60.0, "NVIDIA A100-SXM4-80GB")
+    wanted = tuple(
+        replace(trial, resources=trial.resources.model_copy(update={"gpus": "auto"})) for trial in plan_of(store).trials
+    )
+    by_cell = {
+        (t.row, t.seed): t.resources.gpus for t in packed(replace(plan, trials=wanted), store, A100, count).trials
+    }
+    fit = int(0.9 * A100.memory / (3 * 2**30 + PROCESS))
+    assert by_cell[plan.trials[0].row, 1] == int(10_000 / fit) / 10_000
+    assert fit * by_cell[plan.trials[0].row, 1] <= 1.0
+    assert by_cell[plan.trials[-1].row, 1] == 1.0  # never measured: a whole one
+    assert packed(plan, store, A100, count) is plan
