@@ -205,6 +205,7 @@ def join(
     problems: Sequence[str] = (),
 ) -> Results:
     """Put each planned trial's result beside it."""
+    from reports.search import read_search
     from reports.setting import deviations
 
     differ = deviations(study) if study.profile.comparable else []
@@ -228,6 +229,7 @@ def join(
         varied=frozenset(key for row in study.rows for key in row.settings),
         problems=tuple(problems),
         tracking_uri=settings.tracking_uri,
+        search=read_search(study, store),
     )
 
 

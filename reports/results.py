@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports.table import State
+
+if TYPE_CHECKING:
+    from reports.search import SearchFindings
 
 STATE_OF = {
     "finished": State.FINISHED,
@@ -125,6 +128,8 @@ class Results:
     problems: Sequence[str] = ()
     """What stood in the way of reading, e.g. a data set that is not there."""
     tracking_uri: str | None = None
+    search: SearchFindings | None = None
+    """What the study's search has found, if it has one."""
 
     def row(self, name: str) -> RowResults:
         """Return a row by name, whatever its case.

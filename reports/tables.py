@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from orchestrator.bulk import bulk
 from reports import literature
 from reports.build import build_table
+from reports.notes import scale_warning
 from reports.results import Results
+from reports.search import search_tables
 from reports.settings_table import build_settings
 from reports.table import Table
 
@@ -26,10 +28,19 @@ def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything:
     """
     wanted = {*numbers, *(NEED_NO_STUDY if everything else ())}
     measured = {found.table for found in results}
-    tables = [build_one(found) for found in results]
+    tables = [table for found in results for table in build_tables(found)]
     tables += [build_settings()] if 1 in wanted and 1 not in measured else []
     tables += [literature.build_literature(n) for n in literature.NUMBERS if n in wanted and n not in measured]
     return sorted(tables, key=lambda table: int(table.key) if table.key.isdigit() else 99)
+
+
+def build_tables(results: Results) -> list[Table]:
+    """Lay out one study: its rows, if it has any, and what its search has found, if it has one."""
+    tables = [build_one(results)] if results.rows or results.search is None else []
+    if results.search is not None:
+        warning = scale_warning(results)
+        tables += search_tables(results.study, results.profile, results.search, warning)
+    return tables
 
 
 def build_one(results: Results) -> Table:

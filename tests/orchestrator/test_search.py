@@ -49,6 +49,13 @@ search:
 )
 
 
+REPORT = ("--study", "study.yaml", "--format", "json")
+
+
+def front(found: SearchResults) -> list[Any]:
+    return sorted(found.front, key=lambda trial: -trial.values[0])
+
+
 def found(lab: Any) -> SearchResults:
     return results(load_study(lab.directory / "study.yaml"), Store(lab.store.root))
 
@@ -79,9 +86,12 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
     (best,) = after.front
     assert best.values[0] == min(trial.values[0] for trial in after.trials if trial.values)
     assert set(after.importances["loss"]) <= {"recipe.lr", "model.interaction"}
-    report = json.loads(lab.run("--study", "study.yaml", "--format", "json", command="report").stdout)
-    rows = (report if isinstance(report, dict) else report[0])["rows"]
-    assert [row["row"] for row in rows] == ["given"]  # a search's trials are no rows of the table
+    table, searched, importance = json.loads(lab.run(*REPORT, command="report").stdout)
+    assert [row["row"] for row in table["rows"]] == ["given"]  # a search's trials are no rows of the table
+    finished = {f"search {trial.number}": trial for trial in after.trials if trial.values}
+    assert {row["row"]: row["key"] for row in searched["rows"]} == {name: t.key for name, t in finished.items()}
+    assert [row["row"] for row in searched["rows"] if row["front"]] == [f"search {best.number}"]
+    assert {row["row"] for row in importance["rows"]} == set(after.importances["loss"])
 
 
 def test_accuracy_against_cost_over_layouts_of_each_block(
@@ -100,6 +110,8 @@ def test_accuracy_against_cost_over_layouts_of_each_block(
     for trial in finished:
         layouts = lab.store.trial(trial.key)["config"]["model"]["attention"]
         assert [layouts[0], layouts[1]] == [json.loads(trial.parameters[f"model.attention[{b}]"]) for b in range(2)]
+    (searched, _) = json.loads(lab.run(*REPORT, "recipe.epochs=1", command="report").stdout)  # there are no rows
+    assert [row["values"]["flops"] for row in searched["rows"] if row["front"]] == [t.values[1] for t in front(after)]
     for a in after.front:
         assert not any(
             b.values[0] >= a.values[0] and b.values[1] <= a.values[1] and b.values != a.values for b in finished
