@@ -118,6 +118,7 @@ def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Serv
     server.start()
     again = lab.sweep("--tracking-uri", server.uri)
     assert again.returncode == 0, again.stderr
+    assert server.uri not in again.stdout  # MLflow prints an address a run unless it is told not to
     assert lab.wrong(undisturbed, server.uri) == []
 
 
