@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from reports.results import RowResults
 from reports.table import Cell, State
 
@@ -25,7 +27,7 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
         return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
     return Cell(
         value=statistics.fmean(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
+        std=deviation(values),
         state=line.state if len(values) == len(line.trials) else State.PARTIAL,
         values=values,
         expected=len(line.trials),
@@ -75,11 +77,16 @@ def decimals_of(rows: Sequence[RowResults], name: str) -> int:
     return 1 if largest >= 10 or largest <= 0 else 2 if largest >= 1 else 4
 
 
+def deviation(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; of a single value there is none."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def average(values: Sequence[float]) -> dict[str, object]:
     """Mean, sample deviation, n and the values by seed, for machines."""
     return {
         "mean": statistics.fmean(values) if values else None,
-        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "std": deviation(values),
         "n": len(values),
         "values": list(values),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,8 +40,11 @@ class ReadOnce(Store):
     def _read(self, key: str) -> Result | None:
         """Read a result as the store does, without making paths and parsing in C: there may be ten thousand."""
         try:
-            with open(f"{self._before}{key}{self._after}", "rb", buffering=0) as file:  # noqa: PTH123
-                value = from_json(file.readall())
+            descriptor = os.open(f"{self._before}{key}{self._after}", os.O_RDONLY)
+            try:
+                value = from_json(os.read(descriptor, os.fstat(descriptor).st_size))
+            finally:
+                os.close(descriptor)
         except (OSError, ValueError):
             return None
         return cast(Result, value) if problem(value, key) is None else None

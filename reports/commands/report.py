@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from far.errors import ConfigError
+from orchestrator.bulk import bulk
 from orchestrator.commands.options import ProfileOption, SeedsOption
 
 if TYPE_CHECKING:
@@ -57,30 +59,42 @@ def register(app: typer.Typer) -> None:
         strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
     ) -> None:
         """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
-        from reports.renderers import RENDERERS
-        from reports.tables import build_all
-
         name = chosen_format(format_, output)
-        render = RENDERERS[name]
         numbers = parse_tables(table or [])
-        results = load(numbers, study, all_, profile, seeds, overrides, store, from_)
+        read = lambda: load(numbers, study, all_, profile, seeds, overrides, store, from_)  # noqa: E731
         if explain is not None:
             from reports.trace import trace
 
-            deliver(trace(results, *explain), output)
-            raise typer.Exit(0)
-        if is_page(name, all_, output):
+            deliver(trace(read(), *explain), output)
+        elif is_page(name, all_, output):
             assert output is not None
             from reports.pages import write_page
 
-            again = lambda: load(numbers, study, all_, profile, seeds, overrides, store, from_)  # noqa: E731
-            tables = write_page(output, again, numbers, everything=all_, every=interval if watch else None)
+            tables = write_page(output, read, numbers, everything=all_, every=interval if watch else None)
             raise typer.Exit(exit_code(tables, strict))
-        if watch:
+        elif watch:
             raise ConfigError("only a page can be watched: --format html -o DIRECTORY/", key="--watch")
-        tables = build_all(numbers, results, everything=all_)
-        deliver(render(tables), output)
-        raise typer.Exit(exit_code(tables, strict))
+        else:
+            raise typer.Exit(document(read, numbers, name, output, everything=all_, strict=strict))
+
+
+@bulk
+def document(
+    read: Callable[[], list[Results]],
+    numbers: list[int],
+    format_: str,
+    output: Path | None,
+    *,
+    everything: bool,
+    strict: bool,
+) -> int:
+    """Print or write tables in one format; return the exit code."""
+    from reports.renderers import RENDERERS
+    from reports.tables import build_all
+
+    tables = build_all(numbers, read(), everything=everything)
+    deliver(RENDERERS[format_](tables), output)
+    return exit_code(tables, strict)
 
 
 def load(

@@ -172,8 +172,12 @@ def bootstrap_interval(
     a = d.mean(axis=1) - d.mean()
     offsets = a[rng.integers(seeds, size=(replicates, seeds))].mean(axis=1) * np.sqrt(seeds / (seeds - 1))
     b = d.sum(axis=0, dtype=np.int64)
-    values, counts = np.unique(b, return_counts=True)  # a video's sum takes few values: draw how many of each
-    drawn = rng.multinomial(videos, counts / videos, size=replicates) @ values / (seeds * videos) - d.mean()
+    values, counts = np.unique(b, return_counts=True)
+    if len(values) < videos / 10:  # draw how many videos of each value, else the videos themselves
+        sums = rng.multinomial(videos, counts / videos, size=replicates) @ values
+    else:
+        sums = b[rng.integers(videos, size=(replicates, videos))].sum(axis=1)
+    drawn = sums / (seeds * videos) - d.mean()
     spread = float(b.var()) / seeds**2
     offsets += drawn * np.sqrt(components.video / spread if spread > 0 else 0.0)
     tail = (1 - level) / 2
