@@ -36,6 +36,9 @@ def study_schema() -> dict[str, Any]:
     keys["include"] = {"type": "object", "additionalProperties": settings}
     keys["grid"] = axes
     keys["zip"] = {"anyOf": [axes, {"type": "array", "items": axes}]}
+    own = {**definitions["Settings"]["properties"], "profile": {"type": "string"}}
+    row = {"type": "object", "properties": own, "minProperties": 1, "additionalProperties": False}
+    keys["scales"] = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": row}}
     definitions["Component"]["properties"].update(without=settings, full=settings)
     text = json.dumps(schema)
     schema["$defs"] = {name: d for name, d in definitions.items() if f'"#/$defs/{name}"' in text}
