@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from far.errors import ConfigError, DataError, WeightsError
+from far.errors import ConfigError
 from orchestrator.bulk import bulk
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
-MOST_COMPARED = 200
-"""Trials looked at to find the one nearest to what was asked for, or the content of a data set that is not here."""
-AXES = tuple(
-    f"{name} = "
-    for name in (
-        "model.network",
-        "model.attention",
-        "model.interaction",
-        "model.interaction_position",
-        "model.classifier",
-        "recipe.new_module_lr",
-    )
-)
-"""What rows vary: trials that differ in nothing else are other rows of the same setting."""
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
 if TYPE_CHECKING:
-    from far.config import DataConfig, InitConfig
     from orchestrator.plan import PlannedTrial
     from orchestrator.settings import Settings
     from orchestrator.store import Store
@@ -86,6 +70,8 @@ def collect(
     from orchestrator.settings import load_settings
     from orchestrator.study import load_study
     from orchestrator.study.scales import OtherScaleError
+    from reports.contents import DataContent, WeightsContent
+    from reports.nearest import other_settings
     from reports.reading import ReadOnce
 
     settings = load_settings()
@@ -114,86 +100,6 @@ def collect(
         uri = settings.tracking_uri if tracking == "mlflow" else tracking
         found = [read_runs(results, uri, settings.store / "mlflow-cache") for results in found]
     return found
-
-
-class DataContent:
-    """Content hash of a data set for reading results: a report never generates or prepares data.
-
-    Where the data set is not on this machine, the hash is that of the finished trials on the same data settings.
-    """
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings, self._store = settings, store
-        self._of_trials: dict[str, set[str]] | None = None
-
-    def __call__(self, data: DataConfig) -> str:
-        """Return the hash.
-
-        Raises:
-            DataError: the data set is not here, and no finished trial used it, or several contents of it.
-        """
-        from orchestrator.content import manifest_hash
-
-        if self._is_here(data):
-            return manifest_hash(self._settings)(data)
-        known = self._finished_on(data)
-        if len(known) == 1:
-            return next(iter(known))
-        reason = "finished trials hold several contents of it" if known else "no trial has run on it"
-        raise DataError(f"the data set '{data.source}' is not under {self._settings.data_root}, and {reason}")
-
-    def _is_here(self, data: DataConfig) -> bool:
-        from far.data.generate import directory_of
-        from far.data.manifest import FILE_NAME
-
-        root = self._settings.data_root
-        if data.source == "demo":
-            return (directory_of(data.demo, root) / FILE_NAME).is_file()
-        places = (Path(data.source).expanduser(), root / data.source)
-        return any(place.is_file() or (place / FILE_NAME).is_file() for place in places)
-
-    def _finished_on(self, data: DataConfig) -> set[str]:
-        if self._of_trials is None:
-            self._of_trials = {}
-            for key in self._store.keys()[:MOST_COMPARED]:
-                result = self._store.result(key)
-                settings = ((result or {}).get("config") or {}).get("data")
-                if result and settings and result.get("data_hash"):
-                    name = json.dumps(settings, sort_keys=True)
-                    self._of_trials.setdefault(name, set()).add(result["data_hash"])
-        return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
-
-
-class WeightsContent:
-    """Content hash of initial weights, in the same way: where the file is not here, that of the finished trials."""
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        from orchestrator.content import weights_hash
-
-        self._compute, self._store = weights_hash(settings), store
-
-    def __call__(self, init: InitConfig) -> str | None:
-        """Return the hash, None for a random start.
-
-        Raises:
-            WeightsError: the file is not here, and the finished trials do not tell.
-        """
-        try:
-            return self._compute(init)
-        except WeightsError:
-            known = self._finished_from(init.model_dump(mode="json"))
-            if len(known) != 1:
-                raise
-            return known.pop()
-
-    def _finished_from(self, init: Mapping[str, Any]) -> set[str]:
-        found = set()
-        for key in self._store.keys()[:MOST_COMPARED]:
-            result = self._store.result(key)
-            if result and (result.get("config") or {}).get("init") == init:
-                content = (result.get("identity") or {}).get("init")
-                found.add(content.get("content") if isinstance(content, Mapping) else content)
-        return {text for text in found if isinstance(text, str)}
 
 
 def join(
@@ -271,36 +177,3 @@ def studies_for(tables: Sequence[int]) -> list[Path]:
             raise ConfigError(f"no study has 'table: {number}'", key="--table", choices=choices, got=str(number))
         paths.append(path)
     return paths
-
-
-def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
-    """Say in what the store's trials differ from those asked for: most often a forgotten override or profile."""
-    best: tuple[int, list[str]] | None = None
-    keys = store.keys()
-    for key in keys[:MOST_COMPARED]:
-        result = store.result(key)
-        if result and result.get("identity"):
-            differ = _differences(json.loads(json.dumps(wanted)), result["identity"])
-            differ = [text for text in differ if not text.startswith(AXES)]
-            if not differ:
-                return []  # the same setting, another study's rows
-            if best is None or len(differ) < best[0]:
-                best = (len(differ), differ)
-    if best is None:
-        return []
-    shown = ", ".join(best[1][:4]) + (f" and {best[0] - 4} more" if best[0] > 4 else "")
-    return [f"the store holds {len(keys)} trials of other settings; the nearest has {shown}"]
-
-
-def _differences(wanted: Any, stored: Any, path: str = "") -> list[str]:
-    """Dotted settings in which two identities differ; the seed and the row's own model are not a difference here."""
-    if isinstance(wanted, Mapping) and isinstance(stored, Mapping):
-        keys = [key for key in {**wanted, **stored} if path or key != "seed"]
-        parts = [_differences(wanted.get(k), stored.get(k), f"{path}.{k}" if path else str(k)) for k in keys]
-        return [text for part in parts for text in part]
-    return [] if wanted == stored else [f"{path} = {_short(stored)} instead of {_short(wanted)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

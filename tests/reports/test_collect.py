@@ -14,7 +14,8 @@ from orchestrator.plan import make_plan
 from orchestrator.settings import load_settings
 from orchestrator.store import Store
 from orchestrator.study import load_study
-from reports.collect import DataContent, WeightsContent, collect
+from reports.collect import collect
+from reports.contents import DataContent, WeightsContent
 from reports.reading import ReadOnce
 
 FULL = {"state": "finished", "metrics": {"top1": 50.0, "top5": 90.0, "loss": 1.0}, "epochs": 7}
