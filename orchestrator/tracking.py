@@ -7,6 +7,7 @@ remembered in a file and found again by their tags, so a restart makes no second
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -28,6 +29,10 @@ INTERVAL = 2.0
 """Seconds between two looks at the trial directories."""
 BATCH = 1000
 """MLflow's limit on the metrics of one ``log_batch``."""
+LOOK = 0.5
+"""Seconds between two looks at whether any trial is under way."""
+NICENESS = 10
+"""Of the mirror's thread."""
 PATIENCE = 30.0
 """Seconds that a finished sweep waits for the tracking store."""
 HURRY = 6.0
@@ -122,8 +127,13 @@ class Mirror:
         return self._complete
 
     def _loop(self) -> None:
+        with contextlib.suppress(OSError):  # Linux has priorities by thread: training comes first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         wait = 0.0
         while not self._stop.wait(wait):
+            if not self._to_rebuild and not any(mirror.has_begun() for mirror in self._mirrors):
+                wait = LOOK  # importing MLflow takes seconds that the start of the trials needs more
+                continue
             # After a failure wait longer, so that a server that is down is not hammered.
             wait = INTERVAL if self._try(final=False) else min(max(wait, INTERVAL) * 2, 30.0)
         while not (done := self._try(final=True)) and time.monotonic() + RETRY < self._deadline:
@@ -193,6 +203,10 @@ class SweepMirror:
         if self._state.get("uri") != uri:
             self._state = {"uri": uri, "runs": {}}
         self._opened = False
+
+    def has_begun(self) -> bool:
+        """Return whether any trial of the sweep is under way, or was before."""
+        return self._opened or any(TrialPaths(trial.directory).progress.exists() for trial in list(self.sweep.trials))
 
     def sync(self, client: MlflowClient, *, final: bool) -> None:
         """Send what MLflow does not have yet.
