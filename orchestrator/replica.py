@@ -9,13 +9,12 @@ list of files, a trial with its ``result.json``.
 from __future__ import annotations
 
 import json
-import logging
 import posixpath
 import re
 import shutil
-import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,11 @@ from far.files import TrialPaths, read_json, storage_errors
 from orchestrator.settings import Settings
 from orchestrator.store import Store, is_held
 
-log = logging.getLogger(__name__)
-
 WHOLE = "files.json"
 """Written into a checkpoint's folder at the URL when all its files are there: their names and sizes."""
 SMALL = ("trial.json", "metrics.jsonl", "progress.json", "log.txt", "predictions.parquet", "result.json")
 """Files of a trial in the order in which they go up: the result last."""
 _CHECKPOINT = re.compile(r"epoch-\d+")
-FOLLOW_SECONDS = 10.0
-"""Between two looks at what other machines have written."""
 
 
 class ReplicaError(FarError):
@@ -257,23 +252,16 @@ class Replica:
         self._fs.rm_file(f"{remote}/{WHOLE}")  # first: it is no longer whole
         self._fs.rm(remote, recursive=True)
 
-    def _errors(self) -> _Errors:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn whatever a file system raises into a ``ReplicaError``."""
         self._fs.invalidate_cache()
-        return _Errors(self.url)
-
-
-class _Errors:
-    """Turns whatever a file system raises into a ``ReplicaError``."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, FarError):
-            raise ReplicaError(f"the store {self._url}: {type(error).__name__}: {str(error)[:300]}") from error
+        try:
+            yield
+        except FarError:
+            raise
+        except Exception as error:
+            raise ReplicaError(f"the store {self.url}: {type(error).__name__}: {str(error)[:300]}") from error
 
 
 def refresh(settings: Settings) -> None:
@@ -294,36 +282,6 @@ def open_store(settings: Settings) -> Store:
     """
     refresh(settings)
     return Store(settings.store)
-
-
-class Follower:
-    """A thread of the driver that fetches what other machines write while a sweep runs.
-
-    Args:
-        replica: the URL.
-        store: this machine's copy.
-        keys: returns the trials that are still open.
-    """
-
-    def __init__(self, replica: Replica, store: Store, keys: Callable[[], Iterable[str]]) -> None:
-        self._replica, self._store, self._keys = replica, store, keys
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="replica", daemon=True)
-
-    def __enter__(self) -> Follower:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._over.wait(FOLLOW_SECONDS):
-            try:
-                self._replica.follow(self._store, list(self._keys()))
-            except ReplicaError as error:
-                log.info("%s", error)
 
 
 def _starts(spec: dict[str, Any]) -> int:

@@ -120,7 +120,8 @@ def _replicated(
     """
     if settings.replica is None:
         return lambda trials: None
-    from orchestrator.replica import Follower, Replica, ReplicaError
+    from orchestrator.follower import Follower
+    from orchestrator.replica import Replica, ReplicaError
 
     replica = Replica(settings.replica)
     replica.push(store, [])
