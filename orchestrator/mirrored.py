@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from orchestrator.frozen import frozen_keys, submission
 from orchestrator.plan import Plan
+from orchestrator.runs import Sweep, TrackedTrial
 from orchestrator.store import Store
-from orchestrator.tracking import Sweep, TrackedTrial
 
 
 def sweeps_of(plan: Plan, store: Store) -> list[Sweep]:

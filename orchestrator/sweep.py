@@ -15,12 +15,13 @@ from orchestrator.frozen import freeze
 from orchestrator.mirrored import sweeps_of
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
+from orchestrator.runs import TrackedTrial
 from orchestrator.settings import Settings
 from orchestrator.signals import STOPS, restored, unheard
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
-from orchestrator.tracking import HURRY, PATIENCE, Mirror, TrackedTrial
+from orchestrator.tracking import HURRY, PATIENCE, Mirror
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,13 +13,13 @@ from far.identity import identity, trial_key
 from orchestrator.content import manifest_hash, weights_hash
 from orchestrator.executors import Job
 from orchestrator.plan import PlannedTrial
+from orchestrator.runs import TrackedTrial
 from orchestrator.search.space import configuration, depth_of, propose
 from orchestrator.search.storage import open_search, pruner, sampler
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.study import Study
 from orchestrator.submission import make_job, submit
-from orchestrator.tracking import TrackedTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable

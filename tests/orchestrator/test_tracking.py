@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from far.files import TrialPaths, append_json_line, write_json
-from orchestrator.tracking import Mirror, Sweep, TrackedTrial
+from orchestrator.runs import Sweep, TrackedTrial
+from orchestrator.tracking import Mirror
 
 pytestmark = pytest.mark.slow  # making the data base takes seconds
 

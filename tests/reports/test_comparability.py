@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tracking import Mirror, Sweep, TrackedTrial
+from orchestrator.runs import Sweep, TrackedTrial
+from orchestrator.tracking import Mirror
 from reports.build import build_table
 from reports.comparability import findings
 from reports.from_mlflow import TrackingError, read_runs

@@ -10,7 +10,8 @@ import pytest
 
 import farlab
 from orchestrator.chaos.site import Server
-from orchestrator.tracking import Mirror, Sweep, TrackedTrial
+from orchestrator.runs import Sweep, TrackedTrial
+from orchestrator.tracking import Mirror
 from reports.build import build_table
 from reports.renderers import RENDERERS
 from reports.results import Results
