@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -174,8 +175,10 @@ class Chaos:
         """Start the sweep and strike until it ends; return its exit code."""
         with (workspace / "output.txt").open("ab") as output:
             driver = subprocess.Popen(
-                self.command, cwd=workspace, env=self.environment, stdout=output, stderr=output, start_new_session=True
-            )
+                self.command, cwd=workspace, env=self.environment, stdout=output, stderr=output, start_new_session=True,
+                # What runs in the background of a shell ignores Ctrl-C, and so would what it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
         running = Running(
             driver, self.command, self.environment, workspace, store, self.random, self.server, disk, self.clock
         )
