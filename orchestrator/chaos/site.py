@@ -43,6 +43,8 @@ class Server:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
     def start(self) -> None:
         """Start it, if it is down, and wait until it answers.
@@ -67,11 +69,12 @@ class Server:
 
     def stop(self) -> None:
         """End it with kill -9, workers included."""
-        if self._process is not None:
-            with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        with self._lock:
+            if self._process is not None:
+                with contextlib.suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+                self._process = None
 
     def stop_for(self, seconds: float) -> None:
         """End it, and start it again after so many seconds; do not wait for that."""
@@ -82,16 +85,20 @@ class Server:
 
     def close(self) -> None:
         """End it for good."""
+        self._closed = True  # a timer may be about to start it
         if self._timer is not None:
             self._timer.cancel()
         self.stop()
 
     def _launch(self) -> None:
-        if self._process is not None:
-            return
+        with self._lock:
+            if self._process is None and not self._closed:
+                self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != MARK}  # not a sweep's child
         environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
              "--backend-store-uri", f"sqlite:///{self.database}",
              "--artifacts-destination", str(self._directory / "artifacts")],
