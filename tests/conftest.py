@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from far.config import TrialConfig, resolve
 from far.config.overrides import Layer
+from orchestrator.chaos.site import Server
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -53,3 +55,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig
     root = tmp_path_factory.getbasetemp() / "data"
     open_manifest(tiny_config.data, root)
     return root
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Return a real MLflow server on loopback."""
+    made = Server(tmp_path / "server")
+    made.start()
+    yield made
+    made.close()

@@ -99,14 +99,6 @@ def test_a_locked_data_base_delays_nothing_but_itself(lab: Any, undisturbed: Any
     assert lab.wrong(undisturbed) == []
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "server")
-    made.start()
-    yield made
-    made.close()
-
-
 def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Server, wait: Callable[..., Any]) -> None:
     process = lab.start("study.yaml", "--executor", "local", "--tracking-uri", server.uri)
     wait(lambda: lab.epochs() >= 1)

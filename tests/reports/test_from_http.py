@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,6 @@ from reports.results import Results
 MakeResults = Callable[..., Results]
 
 pytestmark = pytest.mark.slow  # the server takes ten seconds to start
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "server")
-    made.start()
-    yield made
-    made.close()
 
 
 def test_the_table_of_a_server_is_that_of_the_store(
