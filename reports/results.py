@@ -71,10 +71,11 @@ class TrialRecord:
     @cached_property
     def views(self) -> tuple[int, int, int] | None:
         """Frames a clip, clips and crops at test time."""
-        config = self.result.get("config") or {}
-        clip, views = (config.get("model") or {}).get("clip"), (config.get("data") or {}).get("views") or {}
-        clips, crops = views.get("clips"), views.get("crops")
-        return (int(clip[0]), int(clips), int(crops)) if clip and clips and crops else None
+        own = self.result.get("views")
+        if own:
+            return own["frames"], own["clips"], own["crops"]
+        clip, views = self.setting("model", "clip"), self.setting("data", "views")
+        return (int(clip[0]), int(views["clips"]), int(views["crops"])) if clip and views else None
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,16 @@ class RowResults:
         states = {trial.state for trial in self.trials}
         return next((state for state in order if state in states), State.MISSING)
 
-    def by_seed(self, metric: str) -> dict[int, float]:
+    def by_seed(self, metric: str) -> Mapping[int, float]:
         """Return a metric by seed, of the finished trials that have it."""
-        values = {trial.seed: trial.metric(metric) for trial in self.finished}
-        return {seed: value for seed, value in values.items() if value is not None}
+        if metric not in self._by_seed:
+            values = {trial.seed: trial.metric(metric) for trial in self.finished}
+            self._by_seed[metric] = {seed: value for seed, value in values.items() if value is not None}
+        return self._by_seed[metric]
+
+    @cached_property
+    def _by_seed(self) -> dict[str, dict[int, float]]:
+        return {}
 
 
 @dataclass(frozen=True)

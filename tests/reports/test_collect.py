@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import farlab
 from far.config import InitConfig
 from far.errors import DataError, WeightsError
+from far.files import read_json, write_json
 from orchestrator.plan import make_plan
 from orchestrator.settings import load_settings
 from orchestrator.store import Store
 from orchestrator.study import load_study
 from reports.collect import collect
 from reports.contents import DataContent, WeightsContent
-from reports.reading import ReadOnce
+from reports.reading import ReadOnce, parse_result
 
 FULL = {"state": "finished", "metrics": {"top1": 50.0, "top5": 90.0, "loss": 1.0}, "epochs": 7}
 
@@ -58,13 +63,13 @@ def test_forgotten_overrides_are_named(
 
 def test_content_that_cannot_be_known_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    settings, store = load_settings(), ReadOnce(tmp_path / "runs")
+    workspace, store = load_settings(), ReadOnce(tmp_path / "runs")
     config = load_study("head_ratio").rows[0].config
     with pytest.raises(DataError, match="no trial has run on it"):
-        DataContent(settings, store)(config.data)
+        DataContent(workspace, store)(config.data)
     with pytest.raises(WeightsError):
-        WeightsContent(settings, store)(InitConfig(weights="none.pth"))
-    assert WeightsContent(settings, store)(InitConfig()) is None
+        WeightsContent(workspace, store)(InitConfig(weights="none.pth"))
+    assert WeightsContent(workspace, store)(InitConfig()) is None
 
 
 def test_weights_that_are_not_here_are_known_by_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +84,45 @@ def test_weights_that_are_not_here_are_known_by_their_trials(tmp_path: Path, mon
 def test_results_are_read_once_and_kept_once(tmp_path: Path) -> None:
     fill(tmp_path, "head_ratio", "c" * 64)
     store = ReadOnce(tmp_path / "runs")
-    results = [store.result(key) for key in store.keys()]  # noqa: SIM118  (a method, not a mapping)
+    for key in store.keys():  # noqa: SIM118  (a method, not a mapping)
+        found = read_json(store.paths(key).result)
+        write_json(store.paths(key).result, {**found, "env": {"python": "3.11"}})
+    results = [store.result(key) for key in store.keys()]  # noqa: SIM118
+    assert len({id(result["env"]) for result in results if result}) == 1
     assert len(results) == 6
-    configs = {id(result["config"]) for result in results if result}
-    assert len(configs) == 3  # one a row: seeds share it
+    assert store.result(store.keys()[0]) is results[0]
     assert store.state(store.keys()[0]) == "finished"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(
+    order=st.permutations(["key", "identity", "metrics", "config", "env"]),
+    parts=st.fixed_dictionaries(dict.fromkeys(("identity", "metrics", "config", "env"), VALUES)),
+    indent=st.sampled_from([None, 1, 2]),
+    cut=st.integers(0, 60),
+)
+@example(
+    order=["key", "config", "identity", "metrics", "env"],
+    parts={"config": {}, "identity": {"a": {}}, "metrics": {"b": 1}, "env": {}},
+    indent=1,
+    cut=0,
+)
+@settings(max_examples=200, deadline=None)
+def test_a_result_parsed_in_parts_is_the_whole(
+    order: list[str], parts: dict[str, Any], indent: int | None, cut: int
+) -> None:
+    """Whatever stands in it, strings that look like its parts included, in whatever layout; and never of a cut file."""
+    tricky = {"a": '\n "config": {', '"config": {': {"b": "\n }"}}
+    whole = {name: {"key": "k", **parts, "env": [parts["env"], tricky]}[name] for name in order}
+    text = json.dumps(whole, indent=indent, ensure_ascii=False).encode()
+    found = parse_result(text)
+    assert list(found) == order
+    assert {name: dict(v) if isinstance(v, Mapping) else v for name, v in found.items()} == whole
+    with pytest.raises(ValueError):
+        parse_result(text[: -1 - cut])
