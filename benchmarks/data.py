@@ -189,7 +189,7 @@ def opening(opens: int) -> None:
         for number in range(1, opens + 1):
             video = manifest.videos[number % len(manifest.videos)]
             POOL.decode(manifest.file(video), lambda count: np.arange(0, count, 2))
-            if number % max(opens // 10, 1) == 0:
+            if (number + 1) % max(opens // 10, 1) == 0:  # before a worker is replaced, not after
                 workers = [f"{resident(each):.0f}" for each in me.children() if "far.data.worker" in each.cmdline()]
                 seconds = time.perf_counter() - started
                 print(
