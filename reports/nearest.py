@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 200
 """Trials that are looked at."""
+MOST_SHOWN = 6
+"""Differences that are named; the rest is counted."""
 AXES = tuple(
     f"{name} = "
     for name in (
@@ -40,7 +42,8 @@ def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
                 best = (len(differ), differ)
     if best is None:
         return []
-    shown = ", ".join(best[1][:4]) + (f" and {best[0] - 4} more" if best[0] > 4 else "")
+    more = best[0] - MOST_SHOWN
+    shown = ", ".join(best[1][:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [f"the store holds {len(keys)} trials of other settings; the nearest has {shown}"]
 
 

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from far.config import TrialConfig, resolve
 from far.config.overrides import Layer
 from orchestrator.chaos.site import Server
 
 os.environ["OMP_NUM_THREADS"] = "1"
+settings.register_profile("farlab", deadline=None)  # time is never asserted
+settings.load_profile("farlab")
 
 TINY = {
     "model": {"backbone": "tiny", "depth": 1, "clip": [8, 32, 32], "tubelet": [2, 8, 8], "init_scale": 1.0},

@@ -50,10 +50,16 @@ def run_again(before: dict[str, tuple[int, int]], store: Store) -> list[str]:
     return [f"trial {key} was finished and has been run again" for key in before if now.get(key) != before[key]]
 
 
-def leftovers(mark: str, patience: float = 10.0) -> list[str]:
-    """Return the processes that a sweep left behind, waiting a little for those that are on their way out."""
+def leftovers(mark: str, workspace: Path, patience: float = 10.0) -> list[str]:
+    """Return the processes that a sweep left behind, waiting a little for those that are on their way out.
+
+    Args:
+        mark: what the sweep's environment carried; a process that renames itself may lose it.
+        workspace: where the sweep was run, which is the working directory of everything that it starts.
+        patience: seconds.
+    """
     deadline = time.monotonic() + patience
-    while (found := _marked(mark)) and time.monotonic() < deadline:
+    while (found := _belonging(mark, workspace)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return [f"process {pid} is left: {name}" for pid, name in found.items()]
 
@@ -72,12 +78,13 @@ def shared_memory() -> set[str]:
     return names
 
 
-def _marked(mark: str) -> dict[int, str]:
-    wanted, found = f"{MARK}={mark}".encode(), {}
+def _belonging(mark: str, workspace: Path) -> dict[int, str]:
+    wanted, found, place = f"{MARK}={mark}".encode(), {}, str(workspace.resolve())
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                is_marked = wanted in (entry / "environ").read_bytes().split(b"\0")
+                if is_marked or str((entry / "cwd").readlink()) == place:
                     found[int(entry.name)] = (entry / "cmdline").read_bytes()[:80].replace(b"\0", b" ").decode()
             except OSError:
                 continue

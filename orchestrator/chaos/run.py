@@ -161,7 +161,7 @@ class Chaos:
                 break
         report.seconds += time.monotonic() - started
         wrong = [] if code == 0 else [f"the sweep did not end within {LIMIT:.0f} s"]
-        wrong += leftovers(self.mark)
+        wrong += leftovers(self.mark, workspace)
         wrong += [f"shared memory is left: {name}" for name in sorted(shared_memory() - memory)]
         if not self.server.is_up():
             # The sweep has ended without its server, and said so: the same command brings tracking up to date.

@@ -1,8 +1,9 @@
 """Ends every process of a sweep's own Ray cluster, even if the driver was killed with ``kill -9``.
 
-All of them inherit a mark in their environment, whatever they call themselves and whoever adopted them. A guardian
-(this file, run as a script: it imports nothing but the standard library) holds the other end of a pipe; when the
-driver is gone, or says so, it ends what carries the mark and removes the session's files.
+All of them inherit a mark in their environment, whoever adopted them. Ray's agents write their title over it at times;
+they are known by that title and by the files of the cluster's folder that they hold open. A guardian (this file, run as
+a script: it imports nothing but the standard library) holds the other end of a pipe; when the driver is gone, or says
+so, it ends what belongs to the cluster and removes its files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 MARK = "FARLAB_SWEEP_MARK"
 """Environment variable that every process of one sweep's cluster carries."""
+TITLE = b"ray::"
+"""How a process's title begins that Ray renamed."""
 GRACE = 2.0
 """Seconds between asking a process to end and ending it."""
 
@@ -49,32 +52,43 @@ class Reaper:
 
     def reap(self) -> None:
         """End what is left and dismiss the guardian."""
-        end_all(self.mark)
+        end_all(self.mark, str(self.scratch))
         shutil.rmtree(self.scratch, ignore_errors=True)
         self._guardian.kill()
         self._guardian.communicate()
 
 
-def marked(mark: str) -> list[int]:
-    """Return the processes that carry a mark, this one excepted."""
+def marked(mark: str, scratch: str) -> list[int]:
+    """Return the processes that carry a mark, and those of Ray that write into a folder; this one excepted."""
     wanted, found = f"{MARK}={mark}".encode(), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
                 environment = (entry / "environ").read_bytes()
+                if wanted in environment.split(b"\0") or _writes_into(entry, scratch):
+                    found.append(int(entry.name))
             except OSError:
                 continue  # it has gone, or is somebody else's
-            if wanted in environment.split(b"\0"):
-                found.append(int(entry.name))
     return found
 
 
-def end_all(mark: str) -> None:
-    """End every process that carries a mark: ask, wait, then insist, also on those that are born meanwhile."""
+def _writes_into(process: Path, folder: str) -> bool:
+    """Return whether a process that Ray named has files of a folder open, removed ones included."""
+    if not (process / "cmdline").read_bytes().startswith(TITLE):
+        return False  # somebody reading a log
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(descriptor.readlink()).startswith(f"{folder}/"):
+                return True
+    return False
+
+
+def end_all(mark: str, scratch: str) -> None:
+    """End every process of a cluster: ask, wait, then insist, also on those that are born meanwhile."""
     asked: set[int] = set()
     started, quiet = time.monotonic(), 0
     while quiet < 2 and time.monotonic() - started < GRACE + 10.0:
-        left = marked(mark)
+        left = marked(mark, scratch)
         quiet = 0 if left else quiet + 1  # a process shows no environment in the moment in which it is started
         for pid in left:
             if time.monotonic() - started > GRACE:
@@ -94,7 +108,7 @@ def main() -> None:
     """Wait for the end of standard input, which the driver's death brings about, then reap."""
     sys.stdin.buffer.read()
     mark, scratch = sys.argv[1:]
-    end_all(mark)
+    end_all(mark, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

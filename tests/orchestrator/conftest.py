@@ -89,7 +89,7 @@ class Lab:
 
     def wrong(self, clean: Lab, uri: str | None = None) -> list[str]:
         """Return what is left over, or differs from an undisturbed sweep."""
-        return leftovers(self.mark) + violations(self.store, clean.store, uri or self.uri)
+        return leftovers(self.mark, self.directory) + violations(self.store, clean.store, uri or self.uri)
 
 
 def wait_for(condition: Callable[[], object], timeout: float = 120.0, every: float = 0.01) -> Any:
@@ -116,7 +116,7 @@ def lab(make_lab: Callable[..., Lab]) -> Iterator[Lab]:
     """A fresh workspace; nothing that was started in it outlives the test."""
     made = make_lab()
     yield made
-    left = leftovers(made.mark, patience=0.0)
+    left = leftovers(made.mark, made.directory, patience=0.0)
     for text in left:
         os.kill(int(text.split()[1]), 9)
 

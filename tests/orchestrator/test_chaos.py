@@ -14,7 +14,7 @@ from orchestrator.chaos.faults import FAULTS
 from orchestrator.chaos.invariants import finished_marks, run_again, violations
 from orchestrator.store import Store
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_sweep_survives_what_chaos_does_to_it(lab: Any) -> None:

@@ -27,7 +27,7 @@ from orchestrator.chaos.faults import Running, kill_in_checkpoint
 from orchestrator.chaos.invariants import finished_marks, run_again
 from orchestrator.chaos.site import Clock, Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_worker_killed_mid_epoch_is_started_again(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
