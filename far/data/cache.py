@@ -7,10 +7,10 @@ two writers of one clip write the same bytes.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,8 @@ from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
 from far.errors import StorageFullError
 from far.files import storage_errors
+
+log = logging.getLogger(__name__)
 
 LIMIT = 2 << 30
 """Bytes of decoded frames up to which a data set is cached."""
@@ -84,8 +86,10 @@ class CachedFrames:
 def open_frames(manifest: Manifest) -> FrameSource:
     """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
     if sum(_bytes(video) for video in manifest.videos) <= LIMIT:
-        with suppress(OSError, StorageFullError):
+        try:
             return CachedFrames(manifest)
+        except (OSError, StorageFullError) as error:
+            log.warning("%s: videos are decoded anew every time, which is slower: %s", manifest.directory, error)
     return DecodedFrames(manifest)
 
 

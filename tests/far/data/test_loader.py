@@ -166,14 +166,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_is_an_error_before_anything_is_mapped(tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_an_error_before_anything_is_mapped(
+    tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     # 20 x 33 frames of 32 x 32: 2 MiB of frames in a file system of 1 MiB
     made = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
     manifest = replace(made, directory=small_disk)
     with pytest.raises(StorageFullError, match="no space left to write"):
         CachedFrames(manifest)
     assert list(small_disk.iterdir()) == []
-    frames = open_frames(manifest)  # training goes on, decoding every time
+    frames = open_frames(manifest)  # training goes on, decoding every time, and says so
+    assert "no space left to write" in caplog.text
     assert isinstance(frames, DecodedFrames)
     assert frames.read(made.split("val")[0], np.arange).shape == (33, 32, 32, 3)
 
