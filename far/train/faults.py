@@ -12,6 +12,8 @@ from far.files import FULL
 
 _MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "cuda error: out of memory", "bad_alloc")
 """What allocators of torch, oneDNN and the C++ library say; only CUDA's has a type of its own."""
+_ONEDNN = "could not create a primitive"
+"""All that oneDNN says when it finds no memory for its code; what it does not support is a "primitive descriptor"."""
 _PROBE_BYTES = 2**20
 
 
@@ -53,7 +55,8 @@ def _is_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     # torch.OutOfMemoryError is a RuntimeError, and so is what its CPU allocator raises.
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _MEMORY)
+    said = str(error).strip().lower()
+    return isinstance(error, RuntimeError) and (said == _ONEDNN or any(text in said for text in _MEMORY))
 
 
 def _full(directory: Path | None, error: BaseException) -> StorageFullError:

@@ -45,7 +45,7 @@ def test_trained_rows_are_reported_and_explained(
     assert data["rows"][1]["delta"]["top1"]["mean"] == pytest.approx(difference)  # our merge is the trial's own
 
     assert farlab.run(["report", "--study", "two.yaml"]) == 0  # the overrides forgotten
-    assert "recipe.epochs = 1 instead of" in capsys.readouterr().out.replace("\n", " ")
+    assert "recipe.epochs = 1 instead of" in " ".join(capsys.readouterr().out.split())  # it is wrapped
 
     assert farlab.run(["figure", "order", "--study", "two.yaml", *SMALL, "-o", "order.png"]) == 0
     kept = [json.loads(path.read_text()) for path in Path("runs/trials").glob("*/order.json")]
