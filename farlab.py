@@ -6,6 +6,7 @@ study file answer at once.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import sys
@@ -71,7 +72,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the ``farlab`` script."""
-    sys.exit(run())
+    code = run()
+    gc.freeze()  # else the interpreter searches all that Ray and MLflow have made for cycles, for a second, to no use
+    sys.exit(code)
 
 
 if __name__ == "__main__":
