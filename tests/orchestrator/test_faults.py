@@ -180,19 +180,18 @@ def test_unreadable_videos_are_counted_and_named(lab: Any, tiny_data: Path) -> N
 
 
 HUNGRY = """
-import json, resource, sys
+import resource, sys
 from pathlib import Path
-import psutil
 from far.train.world import join_world
-from far.files import TrialPaths, read_json
 from orchestrator.executors import Job, ListQueue, Stop
 from orchestrator.executors.local import LocalExecutor
 
 join_world()
 first, second, data = map(Path, sys.argv[1:])
-LocalExecutor().run(ListQueue([Job(first, data, 1, 1)]), Stop())  # warm: every library has what it needs
-here = psutil.Process().memory_info().vms
-resource.setrlimit(resource.RLIMIT_AS, (here + 160 * 2**20, resource.RLIM_INFINITY))
+LocalExecutor().run(ListQueue([Job(first, data, 1, 1)]), Stop())
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmPeak"].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (peak + 64 * 2**20, resource.RLIM_INFINITY))  # what fitted before fits again
 LocalExecutor().run(ListQueue([Job(second, data, 1, 1)]), Stop())
 """
 
@@ -200,13 +199,11 @@ LocalExecutor().run(ListQueue([Job(second, data, 1, 1)]), Stop())
 def test_out_of_memory_halves_the_micro_batch(tmp_path: Path, tiny_config: Any, tiny_data: Path) -> None:
     from far.files import TrialPaths, write_json
 
-    run = tiny_config.run.model_copy(update={"micro_batch": 32, "workers": 0})
     model = tiny_config.model.model_copy(update={"depth": 12})
     recipe = tiny_config.recipe.model_copy(update={"batch_size": 32, "epochs": 1})
-    for name, config in (
-        ("first", tiny_config),
-        ("second", tiny_config.model_copy(update={"run": run, "model": model, "recipe": recipe})),
-    ):
+    for name, micro_batch in (("first", 4), ("second", 32)):
+        run = tiny_config.run.model_copy(update={"micro_batch": micro_batch, "workers": 0})
+        config = tiny_config.model_copy(update={"run": run, "model": model, "recipe": recipe})
         spec = {"key": name, "identity": {}, "config": config.model_dump(mode="json"), "before": 0}
         write_json(TrialPaths(tmp_path / name).trial, spec)
     subprocess.run(
