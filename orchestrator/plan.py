@@ -10,7 +10,7 @@ from typing import Any
 from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError, FarError, WeightsError
 from far.identity import identity, trial_keys
-from orchestrator.bulk import bulk
+from orchestrator.garbage import gc_paused
 from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.schema import ResourcesConfig
@@ -78,7 +78,7 @@ class Plan:
         return [trial for trial in self.trials if trial.study == study]
 
 
-@bulk
+@gc_paused()
 def make_plan(
     studies: Study | Sequence[Study],
     store: Store,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from far.errors import ConfigError
-from orchestrator.bulk import bulk
+from orchestrator.garbage import gc_paused
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
@@ -39,7 +39,7 @@ def tables_with_study() -> list[int]:
     return [number for number in range(2, 9) if study_of_table(number)]
 
 
-@bulk
+@gc_paused()
 def collect(
     studies: Sequence[Path | str],
     *,

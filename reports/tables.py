@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.bulk import bulk
+from orchestrator.garbage import gc_paused
 from reports import literature
 from reports.build import build_table
 from reports.notes import scale_warning
@@ -17,7 +17,7 @@ NEED_NO_STUDY = (1, *literature.NUMBERS)
 """Tables of the paper that say something before anything has run."""
 
 
-@bulk
+@gc_paused()
 def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything: bool = False) -> list[Table]:
     """Lay out the results, and the paper's tables that need none, in the order of their numbers.
 

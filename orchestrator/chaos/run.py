@@ -25,6 +25,9 @@ PERIOD = 10.0
 LIMIT = 3600.0
 """Seconds after which a sweep that does not end is a violation."""
 
+INTERNAL = 1
+"""Exit code of a driver that met what it did not expect; no fault is an excuse for it."""
+
 
 @dataclass(frozen=True)
 class Strike:
@@ -157,6 +160,8 @@ class Chaos:
         store, memory, started = Store(workspace / "runs"), shared_memory(), time.monotonic()
         while True:
             code = self._drive(workspace, store, disk, report, kills)
+            if code == INTERNAL:
+                report.wrong.append(f"round {report.rounds}: the driver has ended with an internal error (exit {code})")
             if code == 0 or time.monotonic() - started > LIMIT:
                 break
         report.seconds += time.monotonic() - started
@@ -193,7 +198,7 @@ class Chaos:
                     self._strike(running, report, time.monotonic() - started)
             return driver.returncode
         except subprocess.TimeoutExpired:
-            return 1
+            return -signal.SIGKILL
         finally:
             if driver.poll() is None:
                 driver.kill()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.executors.reaper import MARK, Reaper
+from orchestrator.garbage import gc_paused
 from orchestrator.signals import restored, unheard
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -80,7 +81,9 @@ def cluster(address: str | None, logs: Path) -> Iterator[tuple[dict[str, float],
                 )
         yield ray.cluster_resources(), None if reaper is None else reaper.scratch
     finally:
-        with unheard():
+        # While Ray's core goes down, the finaliser of an object reference ends the whole process with exit code 1: in
+        # whichever thread the search for garbage happens to find one that Tune has left in a cycle.
+        with unheard(), gc_paused():
             ray.shutdown()
             if reaper is not None:
                 os.environ.pop(MARK, None)

@@ -10,7 +10,7 @@ from typing import Any
 from far.config import Document, TrialConfig, load_document, parse_override, resolve
 from far.config.overrides import Layer, flatten, validated
 from far.errors import ConfigError
-from orchestrator.bulk import bulk
+from orchestrator.garbage import gc_paused
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
@@ -98,7 +98,7 @@ def study_files(target: Path | str) -> list[Path]:
     return files
 
 
-@bulk
+@gc_paused()
 def load_study(
     path_or_name: Path | str,
     *,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
-from orchestrator.bulk import bulk
 from orchestrator.commands.options import ProfileOption, SeedsOption
+from orchestrator.garbage import gc_paused
 
 if TYPE_CHECKING:
     from reports.results import Results
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(document(read, numbers, name, output, everything=all_, strict=strict))
 
 
-@bulk
+@gc_paused()
 def document(
     read: Callable[[], list[Results]],
     numbers: list[int],
