@@ -1,7 +1,8 @@
 """A trial's identity: what makes its numbers what they are, and nothing else.
 
 In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, number of devices,
-micro-batch, output directory. The version of the code is recorded beside it.
+micro-batch, output directory. The version of the code is recorded beside it. A setting that came later than the trials
+in people's stores is marked where it is declared (``far.config.base.Added``).
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from typing import Any
 from far.config.schema import TrialConfig
 from far.model.networks import NETWORKS
 
-ADDED = {"network": "far"}
-"""Settings that came later, and the value that trials had before: left out, so that their keys are still theirs."""
 LAST = "seed"
 """The part of an identity that comes last when its parts are sorted."""
 
@@ -32,18 +31,14 @@ def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = 
         "model": _model(config, weights_hash is not None),
         "data": {**_data(config), "content": data_hash},
         "recipe": _recipe(config),
-        # The family decides how the same bytes are read.
-        "init": {"content": weights_hash, "family": config.init.family} if weights_hash else None,
+        # Beside the content: the family decides how the same bytes are read.
+        "init": {**config.init.counted(exclude=["weights"]), "content": weights_hash} if weights_hash else None,
         "seed": config.seed,
     }
 
 
 def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
-    model = config.model.model_dump(mode="json")
-    del model["backbone"]  # only a name for the sizes, which stand resolved beside it
-    for name, default in ADDED.items():
-        if model[name] == default:
-            del model[name]
+    model = config.model.counted(exclude=["backbone"])  # only a name for the sizes, which stand resolved beside it
     if "attention" in model:
         # Pairs, not a mapping: which heads have which pattern is part of the model.
         model["attention"] = [list(layout.items()) for layout in config.model.layouts]
@@ -55,7 +50,7 @@ def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
 
 
 def _data(config: TrialConfig) -> dict[str, Any]:
-    data = config.data.model_dump(mode="json", exclude={"source", "demo"})
+    data = config.data.counted(exclude=["source", "demo"])
     if config.data.sampling != "dense":
         data["stride"] = None
     return data
@@ -63,7 +58,7 @@ def _data(config: TrialConfig) -> dict[str, Any]:
 
 def _recipe(config: TrialConfig) -> dict[str, Any]:
     """Return the recipe without the settings of what is switched off."""
-    recipe = config.recipe.model_dump(mode="json")
+    recipe = config.recipe.counted()
     augment, chosen = recipe["augment"], config.recipe.augment
     unused = {
         "randaug_": not chosen.randaug_ops,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,10 +16,39 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+@dataclass(frozen=True)
+class Added:
+    """Marks a setting that came later: ``Annotated[str, Added("own")]``.
+
+    At the value that earlier trials had without the setting it is left out of a trial's identity, so that their keys
+    stay what they were. Without the mark a new setting changes every key.
+
+    Attributes:
+        before: what earlier trials had.
+    """
+
+    before: object
+
+
 class Strict(BaseModel):
     """A section of the configuration: strict types, no unknown keys, immutable once resolved."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+
+    def counted(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """Return the settings as plain data, without those that came later and are as they were before.
+
+        Args:
+            exclude: further settings of this section to leave out.
+        """
+        dumped = self.model_dump(mode="json", exclude=set(exclude))
+        for name, described in type(self).model_fields.items():
+            value = getattr(self, name)
+            if any(isinstance(mark, Added) and mark.before == value for mark in described.metadata):
+                dumped.pop(name, None)
+            elif isinstance(value, Strict) and name in dumped:
+                dumped[name] = value.counted()
+        return dumped
 
 
 def known(registry: Registry[Any], name: str, key: str) -> str:

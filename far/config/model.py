@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from far.config.base import Fraction, NonNegative, Positive, Strict, known
+from far.config.base import Added, Fraction, NonNegative, Positive, Strict, known
 from far.errors import ConfigError
 from far.model.backbones import BACKBONES
 from far.model.classifiers import CLASSIFIERS
@@ -24,7 +24,7 @@ HeadLayout = dict[str, Positive]
 class ModelConfig(Strict):
     """The network. Sizes left out come from the backbone; shares of heads become numbers of heads."""
 
-    network: str = FAR
+    network: Annotated[str, Added(FAR)] = FAR
     """FAR, or another author's network as a baseline (``far.model.networks``)."""
     backbone: str = "small"
     width: Positive | None = None

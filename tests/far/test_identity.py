@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from far.config import parse_override, resolve
+from far.config.base import Added, Strict
 from far.config.schema import TrialConfig
 from far.identity import identity, trial_key, trial_keys
 
@@ -83,3 +84,22 @@ def test_the_family_by_which_weights_are_read_counts() -> None:
 def test_keys_of_many_seeds_are_those_of_each() -> None:
     whole = identity(resolve([]), data_hash="d")
     assert trial_keys(whole, [0, 7, 123]) == [trial_key({**whole, "seed": seed}) for seed in (0, 7, 123)]
+
+
+class Inner(Strict):
+    old: int = 1
+    later: Annotated[str | None, Added(None)] = "on"
+
+
+class Outer(Strict):
+    old: int = 1
+    inner: Inner = Inner()
+    later: Annotated[bool, Added(False)] = False
+
+
+def test_a_setting_that_came_later_counts_only_where_it_is_not_as_before() -> None:
+    as_before = {"old": 1, "inner": {"old": 1}}
+    assert Outer(inner=Inner(later=None)).counted() == as_before
+    assert Outer().counted() == {**as_before, "inner": {"old": 1, "later": "on"}}
+    assert Outer(later=True, inner=Inner(later=None)).counted() == {**as_before, "later": True}
+    assert Outer(inner=Inner(later=None)).counted(exclude=["old"]) == {"inner": {"old": 1}}

@@ -1,0 +1,95 @@
+"""The keys of all shipped studies at all shipped profiles are those that were decided: ``golden_keys.json``.
+
+Results in people's stores lie under these keys, so a key that changes is a decision. After adding a study, a profile or
+a row, run this file (``python tests/orchestrator/test_golden_keys.py``): it adds what is new, and never changes or
+removes what is there. For a key that has to change, delete its line first, and tell users in the change log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from far.config import TrialConfig, parse_override, resolve
+from far.errors import ConfigError
+from far.identity import identity, trial_key
+from orchestrator.study import load_study
+from orchestrator.study.load import study_files
+from orchestrator.study.profiles import packaged_studies
+
+FILE = Path(__file__).with_name("golden_keys.json")
+DATA, WEIGHTS = "data" * 16, "weights!" * 8
+"""Stand-ins for content hashes."""
+SINGLE = [
+    (),
+    ("seed=3",),
+    ("model.network=timesformer", "model.tubelet=[1, 16, 16]"),
+    ("model.attention=[{global: 1}, {sparse-dense: 1, spatial: 2}]", "model.position_embedding=learned"),
+    ("model.interaction=none", "recipe.new_module_lr=2.0", "model.interaction_position=after-mlp"),
+    ("data.sampling=dense", "data.stride=2", "data.flip=true", "data.views.clips=5"),
+    ("recipe.augment={repeats: 2, mixup: 0.8, mix_group: 4, crop: true, erasing: 0.25, randaug_ops: 2}",),
+    ("recipe.zero_stage=2", "recipe.precision=bf16", "recipe.gradient_clipping=1.0"),
+    ("init.weights=w.pth", "init.family=mvd"),
+]
+"""Single trials, with what no shipped study has."""
+Keys = dict[str, dict[str, str]]
+"""Key of seed 0 by ``study at profile`` and row."""
+
+
+def key(config: TrialConfig) -> str:
+    weights = WEIGHTS if config.init.weights else None
+    return trial_key(identity(config, data_hash=DATA, weights_hash=weights))
+
+
+def keys_now(overrides: Sequence[str] = ()) -> Keys:
+    """Return the keys of every shipped study at every profile that it can run at."""
+    shipped = packaged_studies()
+    profiles = sorted(path.stem for path in (shipped / "profiles").glob("*.yaml"))
+    found: Keys = {}
+    for file in (*study_files(shipped), *study_files(shipped / "comparisons")):
+        for profile in profiles:
+            try:
+                study = load_study(file, profile=profile, overrides=overrides)
+            except ConfigError:  # not meant to run together; a pair that no longer does is missed below
+                continue
+            found[f"{study.name} at {profile}"] = {row.name: key(row.config) for row in study.rows}
+    found["single trials"] = {
+        " ".join(settings): key(resolve([parse_override(text) for text in (*settings, *overrides)]))
+        for settings in SINGLE
+    }
+    return found
+
+
+def decided() -> Keys:
+    """Return the keys as they were decided."""
+    found: Keys = json.loads(FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_key_of_a_shipped_study_is_the_one_that_was_decided() -> None:
+    now, before = keys_now(), decided()
+    changed = {
+        f"{place}, {row}: {key} was decided, now {now.get(place, {}).get(row, 'gone')}"
+        for place, rows in before.items()
+        for row, key in rows.items()
+        if now.get(place, {}).get(row) != key
+    }
+    assert not changed, (
+        "results lie under these keys. If a setting is new, mark it with Added (far/config/base.py); else see above:\n"
+        + "\n".join(sorted(changed))
+    )
+    new = [f"{place}, {row}" for place, rows in now.items() for row in rows if row not in before.get(place, {})]
+    assert not new, f"new: run python {FILE.parent.name}/{Path(__file__).name} to add {new}"
+
+
+def main() -> None:
+    """Add what is new."""
+    known = decided() if FILE.exists() else {}
+    for place, rows in keys_now().items():
+        known[place] = {**rows, **known.get(place, {})}
+    FILE.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
