@@ -12,6 +12,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import BaseModel
+
+from far.config.base import Added
+from far.config.overrides import section_of
 from far.config.schema import TrialConfig
 from far.model.networks import NETWORKS
 
@@ -64,6 +68,7 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
         "randaug_": not chosen.randaug_ops,
         "crop_": not chosen.crop,
         "mix_": not chosen.mixes,
+        "repeat_": chosen.repeats == 1,
     }
     for prefix, off in unused.items():
         recipe["augment"] = augment = {
@@ -90,3 +95,23 @@ def trial_keys(identity: dict[str, Any], seeds: Iterable[int]) -> list[str]:
         hashed.update(f"{seed}}}".encode())
         keys.append(hashed.hexdigest()[:16])
     return keys
+
+
+def spelled_out(whole: dict[str, Any]) -> dict[str, Any]:
+    """Return an identity with the settings that it leaves out because they are as before they were introduced."""
+    filled = dict(whole)
+    for name in ("model", "data", "recipe", "init"):
+        if whole.get(name):
+            filled[name] = _spelled_out(whole[name], section_of(TrialConfig, name))
+    return filled
+
+
+def _spelled_out(section: dict[str, Any], schema: type[BaseModel] | None) -> dict[str, Any]:
+    filled = dict(section)
+    for name, described in schema.model_fields.items() if schema else ():
+        for mark in described.metadata:
+            if isinstance(mark, Added):
+                filled.setdefault(name, mark.before)
+        if isinstance(filled.get(name), dict) and schema is not None:
+            filled[name] = _spelled_out(filled[name], section_of(schema, name))
+    return filled

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from far.identity import identity, trial_keys
 from orchestrator.garbage import gc_paused
 from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
+from orchestrator.study.profiles import PROFILES_BEFORE
 from orchestrator.study.schema import ResourcesConfig
 
 ManifestHash = Callable[[DataConfig], str]
@@ -64,6 +66,8 @@ class Plan:
     """What stands in the way of running it, e.g. a data set that is not there."""
     damaged: tuple[str, ...] = field(default=())
     """Result files that cannot be read; their trials will be run again."""
+    earlier: tuple[str, ...] = field(default=())
+    """Results under what shipped profiles said in earlier versions, in words."""
 
     def unique(self) -> list[PlannedTrial]:
         """Return one trial a key, in the order of the plan."""
@@ -114,7 +118,35 @@ def make_plan(
         for study, row, seed, key, config, own in cells
     )
     damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
-    return Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged)
+    earlier = tuple(text for study in studies for text in _earlier(study, trials, contents, store))
+    return Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
+
+
+def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, store: Store) -> Iterator[str]:
+    """Say which results of earlier versions answer the study as its profile was then."""
+    lacking = {trial.row for trial in trials if trial.study == study.name and not trial.done}
+    for setting, before in PROFILES_BEFORE.items():
+        old: set[str] = set()
+        for row in study.rows:
+            if row.name in lacking and (config := _changed(row.config, setting, before)) is not None:
+                old |= set(trial_keys(contents.identity(config), study.seeds))
+        kept = sum(state in DONE for state in store.states(old).values())
+        if kept:
+            yield (
+                f"study '{study.name}': {kept} results in the store are those of an earlier version's profile; "
+                f"add {setting}={before} to have them"
+            )
+
+
+def _changed(config: TrialConfig, setting: str, value: object) -> TrialConfig | None:
+    """Return a configuration with another value for a dotted key, None where that is the value it has."""
+    dumped = config.model_dump(mode="json")
+    *sections, last = setting.split(".")
+    section = functools.reduce(lambda node, part: node[part], sections, dumped)
+    if section[last] == value:
+        return None
+    section[last] = value
+    return TrialConfig.model_validate(dumped)
 
 
 class _Contents:

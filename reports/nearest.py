@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from far.identity import spelled_out
+
 if TYPE_CHECKING:
     from orchestrator.store import Store
 
@@ -34,7 +36,8 @@ def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
     for key in keys[:MOST_COMPARED]:
         result = store.result(key)
         if result and result.get("identity"):
-            differ = _differences(json.loads(json.dumps(wanted)), result["identity"])
+            asked, stored = (spelled_out(each) for each in (json.loads(json.dumps(wanted)), result["identity"]))
+            differ = _differences(asked, stored)
             differ = [text for text in differ if not text.startswith(AXES)]
             if not differ:
                 return []  # the same setting, another study's rows

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from far.config.base import Fraction, NonNegative, Positive, Strict
+from far.config.base import Added, Fraction, NonNegative, Positive, Strict
 
 Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
 
@@ -42,6 +42,8 @@ class AugmentConfig(Strict):
     """Neighbouring videos of the batch that share one draw; the ancestors' is the micro-batch of a device."""
     repeats: Positive = 1
     """Differently augmented clips of each video in a batch, from one decoding (repeated augmentation)."""
+    repeat_frames: Annotated[Literal["shared", "own"], Added("own")] = "own"
+    """Whether the clips of one video share their frames, as the ancestors' do, or each draws its own."""
 
     @property
     def mixes(self) -> bool:

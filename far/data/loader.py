@@ -152,22 +152,23 @@ class TrainStream(_Stream):
     def _clips(self, video: Video, epoch: int) -> list[torch.Tensor]:
         """Decode a video once and return its augmented clips, still of bytes."""
         augment = self.config.recipe.augment
-        views = range(augment.repeats)
+        cuts = range(1 if augment.repeat_frames == "shared" else augment.repeats)
 
         def pick(count: int) -> np.ndarray:
-            draws = [self._draws(video, epoch, view)("frames") for view in views]
+            draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
         frames = transform.to_tensor(self._frames.read(video, pick)).to(self.device)
+        clips = frames.split(self._length, dim=1)
         return [
             augmented(
-                frames[:, view * self._length : (view + 1) * self._length],
+                clips[view % len(clips)],
                 augment,
                 self._size,
                 self._draws(video, epoch, view),
                 flip=self.config.data.flip,
             )
-            for view in views
+            for view in range(augment.repeats)
         ]
 
     def _draws(self, video: Video, epoch: int, view: int) -> Draws:

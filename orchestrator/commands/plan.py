@@ -75,6 +75,7 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "duplicates": [{"study": d.study, "rows": list(d.rows)} for d in plan.duplicates],
         "problems": list(plan.problems),
         "damaged": list(plan.damaged),
+        "earlier": list(plan.earlier),
         "price": _price_json(quote) if quote else None,
         "bought": [trial.key for trial in bought] if bought is not None else None,
     }
@@ -157,4 +158,5 @@ def warnings(plan: Plan) -> list[str]:
         *(f"warning: {duplicate}" for duplicate in plan.duplicates),
         *(f"problem: {text}" for text in plan.problems),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
+        *(f"note: {text}" for text in plan.earlier),
     ]

@@ -15,6 +15,9 @@ from far.config.overrides import Layer, validated
 from far.config.schema import Strict
 from far.errors import ConfigError
 
+PROFILES_BEFORE = {"recipe.augment.repeat_frames": "own"}
+"""What shipped profiles said in earlier versions: the results of then lie under the keys that this gives."""
+
 
 class ProfileFile(Strict):
     """What a profile file may say."""

@@ -9,7 +9,7 @@ import pytest
 from far.config import parse_override, resolve
 from far.config.base import Added, Strict
 from far.config.schema import TrialConfig
-from far.identity import identity, trial_key, trial_keys
+from far.identity import identity, spelled_out, trial_key, trial_keys
 
 
 def key(*overrides: str, weights: str | None = None, data: str = "d") -> str:
@@ -56,6 +56,7 @@ def test_what_changes_a_number_changes_the_key(override: str) -> None:
         "data.stride=7",  # of dense sampling only
         "recipe.augment.randaug_magnitude=3.0",  # of RandAugment, which is off
         "recipe.augment.mix_group=8",
+        "recipe.augment.repeat_frames=shared",  # of one copy
         "run.micro_batch=4",
         "run.devices=2",
         "run.compile=true",
@@ -103,3 +104,12 @@ def test_a_setting_that_came_later_counts_only_where_it_is_not_as_before() -> No
     assert Outer().counted() == {**as_before, "inner": {"old": 1, "later": "on"}}
     assert Outer(later=True, inner=Inner(later=None)).counted() == {**as_before, "later": True}
     assert Outer(inner=Inner(later=None)).counted(exclude=["old"]) == {"inner": {"old": 1}}
+
+
+def test_whether_copies_share_frames_counts_and_earlier_trials_say_that_theirs_did_not() -> None:
+    twice = "recipe.augment.repeats=2"
+    assert key(twice, "recipe.augment.repeat_frames=own") == key(twice)
+    assert key(twice, "recipe.augment.repeat_frames=shared") != key(twice)
+    earlier = spelled_out(identity(resolve([parse_override(twice)]), data_hash="d"))
+    assert earlier["recipe"]["augment"]["repeat_frames"] == "own"
+    assert earlier["model"]["network"] == "far"

@@ -2,7 +2,9 @@
 
 Results in people's stores lie under these keys, so a key that changes is a decision. After adding a study, a profile or
 a row, run this file (``python tests/orchestrator/test_golden_keys.py``): it adds what is new, and never changes or
-removes what is there. For a key that has to change, delete its line first, and tell users in the change log.
+removes what is there. Where a shipped profile has to change, put what it said before into ``PROFILES_BEFORE``
+(``orchestrator/study/profiles.py``), so that the keys of results that people have stay reachable and pinned; rename
+their places in the file; and tell users in the change log.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from far.errors import ConfigError
 from far.identity import identity, trial_key
 from orchestrator.study import load_study
 from orchestrator.study.load import study_files
-from orchestrator.study.profiles import packaged_studies
+from orchestrator.study.profiles import PROFILES_BEFORE, packaged_studies
 
 FILE = Path(__file__).with_name("golden_keys.json")
 DATA, WEIGHTS = "data" * 16, "weights!" * 8
@@ -34,7 +36,7 @@ SINGLE = [
 ]
 """Single trials, with what no shipped study has."""
 Keys = dict[str, dict[str, str]]
-"""Key of seed 0 by ``study at profile`` and row."""
+"""Key of seed 0 by ``study at profile`` (``with`` what was before) and row."""
 
 
 def key(config: TrialConfig) -> str:
@@ -42,23 +44,31 @@ def key(config: TrialConfig) -> str:
     return trial_key(identity(config, data_hash=DATA, weights_hash=weights))
 
 
-def keys_now(overrides: Sequence[str] = ()) -> Keys:
-    """Return the keys of every shipped study at every profile that it can run at."""
+def keys_at(file: Path, profile: str, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Return the keys of a study by row; none where the two are not meant to run together."""
+    try:
+        return {row.name: key(row.config) for row in load_study(file, profile=profile, overrides=overrides).rows}
+    except ConfigError:
+        return {}  # a pair that no longer runs is missed in the comparison
+
+
+def keys_now() -> Keys:
+    """Return the keys of every shipped study at every shipped profile."""
     shipped = packaged_studies()
     profiles = sorted(path.stem for path in (shipped / "profiles").glob("*.yaml"))
     found: Keys = {}
     for file in (*study_files(shipped), *study_files(shipped / "comparisons")):
         for profile in profiles:
-            try:
-                study = load_study(file, profile=profile, overrides=overrides)
-            except ConfigError:  # not meant to run together; a pair that no longer does is missed below
-                continue
-            found[f"{study.name} at {profile}"] = {row.name: key(row.config) for row in study.rows}
+            place = f"{file.stem} at {profile}"
+            found[place] = keys_at(file, profile)
+            for setting, before in PROFILES_BEFORE.items():
+                earlier = keys_at(file, profile, [f"{setting}={before}"])
+                if earlier != found[place]:
+                    found[f"{place} with {setting}={before}"] = earlier
     found["single trials"] = {
-        " ".join(settings): key(resolve([parse_override(text) for text in (*settings, *overrides)]))
-        for settings in SINGLE
+        " ".join(settings): key(resolve([parse_override(text) for text in settings])) for settings in SINGLE
     }
-    return found
+    return {place: rows for place, rows in found.items() if rows}
 
 
 def decided() -> Keys:

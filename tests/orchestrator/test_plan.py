@@ -56,6 +56,17 @@ def test_a_finished_trial_is_done_in_every_study_that_holds_it(plan, tmp_path: P
     assert len(again.missing()) == 23
 
 
+def test_results_of_an_earlier_versions_profile_are_named(plan, tmp_path: Path) -> None:
+    asked = {"profile": "ssv2-small-mvd", "seeds": 1}
+    own = plan(**asked, overrides=["recipe.augment.repeat_frames=own"]).trials[0]
+    assert plan(**asked).earlier == ()
+    write_json(Store(tmp_path / "runs").paths(own.key).result, {"key": own.key, "state": "finished", "metrics": {}})
+    (said,) = plan(**asked).earlier
+    assert "'attention_pattern': 1 result" in said
+    assert "add recipe.augment.repeat_frames=own" in said
+    assert plan(**asked, overrides=["recipe.augment.repeat_frames=own"]).earlier == ()
+
+
 def test_keys_depend_on_what_changes_numbers_and_on_nothing_else(plan) -> None:
     def keys(*overrides: str, **options) -> list[str]:
         return [t.key for t in plan(seeds=1, overrides=overrides, **options).trials]

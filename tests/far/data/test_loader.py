@@ -290,6 +290,40 @@ def test_repeated_augmentation_gives_other_clips_of_the_same_video(demo_set: Man
     assert not torch.equal(batch.clips[0], batch.clips[1])
 
 
+class Counting(DecodedFrames):
+    """Notes which frames are asked for."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        self.asked: list[np.ndarray] = []
+
+    def read(self, video, pick):  # type: ignore[no-untyped-def]
+        def noted(count: int) -> np.ndarray:
+            self.asked.append(pick(count))
+            return self.asked[-1]
+
+        return super().read(video, noted)
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+def test_copies_share_their_frames_or_draw_their_own(demo_set: Manifest, trial: TrialConfig, repeats: int) -> None:
+    """With nothing else that differs between copies, shared frames make equal clips, as in the ancestors' code."""
+    plain = {"randaug_ops": 0, "crop": False, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0, "repeats": repeats}
+    clips, frames = {}, {}
+    for whose in ("shared", "own"):
+        config = augmented(trial, **plain, repeat_frames=whose)
+        config = config.model_copy(update={"data": config.data.model_copy(update={"flip": False})})
+        source = Counting(demo_set)
+        batches = TrainStream(demo_set, config, rank=0, world=1, micro_batch=4, frames=source).epoch(0)
+        clips[whose] = next(batches).clips.unflatten(0, (4, repeats))
+        batches.close()  # type: ignore[attr-defined]
+        frames[whose] = {len(each) for each in source.asked}
+    assert (clips["shared"] == clips["shared"][:, :1]).all()
+    assert torch.equal(clips["shared"][:, 0], clips["own"][:, 0])  # the first copy is the same either way
+    assert all(not torch.equal(clips["own"][:, 0], clips["own"][:, copy]) for copy in range(1, repeats))
+    assert frames == {"shared": {16}, "own": {16 * repeats}}  # nothing is decoded twice
+
+
 def test_all_of_a_clips_pixels_are_made_on_the_device(demo_set: Manifest, trial: TrialConfig) -> None:
     # a device without values: whatever came back to the CPU, or was made there, would be an error
     config = augmented(trial, randaug_ops=0, erasing=1.0)
@@ -301,19 +335,13 @@ def test_all_of_a_clips_pixels_are_made_on_the_device(demo_set: Manifest, trial:
     assert (view.clips.device.type, view.clips.shape) == ("meta", (4, 3, 16, 64, 64))
 
 
-def test_repeated_augmentation_decodes_once(demo_set: Manifest, trial: TrialConfig) -> None:
-    class Counting(DecodedFrames):
-        reads = 0
-
-        def read(self, video, pick):  # type: ignore[no-untyped-def]
-            Counting.reads += 1
-            return super().read(video, pick)
-
-    stream = TrainStream(demo_set, augmented(trial), rank=0, world=1, micro_batch=4, frames=Counting(demo_set))
-    batches = stream.epoch(0)
+@pytest.mark.parametrize("whose", ["shared", "own"])
+def test_repeated_augmentation_decodes_once(demo_set: Manifest, trial: TrialConfig, whose: str) -> None:
+    source, config = Counting(demo_set), augmented(trial, repeat_frames=whose)
+    batches = TrainStream(demo_set, config, rank=0, world=1, micro_batch=4, frames=source).epoch(0)
     assert next(batches).clips.shape[0] == 8
     batches.close()  # type: ignore[attr-defined]
-    assert Counting.reads <= 4 * 4  # what was prefetched besides
+    assert len(source.asked) <= 4 * 4  # what was prefetched besides
 
 
 def test_mixed_targets_sum_to_one_and_name_two_classes(demo_set: Manifest, trial: TrialConfig) -> None:
