@@ -5,7 +5,7 @@
     python benchmarks/model.py --clock cpu --threads 1   # on a machine that others use at the same time
 
 Each round runs every entry once, forward and forward+backward; a ratio is between medians over rounds. ``written out``
-is the ancestors' form: whole score matrices in memory, PyTorch's default linear layers. The goals are printed beside
+is the ancestors' form: whole score matrices in memory. The goals are printed beside
 the ratios. The rate is the analytic count of multiply-accumulates, times two, over the time of a forward pass, as a
 share of the rate of one large square matrix product in the same run.
 """
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from far import costs
 from far.config.schema import ModelConfig
-from far.model import kernels, linear
+from far.model import attention
 from far.model.vit import build
 
 PLAIN = {"interaction": "none", "classifier": "global-mean"}
@@ -64,12 +64,12 @@ def written_out() -> Iterator[None]:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1) @ v
 
-    before = kernels.attend, linear.onednn_is_faster
-    kernels.attend, linear.onednn_is_faster = attend, lambda: False  # type: ignore[assignment]
+    before = attention.attend
+    attention.attend = attend
     try:
         yield
     finally:
-        kernels.attend, linear.onednn_is_faster = before
+        attention.attend = before
 
 
 def entries(args: argparse.Namespace, dtype: torch.dtype) -> dict[str, Entry]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from far.model import kernels
 from far.model.layout import Grouping, Run
-from far.model.linear import Linear, linear
 from far.model.permutation import Permutation
 
 
@@ -16,7 +15,7 @@ class QKV(nn.Linear):
 
     def forward(self, x: Tensor, q_bias: Tensor, v_bias: Tensor) -> Tensor:  # type: ignore[override]
         """Map (..., D) to (..., 3D)."""
-        return linear(x, self.weight, torch.cat([q_bias, torch.zeros_like(v_bias), v_bias]))
+        return F.linear(x, self.weight, torch.cat([q_bias, torch.zeros_like(v_bias), v_bias]))
 
 
 class GroupedAttention(nn.Module):
@@ -52,7 +51,7 @@ class HeadSplitAttention(nn.Module):
         self.v_bias = nn.Parameter(torch.empty(width))
         self.qkv = QKV(width, 3 * width, bias=False)
         self.slices = nn.ModuleList(GroupedAttention(heads, grouping) for heads, grouping in slices)
-        self.proj = Linear(width, width)
+        self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to (B, N, D)."""
@@ -61,9 +60,14 @@ class HeadSplitAttention(nn.Module):
         return self.proj((torch.cat(parts, dim=2) if parts[1:] else parts[0]).flatten(2))
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention of queries, keys and values, each (B, heads, S, d), to (B, heads, S, d)."""
+    return F.scaled_dot_product_attention(q, k, v)
+
+
 def attend_within(qkv: Tensor, run: Run) -> Tensor:
     """Attend within each group of a run: (B, N, 3, heads, d) to (B, groups * size, heads, d)."""
     groups = qkv[:, run.start : run.stop].unflatten(1, (run.groups, run.size))  # B, G, S, 3, heads, d
     q, k, v = groups.permute(3, 0, 1, 4, 2, 5).flatten(1, 2).unbind(0)  # B * G, heads, S, d
-    y = kernels.attend(q, k, v)
+    y = attend(q, k, v)
     return y.unflatten(0, (-1, run.groups)).transpose(2, 3).flatten(1, 2)

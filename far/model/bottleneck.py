@@ -6,12 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from far.model.interactions import Bottleneck
-from far.model.linear import Linear
 from far.model.patterns import Grid
 from far.model.permutation import Permutation
 
 
-class Pointwise(Linear):
+class Pointwise(nn.Linear):
     """A 1x1x1 convolution over tokens (..., channels), with a convolution's initial values."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -20,7 +21,6 @@ from far.model.drop_path import BRANCHES
 from far.model.init import initialise
 from far.model.interactions import INTERACTIONS, POSITIONS
 from far.model.layout import Grouping, grouping, token_order
-from far.model.linear import Linear, LinearGelu, linear
 from far.model.module import VideoNetwork
 from far.model.parameter_groups import parameter_groups
 from far.model.permutation import Permutation
@@ -37,7 +37,7 @@ class TubeletConv(nn.Conv3d):
         t, h, w = self.kernel_size
         x = input.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(2, (-1, t))  # B, 3, T, t, H, h, W, w
         x = x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
-        return linear(x, self.weight.flatten(1), self.bias)
+        return F.linear(x, self.weight.flatten(1), self.bias)
 
 
 class PatchEmbedding(nn.Module):
@@ -59,12 +59,12 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = LinearGelu(width, hidden)
-        self.fc2 = Linear(hidden, width)
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
-        return self.fc2(self.fc1(x))
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
