@@ -10,6 +10,7 @@ from far.errors import ConfigError
 from far.files import read_json, read_json_lines
 from orchestrator.frozen import frozen_keys, submission
 from orchestrator.store import Store, TrialState, is_held
+from orchestrator.study.names import find_name
 
 STATES: tuple[TrialState, ...] = (
     "running", "missing", "interrupted", "failed", "diverged", "partial", "corrupt", "finished",
@@ -104,13 +105,14 @@ def chosen(
         if state not in STATES:
             raise ConfigError(f"unknown state '{state}'", key="--state", choices=STATES, got=state)
     names = list(dict.fromkeys(trial.row for study in studies for trial in study.trials))
-    for row in rows:
-        if row not in names:
+    meant = [find_name(row, names, key="--row") for row in rows]
+    for row, found in zip(rows, meant, strict=True):
+        if found is None:
             raise ConfigError(f"no row '{row}'", key="--row", choices=names, got=row)
 
     def wanted(trial: TrialStatus) -> bool:
         return (
-            (not rows or trial.row in rows)
+            (not rows or trial.row in meant)
             and (not states or trial.state in states)
             and (not ids or trial.key.startswith(tuple(ids)))
         )

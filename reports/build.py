@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reports import paper
@@ -24,6 +24,8 @@ from reports.paper import PaperRow, PaperTable
 from reports.results import Results, RowResults
 from reports.table import Cell, Column, Origin, Row, State, Table
 
+ROW_HEADER = "Row"
+"""Above the names of rows where neither the study nor the paper says what they are."""
 PAPER_TITLES = {"top1": "Top-1 (%)", "top5": "Top-5 (%)", "flops": "FLOPS (G)", "params": "Param (M)"}
 
 
@@ -33,39 +35,40 @@ def build_table(results: Results) -> Table:
     Args:
         results: the plan joined with what has finished.
     """
-    printed = paper.paper_table(results.table) if results.table in paper.paper_tables()[1:] else None
+    printed = paper.printed_table(results.table)
+    about = printed.rows_of([row.name for row in results.rows]) if printed else {}
     found = findings(results)
     results = results.without(incomparable(found))
     comparison = compare_rows(results)
-    lines = _lines(results, printed)
+    lines = _lines(results, printed, about)
     costs = {name: decimals_of(results.rows, name) for name in COSTS}
-    rows = [_row(results, line, about, costs, comparison) for line, about in lines]
+    rows = [_row(results, line, about.get(line.name), costs, comparison) for line in lines]
     marks, marked = row_notes(results, found)
     rows = best_marked([_with_marks(row, marks.get(row.name, ())) for row in rows])
     return Table(
-        key=str(results.table) if printed else results.study,
-        caption=printed.title if printed else results.title or results.study,
-        columns=tuple(_columns(results, printed, comparison)),
-        rows=tuple(_ruled(rows, printed)),
+        key=str(results.table) if about else results.study,
+        number=results.table if about else None,
+        study=results.study,
+        caption=results.title or (printed.title if printed and about else results.study),
+        columns=tuple(_columns(results, printed, about, comparison)),
+        rows=tuple(_ruled(rows, printed, about)),
         profile=results.profile,
         warning=scale_warning(results),
-        notes=(*marked, *table_notes(results, printed, comparison, found)),
+        notes=(*marked, *table_notes(results, printed, about, comparison, found)),
         provenance={"study": str(results.path or results.study), "store": str(results.store or "")},
     )
 
 
-def _lines(results: Results, printed: PaperTable | None) -> list[tuple[RowResults, PaperRow | None]]:
+def _lines(results: Results, printed: PaperTable | None, about: Mapping[str, PaperRow]) -> list[RowResults]:
     """Return the rows in the paper's order; rows of the study's own come after them."""
-    if printed is None:
-        return [(row, None) for row in results.rows]
-    about = {row.name: printed.row(row.name) for row in results.rows}
-    order = {row.name: index for index, row in enumerate(printed.rows)}
-    lines = [(row, about[row.name]) for row in results.rows]
-    return sorted(lines, key=lambda line: order[line[1].name] if line[1] else len(order))
+    order = {row.name: index for index, row in enumerate(printed.rows)} if printed else {}
+    return sorted(results.rows, key=lambda row: order[about[row.name].name] if row.name in about else len(order))
 
 
-def _columns(results: Results, printed: PaperTable | None, comparison: Comparison | None) -> list[Column]:
-    head = printed.label_columns[0] if printed else results.row_header
+def _columns(
+    results: Results, printed: PaperTable | None, about: Mapping[str, PaperRow], comparison: Comparison | None
+) -> list[Column]:
+    head = results.row_header or (printed.label_columns[0] if printed and about else ROW_HEADER)
     columns = [Column("row", head, Origin.LABEL)]
     columns += [Column(name, title) for name, title in METRICS.items()]
     if comparison and comparison.differences:
@@ -76,7 +79,7 @@ def _columns(results: Results, printed: PaperTable | None, comparison: Compariso
         Column("coverage", "evaluated/expected videos", foldable=True),
         Column("views", "views (frames × clips × crops)", foldable=True),
     ]
-    if printed:
+    if printed and about:
         numbers = [paper.METRIC_OF_COLUMN.get(title) for title in printed.columns]
         columns += [Column(f"paper_{n}", PAPER_TITLES[n], Origin.PAPER) for n in numbers if n in PAPER_TITLES]
     return columns
@@ -89,7 +92,7 @@ def _row(
     costs: dict[str, int],
     comparison: Comparison | None,
 ) -> Row:
-    cells = {"row": Cell(about.name if about else line.name)}
+    cells = {"row": Cell(line.name)}
     cells |= {name: accuracy_cell(line, name) for name in METRICS}
     cells |= {name: cost_cell(line, name, decimals) for name, decimals in costs.items()}
     cells["n"] = Cell(
@@ -103,7 +106,7 @@ def _row(
         for name in PAPER_TITLES:
             cells[f"paper_{name}"] = paper_cell(about.numbers.get(name))
     return Row(
-        name=about.name if about else line.name,
+        name=line.name,
         cells=cells,
         state=line.state,
         default=line.name == results.baseline,
@@ -149,8 +152,8 @@ def _with_marks(row: Row, marks: Sequence[str]) -> Row:
     return replace(row, cells={**row.cells, "top1": replace(row.cells["top1"], marks=tuple(marks))})
 
 
-def _ruled(rows: Sequence[Row], printed: PaperTable | None) -> list[Row]:
+def _ruled(rows: Sequence[Row], printed: PaperTable | None, about: Mapping[str, PaperRow]) -> list[Row]:
     """Ask for a rule where the paper draws one between compartments."""
     after = paper.RULED_AFTER.get(printed.number, ()) if printed else ()
-    ruled = {i + 1 for i, row in enumerate(rows) if row.name in after}
+    ruled = {i + 1 for i, row in enumerate(rows) if row.name in about and about[row.name].name in after}
     return [replace(row, ruled=index in ruled) for index, row in enumerate(rows)]

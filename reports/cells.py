@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from reports.results import RowResults
+from reports.shown import can_be_opened_elsewhere
 from reports.table import Cell, State
 
 METRICS = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}
@@ -33,7 +34,7 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
         expected=len(line.trials),
         decimals=1,
         trials=tuple(trial.key for trial in line.finished),
-        links=tuple((f"seed {t.seed}", t.link) for t in line.finished if t.link),
+        links=tuple((f"seed {t.seed}", t.link) for t in line.finished if t.link and can_be_opened_elsewhere(t.link)),
     )
 
 

@@ -111,6 +111,7 @@ def join(
     problems: Sequence[str] = (),
 ) -> Results:
     """Put each planned trial's result beside it."""
+    from orchestrator.study import StudyFile
     from reports.search import read_search
     from reports.setting import deviations
 
@@ -125,7 +126,7 @@ def join(
         profile=study.profile.name,
         rows=[RowResults(name, records) for name, records in by_row.items()],
         table=study.table,
-        row_header=study.row_header,
+        row_header="" if study.row_header == StudyFile.model_fields["row_header"].default else study.row_header,
         baseline=study.baseline,
         comparable=study.profile.comparable and not differ,
         deviations=tuple(differ),
@@ -133,6 +134,7 @@ def join(
         store=store.root,
         overrides=study.overrides,
         varied=frozenset(key for row in study.rows for key in row.settings),
+        configs={row.name: row.config for row in study.rows},
         problems=tuple(problems),
         tracking_uri=settings.tracking_uri,
         search=read_search(study, store),

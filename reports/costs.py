@@ -9,8 +9,9 @@ from typing import Any
 from far.config.schema import ModelConfig, TrialConfig
 from far.costs import flops, parameters
 from orchestrator.study import Study, load_study
+from orchestrator.study.names import pair_names
 from orchestrator.study.profiles import packaged_studies
-from reports.paper import normal, paper_table
+from reports.paper import paper_table, printed_table
 
 GIGA, MEGA = 1e9, 1e6
 
@@ -134,8 +135,9 @@ def cost_of_study(study: Study) -> CostTable:
 
 def _of_other_models(rows: Iterable[CostRow], table: int | None) -> list[str]:
     """Return the rows that the paper has too, but whose model counts otherwise in its setting."""
-    theirs = {normal(row.row): row for row in cost_of_table(table).rows} if table and any(r.paper for r in rows) else {}
-    pairs = [(row, theirs[normal(row.row)]) for row in rows if normal(row.row) in theirs]
+    own = {row.row: row for row in rows}
+    theirs = {row.row: row for row in cost_of_table(table).rows} if table and any(r.paper for r in rows) else {}
+    pairs = [(own[name], theirs[printed]) for name, printed in pair_names(own, theirs).items()]
     return [own.row for own, paper in pairs if (own.flops, own.params) != (paper.flops, paper.params)]
 
 
@@ -149,10 +151,11 @@ def cost_of_trial(name: str, config: TrialConfig) -> CostTable:
 
 
 def _rows(models: Iterable[tuple[str, ModelConfig, int]], table: int | None) -> tuple[CostRow, ...]:
-    paper = paper_table(table) if table else None
+    models, paper = list(models), printed_table(table)
+    about = paper.rows_of([name for name, _, _ in models]) if paper else {}
     rows = []
     for name, model, classes in models:
-        printed = paper.row(name) if paper else None
+        printed = about.get(name)
         numbers = {m: n for m, n in printed.numbers.items() if m in ("flops", "params")} if printed else {}
         rows.append(CostRow(name, flops(model, classes), parameters(model, classes), numbers))
     return tuple(rows)

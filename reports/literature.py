@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.study.names import pair_names
 from reports import paper
 from reports.baselines import RECOUNTS, recount
 from reports.build import best_marked
 from reports.cells import METRICS, accuracy_cell, average, cost_cell, coverage_cell, decimals_of, paper_cell, views_cell
 from reports.comparability import findings, incomparable
 from reports.differences import Comparison, compare_rows
-from reports.notes import override_notes, problem_notes, scale_warning
-from reports.paper import PaperRow
+from reports.notes import doubt_notes, override_notes, problem_notes, scale_warning
+from reports.paper import PaperRow, PaperTable
 from reports.results import Results, RowResults
 from reports.table import Cell, Column, Note, Origin, Row, State, Table
 
@@ -36,7 +37,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     from reports.costs import cost_of_table
 
     printed = paper.paper_table(number)
-    counted = {paper.normal(row.row): row for row in cost_of_table(number).rows}
+    counted = {row.row: row for row in cost_of_table(number).rows}
     notes = [Note(f"Top-1, Top-5 and Flops of the paper and of the literature are as the paper reports them "
                   f"({paper.SETTING[number]}); Flops are of one view × the number of views.")]  # fmt: skip
     comparison = None
@@ -45,15 +46,17 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         results = results.without(incomparable(found))
         comparison = compare_rows(results)
         notes += override_notes(results)
+        notes += [Note(text) for text in results.remarks]
         notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
-    ours = {paper.normal(row.name): row for row in results.rows} if results else {}
+    ours = {row.name: row for row in results.rows} if results else {}
+    names = {theirs: own for own, theirs in pair_names(ours, [row.name for row in printed.rows]).items()}
     marks, why = _recount_notes(number)
     rows = [
         _row(
             number,
             about,
-            ours.pop(paper.normal(about.name), None),
-            counted.get(paper.normal(about.name)),
+            ours.pop(names[about.name]) if about.name in names else None,
+            counted.get(about.name),
             marks,
             comparison,
         )
@@ -64,13 +67,19 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         notes.append(Note(f"Nothing is measured: no study with 'table: {number}' runs at this profile. Its rows are "
                           "matched by name, e.g. 'FAR (MVD) ViT-S'."))  # fmt: skip
     else:
+        notes += doubt_notes(results, printed)
+        if not names:
+            notes.append(Note("None of the study's rows is one of the paper's, which bear method and backbone, "
+                              "e.g. 'FAR (MVD) ViT-S': they stand last, without numbers of the paper."))  # fmt: skip
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
         notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems] if comparison else []
         notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
         key=str(number),
-        caption=printed.title,
+        number=number,
+        study=results.study if results else "",
+        caption=_caption(printed, results),
         columns=tuple(_columns(results, comparison)),
         rows=tuple(best_marked([_highlighted(row, results) for row in rows])),
         profile=results.profile if results else "",
@@ -78,6 +87,11 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         notes=(*why, *notes),
         provenance={"study": str(results.path) if results else "", "store": str(results.store) if results else ""},
     )
+
+
+def _caption(printed: PaperTable, results: Results | None) -> str:
+    """Return the study's own title; where it is the paper's caption cut short, or there is none, the caption."""
+    return results.title if results and results.title and not printed.title.startswith(results.title) else printed.title
 
 
 def _columns(results: Results | None, comparison: Comparison | None) -> list[Column]:
@@ -131,8 +145,10 @@ def _row(
         _measured(line, comparison) if line else {name: Cell(state=state) for name in METRICS if state is State.MISSING}
     )
     metrics = {name: list(line.by_seed(name).values()) if line else [] for name in METRICS}
+    if line and line.name != about.name:
+        cells["Method"] = Cell(line.name)  # a row bears the name that it was given
     data = {
-        "row": about.name,
+        "row": line.name if line else about.name,
         "group": about.group,
         **{title.lower().replace(" ", "_"): text for title, text in about.labels.items()},
         "metrics": {name: average(values) for name, values in metrics.items()},
@@ -142,12 +158,11 @@ def _row(
         "delta": {"top1": comparison.data(line.name)} if comparison and line else None,
         "state": state.value,
     }
-    return Row(about.name, cells, state, group=about.group, data=data)
+    return Row(line.name if line else about.name, cells, state, group=about.group, data=data)
 
 
 def _highlighted(row: Row, results: Results | None) -> Row:
-    baseline = results.baseline if results else None
-    return replace(row, default=baseline is not None and paper.normal(row.name) == paper.normal(baseline))
+    return replace(row, default=results is not None and row.name == results.baseline)
 
 
 def _own(line: RowResults, comparison: Comparison | None) -> Row:

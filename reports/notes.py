@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports import paper
 from reports.comparability import Finding
 from reports.differences import Comparison
-from reports.paper import PaperTable
+from reports.paper import PaperRow, PaperTable
 from reports.results import Results, RowResults, TrialRecord
 from reports.setting import shown
 from reports.table import Note, State
@@ -32,6 +32,28 @@ def scale_warning(results: Results) -> str:
 def override_notes(results: Results) -> list[Note]:
     """Return what the command line changed, so that a table never stands without it."""
     return [Note(f"Overrides on the command line: {' '.join(results.overrides)}.")] if results.overrides else []
+
+
+def own_notes(results: Results, printed: PaperTable | None, about: Mapping[str, PaperRow]) -> list[Note]:
+    """Return what tells this study from the paper's table whose number it bears, and from a shipped one."""
+    notes = [Note(text) for text in results.remarks]
+    if printed is None:
+        return notes
+    if not about:
+        known = ", ".join(row.name for row in printed.rows)
+        notes.append(Note(f"The study says 'table: {printed.number}', but none of its rows is one of the paper's "
+                          f"({known}), so that the paper's caption and numbers are left out."))  # fmt: skip
+    return notes + doubt_notes(results, printed)
+
+
+def doubt_notes(results: Results, printed: PaperTable) -> list[Note]:
+    """Return which rows are left without the paper's numbers because another one is spelled like the paper's too."""
+    found = printed.in_doubt([row.name for row in results.rows])
+    named = {theirs: " and ".join(f"'{name}'" for name in own) for theirs, own in found.items()}
+    return [
+        Note(f"Rows {own} are spelled like the paper's '{theirs}', none exactly: none has its numbers.")
+        for theirs, own in named.items()
+    ]
 
 
 def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, list[str]], list[Note]]:
@@ -71,17 +93,21 @@ def _unanswered(row: RowResults) -> list[str]:
 
 
 def table_notes(
-    results: Results, printed: PaperTable | None, comparison: Comparison | None, found: Sequence[Finding]
+    results: Results,
+    printed: PaperTable | None,
+    about: Mapping[str, PaperRow],
+    comparison: Comparison | None,
+    found: Sequence[Finding],
 ) -> list[Note]:
     """Return the notes that concern the table as a whole."""
-    notes = override_notes(results)
+    notes = override_notes(results) + own_notes(results, printed, about)
     notes.append(Note("Mean ± sample standard deviation over n seeds; a single seed has no ±."))
     if comparison:
         notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
-    if printed:
+    if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
-    if printed and results.comparable:
+    if printed and about and results.comparable:
         from reports.costs import cost_of_table
 
         notes += [Note(text) for text in cost_of_table(printed.number).notes]

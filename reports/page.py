@@ -6,14 +6,18 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
-from reports.renderers.templates import fill
+from orchestrator.study.profiles import packaged_studies
+from reports.renderers.templates import as_html, fill
 from reports.results import Results
+from reports.shown import can_be_opened_elsewhere, here, study_word, without_places
 from reports.table import Row, State, Table, folded, number
 from reports.trace import command
+from reports.trials import RowSettings, row_settings, trial_lines
 
 if TYPE_CHECKING:
     from reports.figures import Options
@@ -40,7 +44,21 @@ class Section:
     pictures: Sequence[Picture] = ()
     tests: Sequence[Mapping[str, str]] = ()
     spent: Sequence[Mapping[str, str]] = ()
+    trials: Sequence[Mapping[str, str]] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the trials' runs by key, where other machines may open them."""
+    settings: RowSettings | None = None
     command: str = ""
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the study and the trials lie, as the command line names them."""
+        found: dict[str, str] = {}
+        if self.results and self.results.path:
+            found["Study"] = study_word(self.results.path)
+        if self.results and self.results.store:
+            found["store"] = here(self.results.store)
+        return found
 
     @property
     def counts(self) -> dict[str, int]:
@@ -61,12 +79,12 @@ def build_page(
         options: where data and weights lie.
         refresh: seconds after which a browser loads the page again, while it is being rewritten.
     """
-    by_key = {str(found.table) if found.table else found.study: found for found in results}
-    sections = [section(table, by_key.get(table.key), options) for table in tables]
+    by_study = {found.study: found for found in results}
+    sections = [section(table, by_study.get(table.study), options) for table in tables]
     total = Counter[str]()
     for each in sections:
         total.update(each.counts)
-    return fill(
+    page = fill(
         "page.html.jinja",
         title="FARLab report",
         sections=sections,
@@ -77,6 +95,17 @@ def build_page(
         environments=environments(results),
         refresh=refresh,
     )
+    return without_places(page, _places(results, options))
+
+
+def _places(results: Sequence[Results], options: Options) -> list[tuple[str, str]]:
+    """Return the folders of this machine that a page may come from, and what a reader sees instead."""
+    roots = [(Path.cwd(), ""), (Path.home(), "~"), (packaged_studies().parent, "")]
+    roots += [(each.absolute(), each.name) for each in (options.data_root, options.weights_root)]
+    roots += [(found.store.absolute(), found.store.name) for found in results if found.store]
+    outside = [(root, word) for root, word in roots if not word or not root.is_relative_to(Path.cwd())]
+    both = [(form, word) for root, word in outside for form in (root, root.resolve())]
+    return [(as_html(str(root)), word) for root, word in both]
 
 
 def section(table: Table, results: Results | None, options: Options) -> Section:
@@ -86,7 +115,18 @@ def section(table: Table, results: Results | None, options: Options) -> Section:
     pictures = [picture(name, results, options) for name in FIGURES if results.finished]
     if _order_known(results):
         pictures.append(picture("order", results, options))
-    return Section(folded(table), results, pictures, tests(table), spent(results), command(results))
+    links = {t.key: t.link for t in results.finished if t.link and can_be_opened_elsewhere(t.link)}
+    return Section(
+        folded(table),
+        results,
+        pictures,
+        tests(table),
+        spent(results),
+        trial_lines(results),
+        links,
+        row_settings(results),
+        command(results),
+    )
 
 
 def picture(name: str, results: Results, options: Options) -> Picture:
@@ -101,9 +141,12 @@ def picture(name: str, results: Results, options: Options) -> Picture:
         with styled():
             figure = spec.draw(results, options)
             figure.savefig(buffer, format="png", dpi=160)
-            pyplot.close(figure)
     except FarError as error:
         return Picture(spec.title, problem=str(error))
+    except Exception as error:  # matplotlib's own errors are of any type, and a page is more than one figure
+        return Picture(spec.title, problem=f"could not be drawn ({type(error).__name__}: {error})")
+    finally:
+        pyplot.close("all")
     return Picture(spec.title, base64.b64encode(buffer.getvalue()).decode())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reports.table import State
 
 if TYPE_CHECKING:
+    from far.config import TrialConfig
     from reports.search import SearchFindings
 
 STATE_OF = {
@@ -121,7 +122,8 @@ class Results:
     rows: Sequence[RowResults]
     table: int | None = None
     """Number of the paper's table that the study reproduces."""
-    row_header: str = "Row"
+    row_header: str = ""
+    """Above the names of rows; empty where the study does not say."""
     baseline: str | None = None
     comparable: bool = False
     """Whether what ran is the setting in which the paper measured (``reports.setting``)."""
@@ -132,26 +134,30 @@ class Results:
     overrides: Sequence[str] = ()
     varied: frozenset[str] = frozenset()
     """Dotted settings that the rows themselves set, so that a difference in them is meant."""
+    configs: Mapping[str, TrialConfig] = field(default_factory=dict, repr=False)
+    """The planned configuration of each row, whose seed is not meant."""
     problems: Sequence[str] = ()
     """What stood in the way of reading, e.g. a data set that is not there."""
+    remarks: Sequence[str] = ()
+    """What a reader must know of the study itself, e.g. that it stands before a shipped one."""
     tracking_uri: str | None = None
     search: SearchFindings | None = None
     """What the study's search has found, if it has one."""
 
     def row(self, name: str) -> RowResults:
-        """Return a row by name, whatever its case.
+        """Return a row by its name, or by a spelling of it that only one row has.
 
         Raises:
-            ConfigError: the study has no such row.
+            ConfigError: the study has no such row, or several.
         """
         from far.errors import ConfigError
-        from reports.paper import normal
+        from orchestrator.study.names import find_name
 
-        for row in self.rows:
-            if normal(row.name) == normal(name):
-                return row
-        names = [row.name for row in self.rows]
-        raise ConfigError(f"the study {self.study} has no row '{name}'", choices=names, got=name)
+        by_name = {row.name: row for row in self.rows}
+        found = find_name(name, by_name)
+        if found is None:
+            raise ConfigError(f"the study {self.study} has no row '{name}'", choices=by_name, got=name)
+        return by_name[found]
 
     def without(self, keys: Collection[str]) -> Results:
         """Return the same results with these trials marked as not comparable."""

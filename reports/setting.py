@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from far.config import TrialConfig, resolve
 from far.config.overrides import Layer
 from far.errors import ConfigError
-from reports.paper import normal
+from orchestrator.study.names import pair_names
 
 if TYPE_CHECKING:
     from orchestrator.study import Row, Study
@@ -55,23 +55,21 @@ def _profile_differs(study: Study) -> str | None:
 
 
 def _all_in_paper(study: Study) -> bool:
-    from reports.paper import paper_table, paper_tables
+    from reports.paper import printed_table
 
-    if study.table is None or str(study.table) not in [str(n) for n in paper_tables()[1:]]:
-        return False
-    printed = paper_table(study.table)
-    return all(printed.row(row.name) for row in study.rows)
+    printed = printed_table(study.table)
+    return printed is not None and len(printed.rows_of([row.name for row in study.rows])) == len(study.rows)
 
 
 def _expected(study: Study, row: Row) -> TrialConfig | None:
     """Return what the row is in the paper's setting; None where what it sets is impossible there."""
     own = Layer(row.settings, lambda _: row.where)
     if study.table in DATA_SET:
-        layers = _compared_row(study.table, row.name) or (*study.profile.layers, own)
+        layers = _compared_row(study, row.name) or (*study.profile.layers, own)
     elif study.table is not None and (shipped := _shipped(study.table)) is not None:
-        theirs = next((r for r in shipped.rows if normal(r.name) == normal(row.name)), None)
-        if theirs is not None:
-            return theirs.config
+        name = pair_names([r.name for r in study.rows], [r.name for r in shipped.rows]).get(row.name)
+        if name is not None:
+            return shipped.row(name).config
         layers = (*shipped.base, own)
     else:
         layers = (*study.profile.layers, own)
@@ -81,16 +79,16 @@ def _expected(study: Study, row: Row) -> TrialConfig | None:
         return None
 
 
-def _compared_row(table: int, name: str) -> tuple[Layer, ...] | None:
+def _compared_row(study: Study, name: str) -> tuple[Layer, ...] | None:
     """Return the settings of one of the paper's own rows of Tables 7 and 8."""
     from reports.costs import OURS, PLAIN
 
-    known = {normal(each): each for each in OURS}
-    if normal(name) not in known:
+    known = pair_names([row.name for row in study.rows], list(OURS)).get(name)
+    if known is None or study.table is None:
         return None
-    method, _, size = known[normal(name)].rpartition(" ViT-")
+    method, _, size = known.rpartition(" ViT-")
     family = "videomae" if "VideoMAE" in method else "mvd"
-    profile = _shipped_profile(f"{DATA_SET[table]}-{'small' if size == 'S' else 'base'}-{family}")
+    profile = _shipped_profile(f"{DATA_SET[study.table]}-{'small' if size == 'S' else 'base'}-{family}")
     plain = () if method.startswith("FAR") else (Layer({"model": PLAIN}, lambda _: method),)
     return (*profile.layers, *plain)
 

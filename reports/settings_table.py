@@ -44,7 +44,7 @@ def build_settings() -> Table:
         Note("S: ViT-S, B: ViT-B."),
         Note(f"Shipped profiles: {names}." if names else "No shipped profile was found to compare with."),
     )
-    return Table("1", title, tuple(columns), tuple(laid), profile="", notes=notes)
+    return Table("1", title, tuple(columns), tuple(laid), profile="", notes=notes, number=1)
 
 
 def _profiles(headers: list[str]) -> dict[str, dict[str, tuple[str, TrialConfig]]]:

@@ -135,11 +135,22 @@ class Table:
     """What must be read before the numbers, such as that they are of demo scale."""
     notes: tuple[Note, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    number: int | None = None
+    """The paper's number of this table, if it is one of the paper's."""
+    study: str = ""
+    """The study whose rows these are."""
+    anchor: str = ""
+    """Tells the table from the others of its document, in links and references; empty: the key does."""
+
+    @property
+    def reference(self) -> str:
+        """What links and references to the table end in."""
+        return self.anchor or self.key
 
     @property
     def title(self) -> str:
         """``Table 5. Caption`` for the paper's tables."""
-        return f"Table {self.key}. {self.caption}." if self.key.isdigit() else f"{self.caption}."
+        return f"Table {self.key}. {self.caption}." if self.number is not None else f"{self.caption}."
 
     def origin_title(self, origin: Origin | str) -> str:
         """What stands above the columns of one origin."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from orchestrator.garbage import gc_paused
 from reports import literature
@@ -31,7 +33,17 @@ def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything:
     tables = [table for found in results for table in build_tables(found)]
     tables += [build_settings()] if 1 in wanted and 1 not in measured else []
     tables += [literature.build_literature(n) for n in literature.NUMBERS if n in wanted and n not in measured]
-    return sorted(tables, key=lambda table: int(table.key) if table.key.isdigit() else 99)
+    return _told_apart(sorted(tables, key=lambda table: table.number or 99))
+
+
+def _told_apart(tables: Sequence[Table]) -> list[Table]:
+    """Give every table of a document a reference of its own: two studies may reproduce one table of the paper."""
+    seen: Counter[str] = Counter()
+    told = []
+    for table in tables:
+        seen[table.key] += 1
+        told.append(replace(table, anchor=f"{table.key}-{seen[table.key]}" if seen[table.key] > 1 else ""))
+    return told
 
 
 def build_tables(results: Results) -> list[Table]:

@@ -106,8 +106,7 @@ def _retry(
     from dataclasses import replace
 
     plan, store, settings = _frozen_plan(name, profile)
-    for row in rows:
-        plan.studies[0].row(row)
+    rows = [plan.studies[0].row(row).name for row in rows]
     again = {
         trial.key
         for trial in plan.trials

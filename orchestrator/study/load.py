@@ -13,6 +13,7 @@ from far.errors import ConfigError
 from orchestrator.garbage import gc_paused
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
+from orchestrator.study.names import find_name
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
@@ -54,15 +55,16 @@ class Study:
     """Profile and base, under every row; a search lays its proposals over them."""
 
     def row(self, name: str) -> Row:
-        """Return a row by name.
+        """Return a row by its name, or by a spelling of it that only one row has.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: there is no such row, or several.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise ConfigError(f"study '{self.name}' has no row '{name}'", choices=[r.name for r in self.rows], got=name)
+        by_name = {row.name: row for row in self.rows}
+        found = find_name(name, by_name)
+        if found is None:
+            raise ConfigError(f"study '{self.name}' has no row '{name}'", choices=by_name, got=name)
+        return by_name[found]
 
 
 def find_study(path_or_name: Path | str) -> Path:

@@ -13,7 +13,7 @@ from far.registry import Registry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports.results import Results
+    from reports.results import Results, RowResults
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,16 @@ class Options:
     metric: str = "top1"
     data_root: Path = Path("data")
     weights_root: Path = Path("weights")
+
+
+def shown_rows(results: Results, options: Options) -> Sequence[RowResults]:
+    """Return the rows that were asked for, in the study's order; all if none was.
+
+    Raises:
+        ConfigError: the study has no such row.
+    """
+    wanted = {results.row(name).name for name in options.rows}
+    return [row for row in results.rows if row.name in wanted] if wanted else results.rows
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from far.errors import DataError
-from reports.figures import FIGURES, FigureSpec, Options
-from reports.figures.style import PAGE, look, titled
+from reports.figures import FIGURES, FigureSpec, Options, shown_rows
+from reports.figures.style import PAGE, legend_label, look, titled
 from reports.results import Results, RowResults
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def draw(results: Results | None, options: Options) -> Figure:
     figure, axes = plt.subplots(1, len(PANELS), figsize=(PAGE, PAGE * 0.36))
     anything = False
     for axis, (name, label) in zip(axes, PANELS, strict=True):
-        for index, row in enumerate(results.rows):
+        for index, row in enumerate(shown_rows(results, options)):
             epochs = history(row, name)
             if not epochs:
                 continue
             anything = True
             x = np.array(list(epochs))
             style = look(index)
-            axis.plot(x, [np.mean(v) for v in epochs.values()], markersize=3, label=row.name, **style)
+            axis.plot(x, [np.mean(v) for v in epochs.values()], markersize=3, label=legend_label(row.name), **style)
             low, high = ([f(v) for v in epochs.values()] for f in (min, max))
             axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
         axis.set(xlabel="epoch", ylabel=label)

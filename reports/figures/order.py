@@ -9,7 +9,7 @@ import numpy as np
 
 from far.errors import DataError, FarError
 from far.files import TrialPaths, read_json, write_json
-from reports.figures import FIGURES, FigureSpec, Options
+from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import COLOURS, PAGE
 from reports.results import Results, TrialRecord
 
@@ -55,9 +55,7 @@ def draw(results: Results | None, options: Options) -> Figure:
 
     assert results is not None
     rows, problems = [], []
-    for row in results.rows:
-        if options.rows and row.name not in options.rows:
-            continue
+    for row in shown_rows(results, options):
         seeds = []
         for trial in row.finished:
             try:

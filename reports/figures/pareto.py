@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from far.errors import DataError
-from reports.figures import FIGURES, FigureSpec, Options
-from reports.figures.style import COLUMN, look, titled
+from reports.figures import FIGURES, FigureSpec, Options, shown_rows
+from reports.figures.style import COLUMN, legend_label, look, titled
 from reports.results import Results
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def draw(results: Results | None, options: Options) -> Figure:
 
     assert results is not None
     points, names, spreads = [], [], []
-    for row in results.rows:
+    for row in shown_rows(results, options):
         values, costs = list(row.by_seed(options.metric).values()), {t.flops for t in row.finished} - {None}
         if values and len(costs) == 1:
             points.append((float(costs.pop() or 0) / 1e9, statistics.fmean(values)))
@@ -42,7 +42,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     figure, axis = plt.subplots(figsize=(COLUMN * 1.25, COLUMN))
     for index, (name, (cost, accuracy), spread) in enumerate(zip(names, points, spreads, strict=True)):
         style = {**look(index), "linestyle": "none"}
-        axis.errorbar(cost, accuracy, yerr=spread or None, capsize=2, label=name, **style)  # type: ignore[arg-type]
+        axis.errorbar(cost, accuracy, yerr=spread or None, capsize=2, label=legend_label(name), **style)  # type: ignore[arg-type]
     kept = front(points)
     axis.plot(*zip(*(points[i] for i in kept), strict=True), color="0.5", linewidth=1, zorder=0, label="Pareto front")
     title = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}[options.metric]

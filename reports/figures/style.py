@@ -36,6 +36,7 @@ SETTINGS: Any = {
     "savefig.dpi": 200,
     "pdf.fonttype": 42,
     "svg.hashsalt": "farlab",
+    "text.parse_math": False,  # names of rows and classes are the user's words, not TeX
     "figure.constrained_layout.use": True,
 }
 
@@ -57,6 +58,11 @@ def look(index: int) -> dict[str, object]:
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": LINES[index % len(LINES)],
     }
+
+
+def legend_label(name: str) -> str:
+    """Return a row's name as a legend takes it: matplotlib leaves out what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def titled(results: Results, more: str = "", *, width: int = 52) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
 
 from far.errors import ConfigError
+from orchestrator.study.names import in_doubt, pair_names
 
 METRIC_OF_COLUMN = {
     "Top-1 (%)": "top1",
@@ -70,14 +71,18 @@ class PaperTable:
         return [title for title in self.columns if title != "Group" and title not in METRIC_OF_COLUMN]
 
     def row(self, name: str) -> PaperRow | None:
-        """Return the row of this name, whatever its case and spacing, or None."""
-        wanted = normal(name)
-        return next((row for row in self.rows if normal(row.name) == wanted), None)
+        """Return the row that is printed under exactly this name, or None."""
+        return next((row for row in self.rows if row.name == name), None)
 
+    def rows_of(self, names: Collection[str]) -> dict[str, PaperRow]:
+        """Return the printed row of each of a study's rows that the paper has (see ``pair_names``)."""
+        by_name = {row.name: row for row in self.rows}
+        return {own: by_name[printed] for own, printed in pair_names(names, by_name).items()}
 
-def normal(name: str) -> str:
-    """Return a row's name without case, spaces or punctuation that people vary."""
-    return "".join(character for character in name.lower() if character.isalnum() or character in ":/+")
+    def in_doubt(self, names: Collection[str]) -> dict[str, list[str]]:
+        """Return the printed rows that several of a study's rows are spelled like, with those."""
+        printed = [row.name for row in self.rows]
+        return in_doubt(names, printed, pair_names(names, printed))
 
 
 @lru_cache
@@ -94,6 +99,11 @@ def recipe_table() -> tuple[str, list[str], list[list[Any]]]:
     """Return title, columns and rows of Table 1, which holds settings rather than measurements."""
     raw = _raw()["1"]
     return raw["title"], raw["columns"], raw["rows"]
+
+
+def printed_table(number: int | None) -> PaperTable | None:
+    """Return one of Tables 2-8, None where a study reproduces none of them."""
+    return paper_table(number) if number in paper_tables() and number not in (None, 1) else None
 
 
 def paper_table(number: int) -> PaperTable:

@@ -29,7 +29,7 @@ def render(tables: Sequence[Table]) -> str:
 
 def _object(table: Table) -> dict[str, object]:
     return {
-        "table": int(table.key) if table.key.isdigit() else table.key,
+        "table": table.key if table.number is None else table.number,
         "title": table.caption,
         "profile": table.profile,
         "comparable": not table.warning,

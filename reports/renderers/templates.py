@@ -31,6 +31,13 @@ def markdown(text: object) -> str:
     return escaped.replace("\n", " ").replace("\r", " ")
 
 
+def as_html(text: str) -> str:
+    """Return a text as the templates of HTML write it."""
+    from jinja2.utils import markupsafe
+
+    return str(markupsafe.escape(text))
+
+
 @lru_cache
 def _environment(html: bool) -> Any:
     from jinja2 import Environment, FunctionLoader, StrictUndefined

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_the_hint_repeats_what_was_typed(workspace: Path, capsys: pytest.Capture
     typed = ["report", "--table", "5", "--profile", "csv", "--seeds", "3,", "recipe.epochs=2", "--format", "md"]
     assert farlab.run(typed) == 0
     hint = capsys.readouterr().out.replace("\\", "")
-    assert re.search(r"farlab sweep \S+head_ratio.yaml recipe.epochs=2 --profile csv --seeds 3,", hint)
+    assert "farlab sweep head_ratio recipe.epochs=2 --profile csv --seeds 3," in hint
 
 
 def test_tables_of_the_literature_show_our_rows_where_they_run(

@@ -1,0 +1,49 @@
+"""What of this machine may stand in a document that is passed on: names, relative paths, addresses others can open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNORECASE)
+
+
+def study_word(path: Path) -> str:
+    """Return how a study is named on the command line: by its name if that finds it, else by its file."""
+    from orchestrator.study.load import find_study
+    from orchestrator.study.profiles import packaged_studies
+
+    if path.is_relative_to(packaged_studies()) and find_study(path.stem) == path:
+        return path.stem
+    return here(path)
+
+
+def here(path: Path) -> str:
+    """Return a path as it is written in the current directory."""
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+
+
+def can_be_opened_elsewhere(address: str) -> bool:
+    """Whether an address names a server that other machines may reach, rather than this machine itself."""
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        return False
+    return bool(host) and LOOPBACK.fullmatch(host or "") is None
+
+
+def without_places(text: str, roots: Iterable[tuple[str, str]]) -> str:
+    """Write what lies under these folders relative to them.
+
+    Args:
+        text: a document.
+        roots: absolute folders and the word that stands for each, ``""`` for the current one; the innermost counts.
+    """
+    for root, word in sorted(roots, key=lambda each: -len(each[0])):
+        if len(root) > 1:
+            inside, itself = (f"{word}/", word) if word else ("", ".")
+            whole = re.compile(rf"(?<![\w.-]){re.escape(root)}(?:(/)|(?![\w.-]))")
+            text = whole.sub(lambda hit, a=inside, b=itself: a if hit[1] else b, text)  # type: ignore[misc]
+    return text
