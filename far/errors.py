@@ -9,12 +9,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from far.redaction import redacted
+
 
 class FarError(Exception):
-    """Base of every error that FARLab raises on purpose: shown as one message, never as a traceback."""
+    """Base of every error that FARLab raises on purpose: shown as one message, never as a traceback.
+
+    Its text holds no credentials, whatever library's message it was made of (``far.redaction``).
+    """
 
     exit_code = 1
     kind = "internal"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(FarError):
@@ -56,6 +64,9 @@ class ConfigError(FarError):
         )
 
     def __str__(self) -> str:
+        return redacted(self._text())
+
+    def _text(self) -> str:
         place = ": ".join(part for part in (self.where, self.key) if part)
         text = f"{place}: {self.message}" if place else self.message
         if self.choices:

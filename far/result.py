@@ -81,4 +81,9 @@ def problem(value: Any, key: str) -> str | None:
         return f"unknown state {value.get('state')!r}"
     if value["state"] == "finished" and not isinstance(value.get("metrics"), dict):
         return "finished without metrics"
+    metrics = value.get("metrics") or {}
+    if not isinstance(metrics, dict) or not all(
+        each is None or isinstance(each, int | float) for each in metrics.values()
+    ):
+        return "has metrics that are no numbers"
     return None

@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from far.errors import FarError
+from far.errors import ConfigError, FarError
 from far.files import TrialPaths, read_json, storage_errors
+from far.redaction import redacted
 from orchestrator.settings import Settings
-from orchestrator.store import Store, is_held
+from orchestrator.store import Store, is_held, is_plain_name, plain_name
 
 WHOLE = "files.json"
 """Written into a checkpoint's folder at the URL when all its files are there: their names and sizes."""
@@ -102,11 +103,14 @@ class Replica:
         """
         with self._errors():
             for key in self._names(f"{self._root}/trials"):
+                if not is_plain_name(key):
+                    continue  # what another machine calls a file need not be a file's name
                 paths = store.paths(key)
                 if not self._pull_result(paths) and not is_held(paths.lock):
                     self._pull_spec(paths)
             for remote in self._find(f"{self._root}/studies"):
-                local = store.root / posixpath.relpath(remote, self._root)
+                parts = posixpath.relpath(remote, self._root).split("/")
+                local = store.root.joinpath(*(_name(part) for part in parts))
                 if not local.exists():
                     self._get(remote, local)
 
@@ -199,7 +203,9 @@ class Replica:
         self._fs.pipe_file(f"{remote}/{WHOLE}", json.dumps(files).encode())
 
     def _pull_checkpoint(self, remote: str, local: Path) -> None:
-        files: dict[str, int] = json.loads(self._fs.cat_file(f"{remote}/{WHOLE}"))
+        files: dict[str, int] = {
+            _name(name): size for name, size in json.loads(self._fs.cat_file(f"{remote}/{WHOLE}")).items()
+        }
         partial = local.with_name(f"{local.name}.fetched.partial")
         shutil.rmtree(partial, ignore_errors=True)
         for name in files:
@@ -261,7 +267,7 @@ class Replica:
         except FarError:
             raise
         except Exception as error:
-            raise ReplicaError(f"the store {self.url}: {type(error).__name__}: {str(error)[:300]}") from error
+            raise ReplicaError(f"the store {self.url}: {type(error).__name__}: {redacted(str(error))[:300]}") from error
 
 
 def refresh(settings: Settings) -> None:
@@ -282,6 +288,18 @@ def open_store(settings: Settings) -> Store:
     """
     refresh(settings)
     return Store(settings.store)
+
+
+def _name(text: str) -> str:
+    """Return a file's name as the URL tells it.
+
+    Raises:
+        ReplicaError: it would lead elsewhere.
+    """
+    try:
+        return plain_name(text, "file")
+    except ConfigError as error:
+        raise ReplicaError(f"the store's URL: {error}") from None
 
 
 def _starts(spec: dict[str, Any]) -> int:

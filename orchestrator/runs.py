@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.files import TrialPaths, read_json, read_json_lines, write_json
+from far.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,8 +57,9 @@ class SweepMirror:
     def __init__(self, uri: str, sweep: Sweep) -> None:
         self.uri, self.sweep = uri, sweep
         self._state: dict[str, Any] = read_json(sweep.state) or {}
-        if self._state.get("uri") != uri:
-            self._state = {"uri": uri, "runs": {}}
+        if redacted(str(self._state.get("uri"))) != redacted(uri):
+            self._state = {"runs": {}}
+        self._state["uri"] = redacted(uri)
         self._opened = False
 
     def has_begun(self) -> bool:
@@ -107,13 +109,13 @@ class SweepMirror:
             token = page.token or ""
         for run_id in runs:
             client.delete_run(run_id)
-        self._state = {"uri": self.uri, "runs": {}}
+        self._state = {"uri": redacted(self.uri), "runs": {}}
         self._opened = False
 
     def _open(self, client: MlflowClient) -> None:
         """Find or make the parent run, and close what a killed driver left RUNNING and nobody will run again."""
         if "parent" in self._state and not _exists(client, self._state["parent"]):
-            self._state = {"uri": self.uri, "runs": {}}
+            self._state = {"uri": redacted(self.uri), "runs": {}}
         parent = self._parent(client)
         client.update_run(parent, status="RUNNING")
         ours = {known["run_id"] for known in self._state["runs"].values()} | {parent}

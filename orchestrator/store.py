@@ -73,12 +73,20 @@ class Store:
             return path.read_text(encoding="utf-8").strip()
 
     def paths(self, key: str) -> TrialPaths:
-        """Return where the files of a trial lie."""
-        return TrialPaths(self.trials / key)
+        """Return where the files of a trial lie.
+
+        Raises:
+            ConfigError: the key, which may stand in a file of somebody else's, is no plain name.
+        """
+        return TrialPaths(self.trials / plain_name(key, "trial"))
 
     def study(self, name: str) -> StudyPaths:
-        """Return where the files of a study lie."""
-        return StudyPaths(self.root / "studies" / name)
+        """Return where the files of a study lie.
+
+        Raises:
+            ConfigError: the name is no plain name.
+        """
+        return StudyPaths(self.root / "studies" / plain_name(name, "study"))
 
     def studies(self) -> list[str]:
         """Return the names of the studies that were ever submitted, sorted."""
@@ -156,6 +164,22 @@ class Store:
     def lock_trial(self, key: str) -> FileLock:
         """Return the lock that whoever writes into a trial's directory holds."""
         return FileLock(self.paths(key).lock, f"trial {key}")
+
+
+def plain_name(name: str, what: str) -> str:
+    """Return a name that is to be a folder's, if it cannot lead out of the folder above.
+
+    Raises:
+        ConfigError: it can, or it is empty.
+    """
+    if not is_plain_name(name):
+        raise ConfigError(f"{name!r} cannot be the name of a {what}")
+    return name
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether a path that ends in this name stays in the folder before it."""
+    return name not in ("", ".", "..") and not any(character in name for character in "/\\\0")
 
 
 def is_held(lock: Path) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from far.redaction import redacted
 from orchestrator.runs import Sweep, SweepMirror, TrackedTrial
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ class Mirror:
             for mirror in self._mirrors:
                 mirror.sync(client, final=final)
         except Exception as error:
-            self.problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
-            log.info("tracking store %s not reached: %s", self.uri, error)
+            self.problem = f"{type(error).__name__}: {redacted(str(error)).strip().partition(chr(10))[0][:200]}"
+            log.info("tracking store %s not reached: %s", redacted(self.uri), self.problem)
             return False
         self.problem = None
         return True

@@ -6,8 +6,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from far.errors import ConfigError
+from far.redaction import redacted
 from orchestrator.garbage import gc_paused
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
@@ -136,7 +138,7 @@ def join(
         varied=frozenset(key for row in study.rows for key in row.settings),
         configs={row.name: row.config for row in study.rows},
         problems=tuple(problems),
-        tracking_uri=settings.tracking_uri,
+        tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
     )
 
@@ -151,9 +153,9 @@ def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str
 
 
 def run_address(uri: str, experiment: str, run: str) -> str:
-    """Return the address of a run's page."""
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
-    return f"{base}/#/experiments/{experiment}/runs/{run}"
+    """Return the address of a run's page, without the credentials that the tracking URI may hold."""
+    base = redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+    return f"{base}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
 
 
 def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:

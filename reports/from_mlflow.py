@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import math
 import os
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from far.errors import FarError
 from far.files import TrialPaths, read_json
+from far.redaction import redacted
+from far.result import STATES, problem
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.table import State
 
@@ -22,6 +29,7 @@ STATE_OF_RUN = {"RUNNING": State.RUNNING, "SCHEDULED": State.RUNNING, "FAILED": 
 ENDED = ("FINISHED", "FAILED")
 """States of a run that holds a trial's files."""
 PAGE = 1000
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class TrackingError(FarError):
@@ -48,15 +56,17 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     try:
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(results.study)
         experiment = found.experiment_id if found else None
         runs = _runs(client, experiment, results.profile) if experiment else []
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"the tracking server {uri} cannot be read: {str(error).splitlines()[0][:160]}") from None
+    except Exception as error:  # an answer that is none makes MLflow's client raise whatever it met
+        why = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise TrackingError(f"the tracking server {uri} cannot be read: {why}") from None
+    uri = redacted(uri)
+    cache /= _folder(uri)  # what one server says is not to be taken for what another says
     # Two stores may have run the same trial: what has finished counts.
     by_key = {run.data.tags.get("farlab.key"): run for run in sorted(runs, key=lambda r: r.info.status == "FINISHED")}
     by_place = {
@@ -111,7 +121,7 @@ def _record(client: MlflowClient, trial: TrialRecord, run: Any, uri: str, cache:
 
     if run is None:
         return TrialRecord(trial.row, trial.seed, trial.key, State.MISSING, identity=trial.identity)
-    directory = cache / run.info.run_id
+    directory = cache / _folder(run.info.run_id)
     result = _result(client, run, directory)
     state = STATE_OF.get(str(result.get("state")), State.MISSING)
     if not result:
@@ -127,36 +137,46 @@ def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any
     A trial that is run again keeps its run, so that only a finished result is read from the cache; while the run
     goes on, or was killed in a later attempt, its files and tags are those of an attempt before.
     """
-    from mlflow.exceptions import MlflowException
-
-    paths = TrialPaths(directory)
+    paths, key = TrialPaths(directory), str(run.data.tags.get("farlab.key"))
     cached = read_json(paths.result)
-    if isinstance(cached, dict) and cached.get("state") == "finished":
-        return cached
+    if problem(cached, key) is None and cached["state"] == "finished":
+        return cast("Mapping[str, Any]", cached)
     if run.info.status not in ENDED:
         said = _from_metrics(run)
         return said if run.info.status == "KILLED" and said.get("state") == "partial" else {}
     directory.mkdir(parents=True, exist_ok=True)
     for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
         file.unlink(missing_ok=True)
-        try:
-            client.download_artifacts(run.info.run_id, file.name, str(directory))
-        except (MlflowException, OSError):
-            continue
+        _fetch(client, run.info.run_id, file)
     found = read_json(paths.result)
-    return found if isinstance(found, dict) else _from_metrics(run)
+    return cast("Mapping[str, Any]", found) if problem(found, key) is None else _from_metrics(run)
+
+
+def _fetch(client: MlflowClient, run_id: str, file: Path) -> None:
+    """Fetch an artifact into its place, if the server has it and it is a file."""
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".fetched-") as folder, contextlib.suppress(Exception):
+        client.download_artifacts(run_id, file.name, folder)
+        fetched = Path(folder) / file.name
+        if fetched.is_file() and not fetched.is_symlink():
+            fetched.replace(file)
+
+
+def _folder(name: str) -> str:
+    """Return the folder for what a server calls by this name: a run's id as MLflow makes them, or a hash of it."""
+    return name if _RUN_ID.fullmatch(name) else hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 def _from_metrics(run: Any) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
-    if "farlab.state" not in tags:
+    if tags.get("farlab.state") not in STATES:
         return {}
     whole = ("flops", "params", "evaluated", "expected", "peak_memory_bytes")
+    counts = {name: metrics.get(f"final_{name}", math.nan) for name in whole}
     return {
         "key": tags.get("farlab.key"),
         "state": tags["farlab.state"],
         "metrics": {name: metrics.get(f"final_{name}") for name in ("top1", "top5", "loss")},
-        **{name: int(metrics[f"final_{name}"]) for name in whole if f"final_{name}" in metrics},
+        **{name: int(value) for name, value in counts.items() if math.isfinite(value)},
         "code": {"git": tags.get("farlab.code")},
         "error": {"kind": "error", "message": tags["farlab.error"]} if tags.get("farlab.error") else None,
     }

@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from far.errors import ConfigError, DamagedError, OutOfMemoryError
-from far.train.faults import typed
+from far.errors import ConfigError, DamagedError
+from far.train.unpickle import DEEPSPEED, loading
 from far.train.world import World
 
 _COMPLETE = re.compile(r"epoch-(\d+)")
@@ -80,23 +80,33 @@ def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
 
     Raises:
         ConfigError: it is in order, but its ZeRO shards were written by another number of processes.
+        WeightsError: loading it would run code.
         OSError: it cannot be read just now, e.g. the file system is away.
+        OutOfMemoryError: there is no room for it.
         DamagedError: it cannot be loaded. It has been set aside; the engine may hold half of it and must be made anew.
     """
     _check_shards(checkpoint, engine.world_size)
-    why: Exception | None = None
     try:
-        path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
-    except Exception as error:
-        away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-        if away or isinstance(typed(error), OutOfMemoryError):
-            raise
-        path, why = None, error
-    if path is None:
+        with loading(checkpoint, DEEPSPEED):
+            path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
+            return _history(checkpoint, path, state)
+    except DamagedError as error:
         with contextlib.suppress(OSError):  # of several ranks one is the first
             checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
-        raise DamagedError(f"{checkpoint} cannot be loaded and was set aside: {why}") from why
-    history: list[dict[str, Any]] = state["history"]
+        raise DamagedError(f"{error}; it was set aside") from error
+
+
+def _history(checkpoint: Path, path: str | None, state: Any) -> list[dict[str, Any]]:
+    """Return the history of a checkpoint that has been loaded, one record for each of its epochs."""
+    if path is None:
+        raise DamagedError(f"{checkpoint} cannot be loaded: it is not whole")
+    history = state.get("history") if isinstance(state, dict) else None
+    match = _COMPLETE.fullmatch(checkpoint.name)
+    epochs = int(match[1]) if match else None
+    if not isinstance(history, list) or not all(isinstance(record, dict) for record in history):
+        raise DamagedError(f"{checkpoint} cannot be loaded: it has no history")
+    if [record.get("epoch") for record in history] != list(range(epochs or 0)):
+        raise DamagedError(f"{checkpoint} cannot be loaded: its history is not that of {epochs} epochs")
     return history
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.config.overrides import validated
 from far.config.schema import TrialConfig
-from far.errors import WeightsError
+from far.errors import DamagedError, WeightsError
 from far.files import TrialPaths, read_json
 from far.train import checkpoint
+from far.train.unpickle import DEEPSPEED, loading
+from far.train.world import import_deepspeed
 
 if TYPE_CHECKING:
     from far.model.module import VideoNetwork
@@ -44,24 +49,29 @@ def load_trained(directory: Path) -> Trained:
         directory: the trial's folder, with ``trial.json`` and ``checkpoints/``.
 
     Raises:
-        WeightsError: the folder is not a trial's, or holds no complete checkpoint.
+        WeightsError: the folder is not a trial's, holds no complete checkpoint, or one that would run code when loaded.
+        DamagedError: the checkpoint cannot be loaded.
     """
     from far.model.networks import NETWORKS
 
     paths = TrialPaths(directory)
     spec = read_json(paths.trial)
-    if not isinstance(spec, dict) or "config" not in spec:
+    if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict):
         raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
     found = checkpoint.latest(paths.checkpoints)
     if found is None:
         raise WeightsError(f"{directory} holds no complete checkpoint")
-    config = TrialConfig.model_validate(spec["config"])
+    config = validated(TrialConfig, spec["config"], lambda keys: str(paths.trial))
     state, embedding = _state(found, config.model.embedding)
     classes = config.data.classes
     # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
-    settled = config.model.model_copy(update={"position_embedding": embedding})
-    model = NETWORKS[settled.network].build(settled, classes, seed=config.seed)
-    model.load_state_dict({name: value.float() for name, value in state.items()})
+    settled = {**config.model.model_dump(), "position_embedding": embedding}
+    network = validated(type(config.model), settled, lambda keys: str(found))
+    model = NETWORKS[network.network].build(network, classes, seed=config.seed)
+    try:
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+    except (AttributeError, RuntimeError) as error:  # no tensors, or those of another network
+        raise DamagedError(f"{found} does not hold the network of {paths.trial.name}: {_brief(error)}") from error
     return Trained(config, spec.get("identity", {}), model.eval(), int(found.name.split("-")[1]), classes)
 
 
@@ -108,11 +118,19 @@ def _state(found: Path, embedding: str) -> tuple[Mapping[str, Any], str]:
     files = sorted(found.glob("*mp_rank_00_model_states.pt"))
     if not files:
         raise WeightsError(f"{found} holds no model states")
-    saved = torch.load(files[0], map_location="cpu", weights_only=True)
-    state: Mapping[str, Any] = saved["module"]
+    with loading(found):
+        saved = torch.load(files[0], map_location="cpu", weights_only=True)
+        state: Mapping[str, Any] = dict(saved["module"])
+        embedding = saved.get("position_embedding", embedding)
     if files[0].name.startswith("zero_pp_rank"):
+        import_deepspeed()
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-        state = get_fp32_state_dict_from_zero_checkpoint(str(found.parent), tag=found.name)
-    plain = {name.removeprefix("_orig_mod."): value for name, value in state.items()}
-    return plain, saved.get("position_embedding", embedding)
+        talk = io.StringIO()  # it prints its steps and a progress bar
+        with loading(found, DEEPSPEED), contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
+            state = get_fp32_state_dict_from_zero_checkpoint(str(found.parent), tag=found.name)
+    return {name.removeprefix("_orig_mod."): value for name, value in state.items()}, embedding
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
 
 def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
     from far.files import LockedError
+    from far.redaction import redacted
     from orchestrator.mirrored import submitted
     from orchestrator.tracking import Mirror
 
@@ -59,5 +60,5 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
             print(f"study '{name}': MLflow is not up to date: {mirror.problem or 'it did not answer'}", file=sys.stderr)
             return 1
     trials = sum(trial.directory.is_dir() for sweep in sweeps for trial in sweep.trials)
-    print(f"study '{name}': {trials} trials in {uri}")
+    print(f"study '{name}': {trials} trials in {redacted(uri)}")
     return 0

@@ -22,12 +22,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
         from far.errors import ConfigError
+        from far.redaction import redacted
         from orchestrator.settings import load_settings
 
         settings = load_settings()
         uri = tracking_uri or settings.tracking_uri
         if uri.startswith(("http://", "https://")):
-            print(f"the tracking server has its own page: {uri}")
+            print(f"the tracking server has its own page: {redacted(uri)}")
             return
         base = settings.store / "mlflow.db"
         if tracking_uri is None and uri == f"sqlite:///{base}" and not base.exists():
@@ -39,8 +40,9 @@ def register(app: typer.Typer) -> None:
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_BACKEND_STORE_URI": uri,  # a command line can be read by everybody on the machine
         }
-        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+        command = [sys.executable, "-m", "mlflow", "ui"]
         command += ["--host", host, "--port", str(chosen), "--workers", "1"]
         os.execve(sys.executable, command, environment)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from far.errors import DivergedError, FarError
 from far.files import TrialPaths, read_json, write_json
+from far.redaction import redacted
 from far.result import Failure, State, problem
 
 
@@ -33,9 +34,9 @@ def write_failure(directory: Path, error: BaseException | Failure, state: State 
     spec = read_json(paths.trial) or {}
     if isinstance(error, BaseException):
         kind = error.kind if isinstance(error, FarError) else "internal"
-        failure = Failure(kind=kind, message=str(error) or type(error).__name__)
+        failure = Failure(kind=kind, message=redacted(str(error)) or type(error).__name__)
         if kind == "internal":
-            failure["traceback"] = "".join(traceback.format_exception(error))
+            failure["traceback"] = redacted("".join(traceback.format_exception(error)))
     else:
         failure = error
     write_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from far.errors import ConfigError
 from far.files import TrialPaths, read_json, write_json
 from orchestrator.replica import Replica, ReplicaError
 from orchestrator.store import Store
@@ -88,6 +90,32 @@ def test_what_was_cut_off_on_its_way_is_not_taken(url: str, tmp_path: Path) -> N
     Replica(url).pull_trial(other.paths("k"))
     assert not other.paths("k").result.exists()
     assert not other.paths("k").checkpoints.exists()
+
+
+def test_what_the_url_calls_a_file_is_no_path(url: str, tmp_path: Path) -> None:
+    paths = make_trial(Store(tmp_path / "here"), "k", 2)
+    Replica(url).push_trial(paths)
+    listed = tmp_path / "ftp/farlab/trials/k/checkpoints/epoch-0002/files.json"
+    (listed.parent / "evil").write_text("x")
+    other = Store(tmp_path / "there")
+    for name in ("../../../evil", str(tmp_path / "evil"), "..", ""):
+        listed.write_text(json.dumps({name: 1}))
+        with pytest.raises(ReplicaError, match="cannot be the name of a file"):
+            Replica(url).pull_trial(other.paths("k"))
+    assert not list(tmp_path.rglob("there/**/evil")) and not (tmp_path / "evil").exists()
+    for key in ("../x", "/x", "..", "", "a/b", "a\0"):
+        with pytest.raises(ConfigError, match="cannot be the name of a"):
+            other.paths(key)
+        with pytest.raises(ConfigError, match="cannot be the name of a"):
+            other.study(key)
+
+
+def test_no_error_tells_the_password(tmp_path: Path) -> None:
+    url = "ftp://user:s3cret@127.0.0.1:1/farlab"
+    with pytest.raises(ReplicaError) as caught:
+        Replica(url).pull(Store(tmp_path))
+    assert "ftp://127.0.0.1:1/farlab" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_unknown_kind_of_url_is_refused_by_name() -> None:
