@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import platform
 import subprocess
 from importlib import metadata
@@ -11,12 +12,17 @@ from typing import Any
 
 from far import __version__
 
+BUILD_FILE = "far/build.json"
+"""Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""
+
 
 @functools.cache
 def code_version() -> dict[str, Any]:
-    """Return the package's version and, where it runs from a git checkout, the commit and whether it is dirty."""
+    """Return the package's version, its commit and whether it is dirty: of the git checkout, else of the build."""
     root = Path(__file__).resolve().parent.parent
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    if not (root / ".git").exists():
+        return {"version": __version__, "git": None, "dirty": None, **_built(root / BUILD_FILE)}
+    commit = _git(root, "rev-parse", "HEAD")
     dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no")) if commit else None
     return {"version": __version__, "git": commit, "dirty": dirty}
 
@@ -33,6 +39,15 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else processor(),
         **{name: _version(name) for name in packages},
     }
+
+
+def _built(path: Path) -> dict[str, Any]:
+    """Return what the build wrote of its commit; nothing where there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: found.get(name) for name in ("git", "dirty")} if isinstance(found, dict) else {}
 
 
 def _git(root: Path, *arguments: str) -> str | None:
