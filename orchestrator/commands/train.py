@@ -113,6 +113,9 @@ def _train(config: TrialConfig, profile: str) -> int:
             profile=profile,
             attempts=store.trial(key).get("attempts"),
         )
+        if world.is_main:
+            # This start is part of the record from now on, whatever ends it: a kill must not lose what code it ran.
+            store.write_trial(key, {**store.trial(key), "attempts": run.attempts})
         result = run_trial(
             run,
             lambda r: say(
