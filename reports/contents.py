@@ -89,10 +89,12 @@ class WeightsContent:
             return known.pop()
 
     def _finished_from(self, init: Mapping[str, Any]) -> set[str]:
-        found = set()
+        from far.config import InitConfig
+
+        found, unset = set(), InitConfig().model_dump(mode="json")  # earlier results lack what came later
         for key in self._store.keys()[:MOST_READ]:
             result = self._store.result(key)
-            if result and (result.get("config") or {}).get("init") == init:
+            if result and {**unset, **((result.get("config") or {}).get("init") or {})} == init:
                 content = (result.get("identity") or {}).get("init")
                 found.add(content.get("content") if isinstance(content, Mapping) else content)
         return {text for text in found if isinstance(text, str)}

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from far.config.base import Fraction, NonNegative, Positive, Strict
+from far.config.base import Added, Fraction, NonNegative, Positive, Strict
 from far.config.data import DataConfig, DemoConfig, ViewsConfig
 from far.config.model import HeadLayout, ModelConfig
 from far.config.recipe import AugmentConfig, RecipeConfig
@@ -34,12 +34,19 @@ __all__ = [
 ]
 
 
+HEADS = ("auto", "random")
+
+
 class InitConfig(Strict):
     """Initial weights: a checkpoint of any known family, or none."""
 
     weights: str | None = None
     family: str | None = None
-    """Checked against what the file's keys say, if given."""
+    """Checked against what the file's keys say; needed where they fit several families."""
+    head: Annotated[Literal["auto", "random"], Added(HEADS[0])] = "auto"
+    """The file's head where it fits the model's, or random as in the paper (Section 3.3)."""
+    grid: Annotated[Annotated[list[Positive], Field(min_length=3, max_length=3)] | None, Added(None)] = None
+    """Tokens along time, height and width of a learned position table, where the file does not say it."""
 
 
 class RunConfig(Strict):

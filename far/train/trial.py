@@ -185,7 +185,10 @@ class TrialRun:
             history=self.history,
             world=self.world,
             keep=self.config.run.keep_checkpoints,
-            facts={"position_embedding": self.model.config.position_embedding},
+            facts={
+                "position_embedding": self.model.config.position_embedding,
+                "model_config": self.model.config.model_dump(mode="json"),
+            },
         )
         if self.world.is_main:
             append_json_line(self.paths.metrics, record)

@@ -6,13 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from far.weights.build import build_network
+    from far.weights.build import account, build_network
     from far.weights.coverage import Coverage
     from far.weights.source import Source, open_source
 
-__all__ = ["Coverage", "Source", "build_network", "open_source"]
+__all__ = ["Coverage", "Source", "account", "build_network", "open_source"]
 
-_WHERE = {"build_network": "build", "Coverage": "coverage", "Source": "source", "open_source": "source"}
+_WHERE = {
+    "account": "build",
+    "build_network": "build",
+    "Coverage": "coverage",
+    "Source": "source",
+    "open_source": "source",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from far.config.schema import InitConfig, ModelConfig
-from far.errors import WeightsError
+from far.config.model import AUTO
+from far.config.schema import HEADS, InitConfig, ModelConfig
+from far.errors import ConfigError, WeightsError
 from far.model.backbones import BACKBONES
 from far.model.module import VideoNetwork
 from far.model.networks import NETWORKS
 from far.model.position import EMBEDDINGS
 from far.model.vit import VideoTransformer, build
 from far.weights.coverage import Coverage, folded
-from far.weights.families import FAMILIES
-from far.weights.positions import resize
-from far.weights.source import Source, open_source, resolved_embedding
+from far.weights.families import FAMILIES, K710
+from far.weights.positions import guessed, resize
+from far.weights.source import (
+    CLASS_TOKEN,
+    FIRST_TOKEN,
+    UNKNOWN,
+    Source,
+    decide_family,
+    open_source,
+    resolved_embedding,
+    shown,
+)
 
 
 def build_network(
@@ -50,11 +63,39 @@ def build_network(
     if init.weights is None:
         network = NETWORKS[model.network]
         return network.build(model, classes, seed=seed, activation_checkpointing=activation_checkpointing), None
-    source = open_source(root / Path(init.weights).expanduser(), init.family)
-    _check_size(model, source)
-    settled = model.model_copy(update={"position_embedding": resolved_embedding(model.position_embedding, source)})
+    source, settled = _settled(model, init, root)
     net = build(settled, classes, seed=seed, activation_checkpointing=activation_checkpointing)
-    return net, load(net, source)
+    coverage = load(net, source, head=init.head)
+    _ask(model, source)
+    return net, coverage
+
+
+def account(model: ModelConfig, init: InitConfig, classes: int, *, root: Path = Path()) -> Coverage | None:
+    """Tell what :func:`build_network` would load, without building: names and shapes are looked at, values are not.
+
+    Raises:
+        WeightsError, ConfigError: as :func:`build_network` would.
+    """
+    if init.weights is None:
+        return None
+    source, settled = _settled(model, init, root)
+    with torch.device("meta"):
+        coverage = load(VideoTransformer(settled, classes), source, head=init.head)
+    _ask(model, source)
+    return coverage
+
+
+def _ask(model: ModelConfig, source: Source) -> None:
+    """Ask for the family where the positions follow from it; what is missing from the file was said before."""
+    if model.position_embedding in (AUTO, "learned"):
+        decide_family(source, "init.family")
+
+
+def _settled(model: ModelConfig, init: InitConfig, root: Path) -> tuple[Source, ModelConfig]:
+    assert init.weights is not None
+    source = open_source(root / Path(init.weights).expanduser(), init.family, init.grid)
+    _check_size(model, source)
+    return source, model.model_copy(update={"position_embedding": resolved_embedding(model.position_embedding, source)})
 
 
 def _check_size(model: ModelConfig, source: Source) -> None:
@@ -66,23 +107,37 @@ def _check_size(model: ModelConfig, source: Source) -> None:
             f"{source.path}: its network is {theirs[0]} wide with {theirs[1]} blocks, the model's is {ours[0]} wide "
             f"with {ours[1]}{hint}"
         )
+    if source.patch != tuple(model.tubelet):
+        raise WeightsError(
+            f"{source.path}: its tokens are of {shown(source.patch)} pixels, the model's of {shown(model.tubelet)}; "
+            f"model.tubelet: {list(source.patch)} is that"
+        )
 
 
-def load(net: VideoTransformer, source: Source) -> Coverage:
-    """Copy a source's values into a network, in place.
+def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Coverage:
+    """Copy a source's values into a network, in place; into one on ``meta`` nothing is copied.
+
+    Args:
+        net: the network.
+        source: the file.
+        head: ``auto``, the file's head where it fits; or ``random``.
 
     Raises:
-        WeightsError: a parameter that the file should fill is missing from it, or has another shape.
+        WeightsError: a parameter that the file should fill is missing from it, or has another shape; or its classifier
+            fits and is none that our networks have.
     """
     loaded: list[str] = []
     fresh: dict[str, str] = {}
     wrong: list[str] = []
+    notes = _notes(net, source)
     offered = dict(source.tensors)
+    if head == HEADS[0]:
+        _cut_head(net, offered, notes)
     for name, parameter in net.named_parameters():
         value = offered.pop(name, None)
         if name == "pos_embed":
-            value = _table(net, source)
-        reason = _stays_fresh(name, value, parameter)
+            value = _table(net, source, notes)
+        reason = _stays_fresh(name, value, parameter, source, head)
         if reason is not None:
             fresh[name] = reason
         elif value is None:
@@ -91,60 +146,122 @@ def load(net: VideoTransformer, source: Source) -> Coverage:
             wrong.append(f"{name} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}")
         else:
             loaded.append(name)
-            with torch.no_grad():
-                parameter.copy_(value)
+            if parameter.device.type != "meta":
+                with torch.no_grad():
+                    parameter.copy_(value)
     if wrong:
-        shown = "; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if wrong[8:] else "")
-        raise WeightsError(f"{source.path}: does not fill the network ({FAMILIES[source.family].title}): {shown}")
-    ignored = {**source.ignored, **{name: _unused(name) for name in offered}}
+        listed = "; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if wrong[8:] else "")
+        raise WeightsError(f"{source.path}: does not fill the network ({FAMILIES[source.family].title}): {listed}")
+    if "head.weight" in loaded and not source.mean_pooling:
+        raise WeightsError(
+            f"{source.path}: {FIRST_TOKEN}, so its logits cannot be had; init.head: random takes its encoder alone"
+        )
+    if "head.weight" in loaded:
+        notes.append(f"its head of {net.head.out_features} classes was loaded: the file is a fine-tuned network")
+    elif source.classes is not None and not source.pretrained:
+        notes.append(f"the file is a fine-tuned network (a head of {source.classes} classes), not a pre-training")
+    ignored = {**source.ignored, **{name: _unused(name, source) for name in offered}}
     ignored.update({name: reason for name, reason in fresh.items() if name in source.tensors})
-    return Coverage(source.family, tuple(loaded), fresh, ignored, tuple(_notes(net, source)))
+    return Coverage(source.family, net.config.embedding, tuple(loaded), fresh, ignored, tuple(notes))
 
 
-def _stays_fresh(name: str, value: Tensor | None, parameter: Tensor) -> str | None:
+def _cut_head(net: VideoTransformer, offered: dict[str, Tensor], notes: list[str]) -> None:
+    """Cut a head of Kinetics-710 to the classes of Kinetics-400, 600 or 700, as VideoMAE V2's script does."""
+    weight, classes = offered.get("head.weight"), net.head.out_features
+    if weight is None or weight.shape != (K710, net.head.in_features) or str(classes) not in kinetics_710():
+        return
+    rows = torch.tensor(kinetics_710()[str(classes)])
+    for name in ("head.weight", "head.bias"):
+        if name in offered:
+            offered[name] = offered[name][rows]
+    notes.append(
+        f"its head of Kinetics-710 was cut to the {classes} classes of Kinetics-{classes}, in alphabetical order; "
+        "init.head: random where the data are other ones"
+    )
+
+
+@cache
+def kinetics_710() -> dict[str, list[int]]:
+    """Return the rows of a head of Kinetics-710 that are the classes of Kinetics-400, 600 and 700.
+
+    By the number of classes; the classes in alphabetical order. Source: ``misc/label_710to*.json`` of
+    OpenGVLab/VideoMAEv2 (29eab1e).
+    """
+    text = files("far.weights").joinpath("kinetics_710.json").read_text(encoding="utf-8")
+    rows: dict[str, list[int]] = json.loads(text)
+    return rows
+
+
+def _stays_fresh(name: str, value: Tensor | None, parameter: Tensor, source: Source, head: str) -> str | None:
     """Return why a parameter keeps its random start, None if the file should fill it."""
     if re.match(r"blocks\.\d+\.interaction\.", name):
         return "the file has no interaction" if value is None else None
     if name.startswith("head."):
         if value is None:
             return "the file has no head"
-        return None if value.shape == parameter.shape else f"the file's head is {tuple(value.shape)}"
+        if head != HEADS[0]:
+            return f"init.head: {head}"
+        if value.shape != parameter.shape:
+            return f"the file's head is {tuple(value.shape)}"
     if name.startswith("fc_norm.") and value is None:
-        return "the file's network was never a classifier"
+        return "the file's network was never a classifier" if source.mean_pooling else FIRST_TOKEN
     return None
 
 
-def _unused(name: str) -> str:
+def _unused(name: str, source: Source) -> str:
     if name == "pos_embed":
-        return "the table is computed"
+        return "the model's positions are computed" if source.position_embedding == "learned" else "computed anew"
     return "the model has no interaction" if ".interaction." in name else "the model has no such parameter"
 
 
-def _table(net: VideoTransformer, source: Source) -> Tensor:
+def _table(net: VideoTransformer, source: Source, notes: list[str]) -> Tensor:
     """Return the values for a learned table: the file's, resized, or those that its family computes."""
     stored, grid = source.tensors.get("pos_embed"), net.config.grid
-    if stored is not None and source.grid is not None:
-        return resize(stored, source.grid, grid)
-    compute = EMBEDDINGS[source.position_embedding]
-    if compute is None:
-        raise WeightsError(f"{source.path}: holds no position table, and the model's is learned")
-    return torch.from_numpy(compute(grid, net.config.sizes[0]))[None]
+    if stored is None:
+        compute = EMBEDDINGS[source.position_embedding]
+        if compute is None:
+            raise WeightsError(f"{source.path}: holds no position table, and the model's is learned")
+        return torch.from_numpy(compute(grid, net.config.sizes[0]))[None]
+    trained_on = source.grid
+    if trained_on is None:
+        tokens = stored.shape[1]
+        fitting = guessed(tokens, source.patch, grid)
+        if len(fitting) != 1:
+            raise ConfigError(
+                f"{source.path}: does not say on which grid (time, height, width) its position table of {tokens} "
+                f"tokens was trained, and the model's is {shown(grid)}",
+                key="init.grid",
+                choices=fitting,
+            )
+        trained_on = fitting[0]
+        notes.append(f"its position table of {tokens} tokens does not say its grid; {shown(trained_on)} was taken")
+    if trained_on != grid:
+        notes.append(f"the position table was resized from {shown(trained_on)} to {shown(grid)} tokens")
+    return resize(stored, trained_on, grid)
 
 
 def _notes(net: VideoTransformer, source: Source) -> list[str]:
     notes = []
-    title = FAMILIES[source.family].title
+    title, facts = FAMILIES[source.family].title, source.facts
     if source.position_embedding not in ("auto", net.config.embedding):
-        notes.append(f"the positions are {net.config.embedding}; {title} was trained with {source.position_embedding}")
-    if "pos_embed" in source.tensors and net.config.embedding == "learned" and source.grid != net.config.grid:
-        notes.append(f"the position table was resized from {source.grid} to {net.config.grid}")
-    others = [FAMILIES[name].title for name in source.others]
-    differing = [n for n in source.others if FAMILIES[n].position_embedding != source.position_embedding]
-    if differing:
+        notes.append(f"the positions are {net.config.embedding}; the file was trained with {source.position_embedding}")
+    elif net.config.embedding == "sinusoid-1d" and source.grid and source.grid[1:] != net.config.grid[1:]:
         notes.append(
-            f"read as {title}; {' and '.join(others)} files name their parameters alike (say init.family if it is one)"
+            f"trained on {shown(source.grid)} tokens, the model has {shown(net.config.grid)}: a sinusoid over the "
+            "flattened index then means other places"
         )
-    unknown = [name for name, reason in source.ignored.items() if reason == "not known to the family"]
+    if facts.family not in (None, "farlab", source.family):
+        assert facts.family is not None
+        notes.append(f"read as {title}, though {facts.said_by} are those of {FAMILIES[facts.family].title}")
+    if facts.heads is not None and facts.heads != net.config.sizes[2]:
+        notes.append(f"{facts.said_by} says {facts.heads} attention heads, the model has {net.config.sizes[2]}")
+    if CLASS_TOKEN in source.ignored.values():
+        notes.append("the file has a class token, to which every token attends; the model has none")
+    if not source.mean_pooling:
+        notes.append(FIRST_TOKEN)
+    if FAMILIES[source.family].note:
+        notes.append(FAMILIES[source.family].note)
+    unknown = [name for name, reason in source.ignored.items() if reason == UNKNOWN]
     if unknown:
         notes.append(f"names that {title} does not have: {folded(unknown)}")
     return notes

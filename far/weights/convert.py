@@ -6,13 +6,14 @@ import hashlib
 from pathlib import Path
 
 from far.errors import WeightsError
-from far.weights.source import Source
+from far.weights.source import Source, decide_family
 
 
 def convert(source: Source, out: Path, *, overwrite: bool = False) -> None:
     """Write every tensor that a network of ours can use, with family, positions and origin in the metadata.
 
     Raises:
+        ConfigError: the file leaves its family open, and its positions follow from it.
         WeightsError: ``out`` is no ``.safetensors`` name, exists already, or cannot be written.
     """
     from safetensors.torch import save_file
@@ -21,6 +22,7 @@ def convert(source: Source, out: Path, *, overwrite: bool = False) -> None:
         raise WeightsError(f"{out}: the converted file's name must end in .safetensors")
     if out.exists() and not overwrite:
         raise WeightsError(f"{out}: exists already; --overwrite replaces it")
+    decide_family(source, "--family")
     metadata = {
         "format": "pt",
         "farlab": "1",

@@ -14,6 +14,7 @@ class Coverage:
 
     Attributes:
         family: the family the file was read as.
+        positions: the network's position embedding.
         loaded: our names that got their values from the file.
         fresh: our names that kept their random start, and why.
         ignored: the file's names that were not used, and why.
@@ -21,6 +22,7 @@ class Coverage:
     """
 
     family: str
+    positions: str
     loaded: tuple[str, ...]
     fresh: Mapping[str, str]
     ignored: Mapping[str, str]
@@ -30,6 +32,7 @@ class Coverage:
         """Return plain values, for a trial's record."""
         return {
             "family": self.family,
+            "positions": self.positions,
             "loaded": list(self.loaded),
             "fresh": dict(self.fresh),
             "ignored": dict(self.ignored),
@@ -37,7 +40,10 @@ class Coverage:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.family}: {len(self.loaded)} loaded, {len(self.fresh)} fresh, {len(self.ignored)} ignored"]
+        lines = [
+            f"{self.family}, positions {self.positions}: {len(self.loaded)} loaded, {len(self.fresh)} fresh, "
+            f"{len(self.ignored)} ignored"
+        ]
         for title, names in (("fresh", self.fresh), ("ignored", self.ignored)):
             by_reason: dict[str, list[str]] = defaultdict(list)
             for name, reason in names.items():

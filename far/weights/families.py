@@ -26,6 +26,8 @@ ENCODER: tuple[Rule, ...] = (
     (r"blocks\.(\d+)\.attn\.([qv]_bias)", r"blocks.\1.attn.\2"),
 )
 CLASSIFIER: tuple[Rule, ...] = ((r"(fc_norm|head)" + LINEAR, r"\1.\2"),)
+K710 = 710
+"""Classes of Kinetics-710, on which VideoMAE V2's networks were fine-tuned."""
 PRETRAINING: tuple[Rule, ...] = (
     (r"norm" + LINEAR, None),  # over tokens; the classifier normalises their mean instead
     (r"(encoder_to_decoder|decoder)\..*|mask_token", None),
@@ -41,12 +43,14 @@ class Family:
         position_embedding: the table it was trained with (``far.model.position``).
         evidence: from names and shapes, whether a file is of this family: impossible, possible or sure.
         rules: names, the first rule that matches a whole name decides.
+        note: what is worth knowing of every file of the family.
     """
 
     title: str
     position_embedding: str
     evidence: Callable[[Shapes], int]
     rules: tuple[Rule, ...]
+    note: str = ""
 
     def translate(self, name: str) -> tuple[bool, str | None]:
         """Return whether the family knows the name, and our name for it (None: not used)."""
@@ -73,65 +77,58 @@ def _plain(shapes: Shapes) -> bool:
 
 
 MVD_STUDENT = r"(decoder|mask_token|pos_embed|down)_(img|vid)\b"
+PRETRAINED_VIDEOMAE = r"encoder\.|encoder_to_decoder\.|decoder\."
+"""MVD's students have no prefix, and two decoders."""
+OPTIONAL_ENCODER: tuple[Rule, ...] = tuple((r"(?:encoder\.)?" + pattern, ours) for pattern, ours in ENCODER)
+LEARNED: Rule = (r"(?:encoder\.)?pos_embed", r"pos_embed")
+"""A table in the file: one that was trained, or MVD's, which its students store."""
 
+
+def _videomae(shapes: Shapes) -> int:
+    """A fine-tuned file's names are MVD's as well; only a pre-trained one has the prefix."""
+    if not _plain(shapes) or _any(shapes, MVD_STUDENT) or shapes.get("head.weight", (0,))[0] == K710:
+        return IMPOSSIBLE
+    return SURE if _any(shapes, PRETRAINED_VIDEOMAE) else POSSIBLE
+
+
+def _videomae_v2(shapes: Shapes) -> int:
+    if not _plain(shapes) or _any(shapes, MVD_STUDENT):
+        return IMPOSSIBLE
+    return SURE if shapes.get("head.weight", (0,))[0] == K710 else POSSIBLE
+
+
+def _mvd(shapes: Shapes) -> int:
+    if not _plain(shapes) or _any(shapes, PRETRAINED_VIDEOMAE):
+        return IMPOSSIBLE
+    return SURE if _any(shapes, MVD_STUDENT) else POSSIBLE
+
+
+VIDEOMAE = (*OPTIONAL_ENCODER, *CLASSIFIER, LEARNED, (r"encoder\.norm" + LINEAR, None), *PRETRAINING)
 FAMILIES.register("farlab")(
     Family(
         "FARLab",
         "auto",  # its files say which
-        lambda s: SURE if _any(s, r"blocks\.0\.interaction\.") or "farlab" in s else IMPOSSIBLE,
+        lambda s: (
+            SURE
+            if _any(s, r"blocks\.0\.interaction\.") or ("farlab" in s and "patch_embed.proj.weight" in s)
+            else IMPOSSIBLE
+        ),
         (
             *ENCODER,
             (r"blocks\.(\d+)\.interaction\.(norm|reduce|conv|expand)" + LINEAR, r"blocks.\1.interaction.\2.\3"),
             *CLASSIFIER,
             (r"pos_embed", r"pos_embed"),
-            (r"farlab", None),
         ),
     )
 )
-FAMILIES.register("videomae-v2")(
-    Family(
-        "VideoMAE V2",
-        "sinusoid-1d",
-        lambda s: (
-            IMPOSSIBLE
-            if not _plain(s) or _any(s, MVD_STUDENT)
-            else SURE
-            if s.get("head.weight", (0,))[0] == 710
-            else POSSIBLE
-        ),
-        (
-            *((r"(?:encoder\.)?" + pattern, ours) for pattern, ours in ENCODER),
-            *CLASSIFIER,
-            (r"encoder\.norm" + LINEAR, None),
-            *PRETRAINING,
-        ),
-    )
-)
-VIDEOMAE = Family(
-    "VideoMAE",
-    "sinusoid-1d",
-    lambda s: SURE if _plain(s) and not _any(s, MVD_STUDENT) and s.get("head.weight", (0,))[0] != 710 else IMPOSSIBLE,
-    FAMILIES["videomae-v2"].rules,
-)
-FAMILIES.register("videomae")(VIDEOMAE)
+FAMILIES.register("videomae")(Family("VideoMAE", "sinusoid-1d", _videomae, VIDEOMAE))
+FAMILIES.register("videomae-v2")(Family("VideoMAE V2", "sinusoid-1d", _videomae_v2, VIDEOMAE))
 FAMILIES.register("mvd")(
     Family(
         "MVD",
         "sincos-3d",
-        lambda s: (
-            IMPOSSIBLE  # its students have no prefix
-            if not _plain(s) or _any(s, r"encoder\.")
-            else SURE
-            if _any(s, MVD_STUDENT)
-            else POSSIBLE
-        ),
-        (
-            *((r"(?:encoder\.)?" + pattern, ours) for pattern, ours in ENCODER),
-            *CLASSIFIER,
-            (MVD_STUDENT + r".*", None),
-            (r"pos_embed", r"pos_embed"),
-            *PRETRAINING,
-        ),
+        _mvd,
+        (*OPTIONAL_ENCODER, *CLASSIFIER, (MVD_STUDENT + r".*", None), LEARNED, *PRETRAINING),
     )
 )
 FAMILIES.register("st-mae")(
@@ -144,8 +141,9 @@ FAMILIES.register("st-mae")(
             (r"norm" + LINEAR, r"fc_norm.\1"),  # mae_st applies it to the mean of the tokens
             (r"head(?:\.projection)?" + LINEAR, r"head.\1"),
             (r"(pos_embed(?:_spatial|_temporal)?)", r"\1"),
-            (r"pos_embed_class|cls_token|mask_token|decoder_.*|pred_head\..*", None),
+            (r"pos_embed_class|mask_token|decoder_.*|pred_head\..*", None),
         ),
+        "mae_st trains on frames of mean 0.45 and deviation 0.225 (data.mean, data.std)",
     )
 )
 FAMILIES.register("omnimae")(
@@ -164,7 +162,8 @@ FAMILIES.register("omnimae")(
         ),
     )
 )
-_LAYER = r"videomae\.encoder\.layer\.(\d+)\."
+_MODEL = r"(?:videomae\.)?"  # VideoMAEModel alone is saved without it
+_LAYER = _MODEL + r"encoder\.layer\.(\d+)\."
 _HF_NAMES = {
     "layernorm_before": "norm1",
     "layernorm_after": "norm2",
@@ -181,20 +180,21 @@ FAMILIES.register("huggingface")(
         "sinusoid-1d",
         lambda s: SURE if _any(s, _LAYER) else IMPOSSIBLE,
         (
-            (r"videomae\.embeddings\.patch_embeddings\.projection" + LINEAR, r"patch_embed.proj.\1"),
+            (_MODEL + r"embeddings\.patch_embeddings\.projection" + LINEAR, r"patch_embed.proj.\1"),
             *((_LAYER + theirs + LINEAR, rf"blocks.\1.{ours}.\2") for theirs, ours in _HF_NAMES.items()),
             (_LAYER + r"attention\.attention\.([qv]_bias)", r"blocks.\1.attn.\2"),
             (r"fc_norm" + LINEAR, r"fc_norm.\1"),
             (r"classifier" + LINEAR, r"head.\1"),
-            (r"videomae\.layernorm" + LINEAR, None),
-            (r"videomae\.embeddings\.position_embeddings", None),
+            (_MODEL + r"layernorm" + LINEAR, None),
+            (_MODEL + r"embeddings\.position_embeddings", r"pos_embed"),
+            (r"position_embeddings", None),  # the decoder's
             *PRETRAINING,
         ),
     )
 )
 
 
-def candidates(shapes: Shapes) -> list[str]:
-    """Return the families that a file may be of, the likeliest first."""
-    evidence = {name: family.evidence(shapes) for name, family in FAMILIES.items()}
-    return sorted((name for name, found in evidence.items() if found), key=lambda name: -evidence[name])
+def candidates(shapes: Shapes) -> dict[str, int]:
+    """Return the families that a file may be of with the evidence for each, the likeliest first."""
+    evidence = {name: found for name, family in FAMILIES.items() if (found := family.evidence(shapes))}
+    return dict(sorted(evidence.items(), key=lambda item: -item[1]))

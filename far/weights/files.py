@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from numpy._core import multiarray
 from torch import Tensor
 
 from far.errors import WeightsError
-from far.weights.paths import parts_of
+from far.weights.facts import Facts, gather
+from far.weights.paths import SPLIT, parts_of
 
 STATES = ("model", "module", "model_state", "state_dict", "model_state_dict")
 """Under which key training scripts keep the state dict (DeepSpeed: ``module``; mae_st's release: ``model_state``)."""
 
-WRAPPERS = ("module.", "_orig_mod.", "backbone.")
-"""Prefixes of DistributedDataParallel, torch.compile and of classes around the backbone."""
+WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
+"""Prefixes of DistributedDataParallel, torch.compile and of classes around the backbone (VideoMAE V2 on Hugging Face:
+``model.``)."""
 
 HARMLESS: list[Any] = [
     argparse.Namespace,  # VideoMAE's and MVD's files hold their arguments
@@ -36,10 +39,10 @@ HARMLESS: list[Any] = [
 
 @dataclass(frozen=True)
 class Opened:
-    """Tensors by the names that stand in the file, wrappers' prefixes removed, and its metadata."""
+    """Tensors by the names that stand in the file, wrappers' prefixes removed, and what else it says."""
 
     tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, str]
+    facts: Facts
     path: Path
 
 
@@ -49,16 +52,30 @@ def open_file(path: Path) -> Opened:
     Raises:
         WeightsError: it is not there, is no file of weights, is damaged, or would run code when opened.
     """
-    parts = list(parts_of(path))
-    metadata: dict[str, str] = {}
+    parts = parts_of(path)
     tensors: dict[str, Tensor] = {}
+    beside: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
     for part in parts:
-        found, about = _safetensors(part) if part.suffix == ".safetensors" else (_pickled(part), {})
+        if part.suffix == ".safetensors":
+            found, about = _safetensors(part)
+            metadata.update(about)
+        else:
+            found, about = _pickled(part)
+            beside.update(about)
         tensors.update(found)
-        metadata.update(about)
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
-    return Opened({_unwrapped(name): tensor for name, tensor in tensors.items()}, metadata, path)
+    if all(tensor.numel() == 0 for tensor in tensors.values()):
+        raise WeightsError(f"{path}: its tensors are empty: {SPLIT}")
+    unwrapped = {_unwrapped(name): tensor for name, tensor in tensors.items()}
+    return Opened(unwrapped, gather(beside, metadata, parts[0], _patch(unwrapped)), path)
+
+
+def _patch(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
+    """Return the size of a token: the patch embedding is the only five-dimensional weight."""
+    shapes = [tensor.shape for tensor in tensors.values() if tensor.ndim == 5]
+    return (shapes[0][2], shapes[0][3], shapes[0][4]) if shapes else None
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -71,10 +88,11 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _pickled(path: Path) -> dict[str, Tensor]:
+def _pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with torch.serialization.safe_globals(HARMLESS):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped, so that a look at names and shapes need not read the whole file; old formats cannot be.
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
@@ -83,7 +101,8 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     if not _is_state(state):
         kind = type(found).__name__
         raise WeightsError(f"{path}: holds a {kind} without a state dict (looked for {', '.join(STATES)})")
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    beside = {} if state is found else {key: value for key, value in found.items() if value is not state}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, beside
 
 
 def _is_state(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from far.errors import WeightsError
@@ -11,6 +12,14 @@ from far.errors import WeightsError
 IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin", "mp_rank_00_model_states.pt")
 """What a directory is opened by, in this order; the first two also as shards with an ``.index.json``."""
 
+LATEST = "latest"
+"""The file in which DeepSpeed names the newest of a folder's checkpoints."""
+TRIAL = re.compile(r"epoch-\d+")
+"""Checkpoints in a trial's folder of ours."""
+SPLIT = (
+    "its parameters are split among processes (DeepSpeed, ZeRO 3); zero_to_fp32.py, which DeepSpeed writes beside its "
+    "checkpoints, puts them together into one file"
+)
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".pyth")
 
 
@@ -30,10 +39,14 @@ def existing(path: Path) -> Path:
 def parts_of(path: Path) -> list[Path]:
     """Return the files that hold the weights of a path: itself, or a directory's one file or its shards.
 
+    A folder of several checkpoints stands for the newest: the one that DeepSpeed's ``latest`` names, or a trial's last.
+
     Raises:
         WeightsError: it is not there, or is a directory without weights.
     """
     if existing(path).is_file():
+        if path.name.startswith("zero_pp_rank_"):
+            raise WeightsError(f"{path}: {SPLIT}")
         return [path]
     for name in IN_DIRECTORY:
         index = path / f"{name}.index.json"
@@ -42,7 +55,32 @@ def parts_of(path: Path) -> list[Path]:
         if index.is_file():
             shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             return [path / shard for shard in sorted(set(shards))]
+    if any(path.glob("zero_pp_rank_*_model_states.pt")):
+        raise WeightsError(f"{path}: {SPLIT}")
+    newest = _newest(path)
+    if newest is not None:
+        return parts_of(newest)
     raise WeightsError(f"{path}: a directory without any of {', '.join(IN_DIRECTORY)}")
+
+
+def _newest(directory: Path) -> Path | None:
+    """Return the newest checkpoint of a folder that holds several, None if it is no such folder.
+
+    Raises:
+        WeightsError: ``latest`` names one that is not there.
+    """
+    latest = directory / LATEST
+    if latest.is_file():
+        name = latest.read_text(encoding="utf-8", errors="replace").strip()
+        if not name or Path(name).name != name or not (directory / name).is_dir():
+            there = ", ".join(sorted(each.name for each in directory.iterdir() if each.is_dir())[:20])
+            raise WeightsError(f"{latest}: names '{name[:80]}', which is no folder beside it (there: {there})")
+        return directory / name
+    for place in (directory, directory / "checkpoints"):
+        epochs = [each for each in place.glob("epoch-*") if TRIAL.fullmatch(each.name)]
+        if epochs:
+            return max(epochs, key=lambda each: int(each.name.split("-")[1]))
+    return None
 
 
 def content_hash(path: Path) -> str:

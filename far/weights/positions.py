@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from far.errors import WeightsError
 from far.model.patterns import Grid
+from far.model.position import EMBEDDINGS
+
+ROUNDING = 5e-3
+"""What separates a stored computed table from the computation: at most the rounding of bf16."""
+PIXELS = 224
+"""Height and width of the frames that all ancestors train on, unless they say otherwise."""
+TIMES = (1, 2, 4, 8, 16, 32, 64)
+"""Tokens along time that tables are tried with."""
 
 
 def separable(spatial: Tensor, temporal: Tensor) -> Tensor:
@@ -16,16 +25,52 @@ def separable(spatial: Tensor, temporal: Tensor) -> Tensor:
     return (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)
 
 
-def grid_of(tokens: int, times: int) -> Grid:
-    """Return the grid of a table: square frames, as all ancestors have them.
+def computed(table: Tensor) -> tuple[str, Grid | None] | None:
+    """Return which computed embedding a stored table (1, N, D) holds, and its grid where the table tells it.
 
-    Raises:
-        WeightsError: the tokens of a frame are no square.
+    MVD's students and OmniMAE store what they compute; a table that was trained is none of these (None).
     """
-    side = math.isqrt(tokens // times)
-    if times * side**2 != tokens:
-        raise WeightsError(f"a position table of {tokens} tokens is not {times} square frames")
-    return times, side, side
+    tokens, width = table.shape[1:]
+    values = table[0].float()
+
+    def same(name: str, grid: Grid) -> bool:
+        compute = EMBEDDINGS[name]
+        assert compute is not None
+        theirs = torch.from_numpy(compute(grid, width)).float()
+        return theirs.shape[1] == width and bool((values[: len(theirs)] - theirs).abs().max() < ROUNDING)
+
+    if same("sinusoid-1d", (1, 1, tokens)):
+        return "sinusoid-1d", None  # over the flattened index: the same for all grids of as many tokens
+    if not same("sincos-3d", (1, 1, 1)):  # the first row is the same for all grids: what was trained ends here
+        return None
+    return next((("sincos-3d", grid) for grid in _grids(tokens) if same("sincos-3d", grid)), None)
+
+
+def _grids(tokens: int) -> list[Grid]:
+    """Return the ways to lay out as many tokens, square frames first."""
+    divisors = [n for n in range(1, tokens + 1) if tokens % n == 0]
+    grids = [(t, h, tokens // t // h) for t in divisors for h in divisors if tokens // t % h == 0]
+    return sorted(grids, key=lambda grid: abs(grid[1] - grid[2]))
+
+
+def guessed(tokens: int, patch: Sequence[int], target: Grid) -> list[Grid]:
+    """Return on which grids a table was trained that does not say it: one if there is little doubt, none or several.
+
+    Tables of the model's own size are taken to have its grid. Else frames are square: of 224 pixels, as all ancestors
+    train, or as many as the model has, as their scripts assume.
+
+    Args:
+        tokens: rows of the table.
+        patch: frames, height and width of a token in pixels.
+        target: the model's grid.
+    """
+    if tokens == math.prod(target):
+        return [target]
+    side = PIXELS // patch[1] if patch[1] == patch[2] else 0
+    square = [(t, math.isqrt(tokens // t), math.isqrt(tokens // t)) for t in TIMES if tokens % t == 0]
+    square = [grid for grid in square if math.prod(grid) == tokens]
+    likely = [grid for grid in square if grid[1] == side or grid[0] == target[0]]
+    return likely or square
 
 
 def resize(table: Tensor, source: Grid, target: Grid) -> Tensor:

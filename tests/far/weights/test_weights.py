@@ -12,7 +12,7 @@ from torch import Tensor
 from far.config.schema import InitConfig, ModelConfig
 from far.errors import ConfigError, WeightsError
 from far.model.vit import VideoTransformer
-from far.weights import build_network, open_source
+from far.weights import account, build_network, open_source
 from far.weights.convert import convert
 from far.weights.positions import resize
 
@@ -32,7 +32,8 @@ def test_every_layout_gives_the_network_it_holds(
 ) -> None:
     family, embedding, has_head = expected
     path, reference = written
-    net, coverage = build_network(plain, InitConfig(weights=str(path)), CLASSES, seed=0)
+    init = InitConfig(weights=str(path), family=family if layout == "videomae-finetuned" else None)
+    net, coverage = build_network(plain, init, CLASSES, seed=0)
     assert coverage is not None
     assert (coverage.family, net.config.embedding) == (family, embedding)
     names = {name for name, _ in net.named_parameters()}
@@ -53,13 +54,14 @@ def test_converting_keeps_everything_a_network_uses(
 ) -> None:
     path, _ = written
     out = tmp_path / "out.safetensors"
-    convert(open_source(path), out)
-    direct, _ = build_network(plain, InitConfig(weights=str(path)), CLASSES, seed=0)
+    convert(open_source(path, expected[0]), out)
+    direct, _ = build_network(plain, InitConfig(weights=str(path), family=expected[0]), CLASSES, seed=0)
     again, coverage = build_network(plain, InitConfig(weights=str(out)), CLASSES, seed=0)
     assert coverage is not None and coverage.family == "farlab"
     assert again.config.embedding == expected[1]
     with torch.no_grad():
         assert torch.equal(direct(clips()), again(clips()))
+    assert not any("init.family" in note or "alike" in note for note in coverage.notes)
     with pytest.raises(WeightsError, match="exists already"):
         convert(open_source(path), out)
 
@@ -97,7 +99,7 @@ def test_far_takes_the_encoder_and_says_what_stays_random(
     torch.save({"model": reference("sinusoid-1d").state_dict()}, path)
     far = ModelConfig.model_validate({**plain.model_dump(), "attention": {"global": 1, "sparse-dense": 1},
                                       "interaction": "bottleneck", "classifier": "group-mean"})  # fmt: skip
-    net, coverage = build_network(far, InitConfig(weights=str(path)), CLASSES, seed=0)
+    net, coverage = build_network(far, InitConfig(weights=str(path), family="videomae"), CLASSES, seed=0)
     assert coverage is not None
     assert {name.split(".")[0] for name in coverage.fresh if ".interaction." not in name} == {"head"}
     assert sum(".interaction." in name for name in coverage.fresh) == 2 * 8
@@ -113,15 +115,21 @@ def test_far_takes_the_encoder_and_says_what_stays_random(
     assert torch.equal(net(clips()), again(clips()))
 
 
-def test_names_that_fit_two_families_are_read_as_the_one_that_is_named(
+def test_a_family_that_is_a_guess_is_asked_for(
     reference: Callable[[str], VideoTransformer], plain: ModelConfig, tmp_path: Path
 ) -> None:
+    """MVD's fine-tuned files have VideoMAE's names, and other positions."""
     path = tmp_path / "finetuned.pth"
-    torch.save({"module": reference("sincos-3d").state_dict()}, path)
-    net, coverage = build_network(plain, InitConfig(weights=str(path)), CLASSES, seed=0)
-    assert coverage is not None and coverage.family == "videomae" and "MVD" in coverage.notes[0]
-    net, _ = build_network(plain, InitConfig(weights=str(path), family="mvd"), CLASSES, seed=0)
-    assert net.config.embedding == "sincos-3d"
+    theirs = reference("sincos-3d")
+    torch.save({"module": theirs.state_dict()}, path)
+    for ask in (build_network, account):
+        with pytest.raises(ConfigError, match=r"init\.family.*finetuned\.pth.*sincos-3d.*valid: videomae, .*mvd"):
+            ask(plain, InitConfig(weights=str(path)), CLASSES, **({"seed": 0} if ask is build_network else {}))
+    for said in ({"family": "mvd"}, {}):  # a table that is given depends on no family
+        model = plain if said else plain.model_copy(update={"position_embedding": "sincos-3d"})
+        net, _ = build_network(model, InitConfig(weights=str(path), **said), CLASSES, seed=0)
+        with torch.no_grad():
+            assert close(net(clips()), theirs(clips()), 1e-6)
     with pytest.raises(WeightsError, match="is not OmniMAE; its names say VideoMAE"):
         build_network(plain, InitConfig(weights=str(path), family="omnimae"), CLASSES, seed=0)
     with pytest.raises(ConfigError, match="Did you mean 'videomae'"):
@@ -134,9 +142,8 @@ def test_a_learned_table_is_resized(
     path = tmp_path / "w.pth"
     torch.save({"model": reference("sinusoid-1d").state_dict()}, path)
     bigger = plain.model_copy(update={"clip": [16, 48, 64], "position_embedding": "learned"})
-    net, _ = build_network(bigger, InitConfig(weights=str(path)), CLASSES, seed=0)
+    net, _ = build_network(bigger, InitConfig(weights=str(path), family="videomae"), CLASSES, seed=0)
     assert net.pos_embed.shape == (1, 8 * 3 * 4, 96)
-    convert(open_source(path), tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("target", [(8, 2, 2), (8, 3, 4), (4, 2, 2), (16, 5, 3)])
