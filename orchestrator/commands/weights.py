@@ -44,7 +44,8 @@ def register(app: typer.Typer) -> None:
         from far.weights.convert import convert
 
         convert(source, out, overwrite=overwrite)
-        typer.echo(f"{out}: {len(source.tensors)} tensors of {file.name} ({source.family})")
+        typer.echo(f"{out}: {len(source.tensors)} tensors, from")
+        typer.echo(text(source))
 
 
 def opened(file: Path, family: str | None) -> Source:
@@ -66,10 +67,12 @@ def described(source: Source) -> dict[str, Any]:
         "sha256": sha256_of(source.path),
         "family": source.family,
         "could_be": list(source.others),
+        "family_is_a_guess": bool(source.undecided),
+        "stage": stage(source),
         "width": source.width,
         "depth": source.depth,
         "backbone": next((name for name, b in BACKBONES.items() if (b.width, b.depth) == sizes), None),
-        "tubelet": list(source.tensors["patch_embed.proj.weight"].shape[2:]),
+        "tubelet": list(source.patch),
         "position_embedding": source.position_embedding,
         "position_grid": source.grid,
         "classes": source.classes,
@@ -81,31 +84,48 @@ def described(source: Source) -> dict[str, Any]:
     }
 
 
+def stage(source: Source) -> str:
+    """Return what the network was trained for: ``pre-trained``, ``fine-tuned`` or, if nothing tells, ``encoder``."""
+    return "pre-trained" if source.pretrained else "encoder" if source.classes is None else "fine-tuned"
+
+
+STAGES = {
+    "pre-trained": "a pre-training, with its decoder",
+    "encoder": "an encoder without decoder or head",
+}
+
+
 def text(source: Source) -> str:
     """Lay out what is known of a file for a terminal; names that differ in numbers only are folded."""
     from collections import defaultdict
 
     from far.weights.coverage import folded
     from far.weights.families import FAMILIES
+    from far.weights.source import FIRST_TOKEN, shown
 
     about = described(source)
-    stage = f"a classifier of {about['classes']} classes" if about["classes"] else "an encoder without a head"
+    kind = STAGES.get(about["stage"]) or f"a fine-tuned classifier of {about['classes']} classes, not a pre-training"
+    where = f", trained on {shown(source.grid)} tokens" if source.grid else ""
     lines = [
         f"{source.path}",
         f"  family     {FAMILIES[source.family].title} ({source.family})",
         f"  network    {about['width']} wide, {about['depth']} blocks ({about['backbone'] or 'no named backbone'}), "
-        f"tubelet {' x '.join(map(str, about['tubelet']))}, {stage}",
-        f"  positions  {source.position_embedding}",
+        f"tubelet {shown(source.patch)}",
+        f"  stage      {kind}",
+        f"  positions  {source.position_embedding}{where}",
         f"  used       {len(about['used'])} tensors, {about['parameters']:,} values, {', '.join(about['dtypes'])}",
         f"             {folded(about['used'])}",
     ]
+    if source.undecided:
+        either = " or ".join(f"{FAMILIES[n].title}'s {FAMILIES[n].position_embedding}" for n in source.undecided)
+        lines[1] = f"  family     {' or '.join(FAMILIES[n].title for n in source.undecided)}: init.family must say it"
+        lines[4] = f"  positions  {either}{where}"
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in source.ignored.items():
         by_reason[reason].append(name)
     lines += [f"  ignored    {len(names)}, {reason}: {folded(names)}" for reason, names in by_reason.items()]
-    if source.others:
-        alike = ", ".join(FAMILIES[name].title for name in source.others)
-        lines.append(f"  note       {alike} files name their parameters alike; init.family decides")
+    notes = [FAMILIES[source.family].note, "" if source.mean_pooling else FIRST_TOKEN]
+    lines += [f"  note       {note}" for note in notes if note]
     if about["sha256"]:
         lines.append(f"  sha256     {about['sha256']}")
     return "\n".join(lines)

@@ -41,3 +41,47 @@ def test_convert_writes_a_file_that_inspect_reads(checkpoint: Path, capsys: pyte
 def test_a_file_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["weights", "inspect", str(tmp_path / "none.pth")]) == 2
     assert "none.pth: no such file" in capsys.readouterr().err
+
+
+def finetuned(path: Path, classes: int = 5) -> Path:
+    """Write what VideoMAE's and MVD's scripts save under the same names."""
+    config = ModelConfig.model_validate(
+        {
+            "backbone": "tiny",
+            "clip": [16, 32, 32],
+            "interaction": "none",
+            "classifier": "global-mean",
+            "attention": {"global": 1},
+        }
+    )
+    torch.save({"module": build(config, classes, seed=0).state_dict()}, path)
+    return path
+
+
+def test_a_family_that_is_a_guess_is_a_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inspecting says so; converting, which would bake the answer in, asks."""
+    file = finetuned(tmp_path / "finetuned.pth")
+    assert run(["weights", "inspect", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "VideoMAE or MVD: init.family must say it" in said and "sinusoid-1d or MVD's sincos-3d" in said
+    assert "a fine-tuned classifier of 5 classes, not a pre-training" in said
+    out = tmp_path / "out.safetensors"
+    assert run(["weights", "convert", str(file), str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "--family" in error and "finetuned.pth" in error and "(valid: videomae, videomae-v2, mvd)" in error
+    assert not out.exists()
+    assert run(["weights", "convert", str(file), str(out), "--family", "mvd"]) == 0
+    assert "positions  sincos-3d" in capsys.readouterr().out
+    assert run(["weights", "inspect", str(out), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["family"], about["position_embedding"], about["family_is_a_guess"]) == ("farlab", "sincos-3d", False)
+
+
+def test_a_pre_training_is_told_from_a_fine_tuned_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(finetuned(tmp_path / "w.pth"), weights_only=True)["module"]
+    kept = {f"encoder.{name}": value for name, value in state.items() if not name.startswith(("head", "fc_norm"))}
+    torch.save({"model": {**kept, "mask_token": torch.zeros(1, 1, 48)}}, tmp_path / "pretrained.pth")
+    torch.save({"model": kept}, tmp_path / "encoder.pth")
+    for file, stage in (("pretrained.pth", "pre-trained"), ("encoder.pth", "encoder"), ("w.pth", "fine-tuned")):
+        assert run(["weights", "inspect", str(tmp_path / file), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["stage"] == stage
