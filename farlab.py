@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
 
 from far import __version__
 from far.errors import FarError
+from far.text import printable
+from orchestrator.cli.inputs import given_by, refuse_repeated, running
+from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them that has ``register(app)`` adds its commands."""
@@ -25,14 +29,15 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 """Click's base error, whether typer carries its own copy of click (0.26 on) or uses the installed one."""
 
 
-def build_app() -> typer.Typer:
-    """Return the whole command line."""
+def build_app() -> Any:
+    """Return the whole command line, as click's group."""
     app = typer.Typer(
         name="farlab",
         help="From one study file to an ablation table that can be defended.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback(invoke_without_command=True)
@@ -46,16 +51,58 @@ def build_app() -> typer.Typer:
             module = importlib.import_module(entry.name)
             if hasattr(module, "register"):
                 module.register(app)
-    return app
+    group = typer.main.get_command(app)
+    for _, command in leaves(group):
+        _guard(command)
+    return group
+
+
+def leaves(group: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every command that is no group, with the words that call it."""
+    for name, command in group.commands.items():
+        words = (*prefix, name)
+        if hasattr(command, "commands"):
+            yield from leaves(command, words)
+        else:
+            yield words, command
+
+
+def _guard(command: Any) -> None:
+    """Let a command run only if all that it was given has an effect, and keep control characters off its output."""
+    parse, invoke = command.parse_args, command.invoke
+    branches = getattr(command.callback, "modes", ())
+
+    def parse_args(context: Any, arguments: list[str]) -> list[str]:
+        left: list[str] = parse(context, list(arguments))
+        refuse_repeated(command, context, arguments)
+        return left
+
+    def checked(context: Any) -> Any:
+        given = given_by(context)
+        given.check(branches)
+        with clean(), running(given):
+            return invoke(context)
+
+    command.parse_args, command.invoke = parse_args, checked
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (0, 1, 2, 3, 4 or 130; see ``far.errors``)."""
+    with tolerant() as (output, errors):
+        code = _run(arguments)
+        output.flush()
+        errors.flush()
+        return _settled(code, output, errors)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        code = build_app()(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = build_app()(
+            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="farlab", standalone_mode=False
+        )
         return code if isinstance(code, int) else 0
     except FarError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return error.exit_code
     except typer.Exit as stop:
         return stop.exit_code
@@ -63,16 +110,51 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted: what had finished is kept; run the same command again to go on", file=sys.stderr)
+        _say("interrupted: what had finished is kept; run the same command again to go on")
         return 130
-    except BrokenPipeError:  # e.g. `farlab plan ... | head`
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        from orchestrator.cli.failures import as_ours, unforeseen
+
+        ours = as_ours(error)
+        _say(unforeseen(error) if ours is None else f"error: {ours}")
+        return 1 if ours is None else ours.exit_code
+    except Exception as error:
+        from orchestrator.cli.failures import unforeseen
+
+        _say(unforeseen(error))
+        return 1
+
+
+def _settled(code: int, output: Output, errors: Output) -> int:
+    """Return the exit code, and say what could not be written."""
+    if output.problem is not None and output.problem.errno not in READER_GONE:
+        _say(f"error: standard output cannot be written: {output.problem.strerror}", errors)
+        return code or 3
+    if output.substituted:
+        _say(
+            f"note: standard output is {output.encoding}: what it lacks is written as \\uXXXX; "
+            "PYTHONIOENCODING=utf-8 shows it",
+            errors,
+        )
+    return code
+
+
+def _say(text: str, stream: Any = None) -> None:
+    print(printable(text), file=stream or sys.stderr, flush=True)
 
 
 def main() -> None:
     """Entry point of the ``farlab`` script."""
+    from orchestrator.cli.failures import quiet_hooks
+
+    open_standard_streams()
+    quiet_hooks(_say)
     code = run()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # said already; what is left in the buffer must not be tried again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     gc.freeze()  # else the interpreter searches all that Ray and MLflow have made for cycles, for a second, to no use
     sys.exit(code)
 

@@ -94,6 +94,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def is_there(text: str) -> bool:
+    """Return whether what a person typed names a file or folder; what cannot be a path at all does not."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or a byte that no name can have
+        return False
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from far.files import TrialPaths, read_json, read_json_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+    from orchestrator.cli.console import PlainConsole
 
 INTERVAL = 0.5
 """Seconds between two looks."""
@@ -91,7 +92,7 @@ class Progress:
         notes: called for a line below the table, e.g. of a tracking store that is down.
     """
 
-    def __init__(self, trials: Sequence[Watched], console: Console, notes: Any = lambda: None) -> None:
+    def __init__(self, trials: Sequence[Watched], console: PlainConsole, notes: Any = lambda: None) -> None:
         self.trials, self.console, self.notes = list(trials), console, notes
         for trial in trials:
             trial.look()  # what an earlier sweep did is not news
@@ -139,7 +140,7 @@ class Progress:
                     clock = _duration(time.monotonic() - self._started)
                     self.console.print(
                         f"[{clock}] {line}  ({done}/{len(self.trials)} trials{self._eta()})",
-                        highlight=False, markup=False, soft_wrap=True,
+                        soft_wrap=True,
                     )  # fmt: skip
 
     def _eta(self) -> str:

@@ -24,8 +24,7 @@ from orchestrator.submission import make_job, submit
 from orchestrator.tracking import HURRY, PATIENCE, Mirror
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from orchestrator.cli.console import PlainConsole
     from orchestrator.search.queue import SearchQueue
 
 
@@ -64,7 +63,7 @@ def run_sweep(
     store: Store,
     settings: Settings,
     executor: Executor,
-    console: Console,
+    console: PlainConsole,
     budget: BudgetConfig | None = None,
 ) -> Outcome:
     """Run what is missing of a plan.
@@ -88,7 +87,7 @@ def run_sweep(
             stack.enter_context(store.lock_study(name))
         stack.enter_context(_stoppable(stop))
         for change in freeze(plan, store):
-            console.print(f"note: {change}", highlight=False, markup=False)
+            console.print(f"note: {change}")
         todo, left_out = _affordable(plan, store, settings, budget)
         for trial in todo:
             submit(store, settings, trial)
@@ -104,7 +103,7 @@ def run_sweep(
                 unkept = replicated([*todo, *ran.proposed])
                 synced = mirror.close(timeout=HURRY if stop else PATIENCE)
     if unkept:
-        console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it", highlight=False)
+        console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it")
     untracked = None if synced else mirror.problem or "it did not answer"
     over = bool(left_out) or ran.over_budget
     trials = [*plan.unique(), *ran.proposed]
@@ -155,7 +154,7 @@ def _run(
     store: Store,
     settings: Settings,
     executor: Executor,
-    console: Console,
+    console: PlainConsole,
     mirror: Mirror,
     stop: Stop,
     budget: BudgetConfig | None,

@@ -71,8 +71,9 @@ def _show(report: Report, as_json: bool) -> None:
         figures = {"ratio": report.ratio, "violations": report.violations}
         print(json.dumps({**asdict(report), **figures}, indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from orchestrator.cli.console import make_console
 
     table = Table(title="What was survived", title_justify="left")
     for header in ("fault", "struck", "ended the driver", "violations"):
@@ -82,7 +83,7 @@ def _show(report: Report, as_json: bool) -> None:
         own = [strike for strike in report.strikes if strike.fault == name]
         ended = sum(strike.code is not None for strike in own)
         table.add_row(name, str(number), str(ended), str(sum(len(strike.wrong) for strike in own)))
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    console = make_console()
     console.print(table)
     console.print(
         f"{len(report.strikes)} faults in {report.rounds} sweeps, {len(report.violations)} violations; "

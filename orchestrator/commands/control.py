@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import ProfileOption
 from orchestrator.commands.sweep import ExecutorName, execute
 
@@ -51,12 +52,16 @@ def register(app: typer.Typer) -> None:
         return _retry(study, profile, executor.value, {"failed": failed, "diverged": diverged}, row or [], id_ or [])
 
     @app.command("cancel")
+    @modes(
+        mode("with --row or --id", ("studies", "row", "id_", "profile"), when=("row", "id_")),
+        mode("without --row or --id: the whole sweep is stopped", ("studies", "timeout")),
+    )
     def cancel(
         studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
         row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
         id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so.")] = None,
         profile: ProfileOption = None,
-        timeout: Annotated[float, typer.Option(help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
+        timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
     ) -> None:
         """Stop a running sweep cleanly, or only some of its trials while the others go on.
 

@@ -149,10 +149,10 @@ def run_stats(source: str, as_json: bool) -> None:
     """Print the statistics of a data set."""
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from far.data.describe import statistics
+    from orchestrator.cli.console import make_console
 
     numbers = statistics(load(source))
     if as_json:
@@ -164,7 +164,7 @@ def run_stats(source: str, as_json: bool) -> None:
     for key in next(iter(splits.values())):
         if any(values[key] is not None for values in splits.values()):
             table.add_row(key.replace("_", " "), *(cell(values[key]) for values in splits.values()))
-    Console().print(table)
+    make_console().print(table)
 
 
 def cell(value: Any) -> str:
@@ -214,11 +214,12 @@ def configured(profile: str | None, *overrides: str) -> TrialConfig:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress on stderr: a bar on a terminal, nothing in a pipe."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    from orchestrator.cli.console import make_console
+
+    console = make_console(stderr=True)
+    columns = TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

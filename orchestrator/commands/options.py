@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
+from far.files import is_there
+from orchestrator.cli.inputs import refuse_same_key
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
@@ -23,6 +25,14 @@ Targets = Annotated[
         show_default=False,
     ),
 ]
+ResultTargets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STUDY...] [KEY=VALUE...]",
+        help="Study files, names or directories; then the overrides that the sweep was given.",
+        show_default=False,
+    ),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", help="At what scale; default: farlab.toml, then demo.")
 ]
@@ -33,9 +43,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def split_targets(targets: list[str]) -> tuple[list[str], list[str]]:
-    """Separate studies from ``key=value`` overrides."""
-    overrides = [text for text in targets if "=" in text and not Path(text).exists()]
+    """Separate studies from ``key=value`` overrides.
+
+    Raises:
+        ConfigError: an override cannot be read, or two set the same key.
+    """
+    overrides = [text for text in targets if "=" in text and not is_there(text)]
+    refuse_same_key(overrides)
     return [text for text in targets if text not in overrides], overrides
+
+
+def existing_store(path: Path | None) -> Path | None:
+    """Return the folder given as ``--store``.
+
+    Raises:
+        ConfigError: no store lies there.
+    """
+    if path is not None and not any((path / part).is_dir() for part in ("trials", "studies")):
+        what = "holds no trials and no studies" if path.is_dir() else "no such folder"
+        raise ConfigError(f"{what}: a store is what `farlab sweep` writes, `runs` by default", key="--store", where=str(path))
+    return path
 
 
 def parse_seeds(text: str | None) -> list[int] | int | None:
@@ -64,7 +91,7 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     if not names:
         raise ConfigError("no study is named", where="command line")
     parsed = parse_seeds(seeds)
-    files = [file for name in names for file in study_files(name)]
+    files = list({file.resolve(): file for name in names for file in study_files(name)}.values())
     studies = [load_study(file, profile=profile, overrides=overrides, seeds=parsed) for file in files]
     by_name: dict[str, Path] = {}
     for study in studies:

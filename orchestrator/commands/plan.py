@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
 
 if TYPE_CHECKING:
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
     from orchestrator.price import Quote
 
 
+PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("plan")
+    @modes(
+        mode("with --probe, which measures here", (*PLAN_INPUTS, "devices", "probe"), when="probe"),
+        mode("here", (*PLAN_INPUTS, "device", "devices")),
+    )
     def plan(
         targets: Targets,
         profile: ProfileOption = None,
@@ -29,7 +37,7 @@ def register(app: typer.Typer) -> None:
         device: Annotated[
             str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
         ] = None,
-        devices: Annotated[int | None, typer.Option(help="How many of them.")] = None,
+        devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
         probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
         json_: JsonOption = False,
     ) -> None:
@@ -109,12 +117,12 @@ def _price_json(quote: Quote) -> dict[str, Any]:
 
 def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> None:
     """Print the plan as a table, and what is wrong with it on standard error."""
-    from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.cli.console import make_console
     from orchestrator.price.words import bill, duration
 
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    console = make_console()
     chosen = {trial.key for trial in bought or ()}
     for study in plan.studies:
         number = f"Table {study.table}: " if study.table else ""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Group
 
     from orchestrator.status import StudyStatus
     from orchestrator.store import Store
@@ -34,6 +35,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command("status")
+    @modes(
+        mode("with --json", ("studies", "profile", "row", "state", "id_", "json_"), when="json_"),
+        mode("here", ("studies", "profile", "row", "state", "id_", "watch")),
+    )
     def status(
         studies: Studies = None,
         profile: SubmittedProfile = None,
@@ -46,6 +51,7 @@ def register(app: typer.Typer) -> None:
         json_: JsonOption = False,
     ) -> None:
         """Show where submitted studies stand: trials, epochs, losses, who drives them."""
+        from orchestrator.cli.console import make_console
         from orchestrator.status import chosen, statuses
 
         store = _store()
@@ -59,8 +65,7 @@ def register(app: typer.Typer) -> None:
         elif watch:
             _watch(look)
         else:
-            console = _console()
-            console.print(_render(look()))
+            make_console().print(_render(look()))
 
     @app.command("logs")
     def logs(
@@ -106,18 +111,14 @@ def _store() -> Store:
     return open_store(load_settings())
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-
-
 def _watch(look: Callable[[], list[StudyStatus]]) -> None:
     import time
 
     from rich.live import Live
 
-    console = _console()
+    from orchestrator.cli.console import make_console
+
+    console = make_console()
     if not console.is_terminal:
         while True:
             studies = look()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import ProfileOption, SeedsOption, Targets
 
 if TYPE_CHECKING:
@@ -24,10 +25,17 @@ class ExecutorName(enum.StrEnum):
     local = "local"
 
 
+SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command("sweep")
+    @modes(
+        mode("with --executor local", SWEEP_INPUTS, when=lambda given: given["executor"] == ExecutorName.local),
+        mode("here", (*SWEEP_INPUTS, "address")),
+    )
     def sweep(
         targets: Targets,
         profile: ProfileOption = None,
@@ -76,20 +84,18 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         print(line, file=sys.stderr)
     if plan.problems:
         return 2
-    from rich.console import Console
-
+    from orchestrator.cli.console import make_console
     from orchestrator.content import video_counts
     from orchestrator.price import find_target
     from orchestrator.price.packing import packed
     from orchestrator.sweep import make_executor, run_sweep
 
     plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
-    console = Console()
+    console = make_console()
     todo, distinct = plan.missing(), plan.unique()
     console.print(
         f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
-        f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run",
-        highlight=False,
+        f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run"
     )
     if budget is None:
         limits = [study.budget for study in plan.studies]
@@ -110,5 +116,5 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     else:
         if outcome.over_budget:
             print(f"budget reached: {outcome.left} trials are left", file=sys.stderr)
-        console.print(f"{outcome.finished}/{len(distinct)} trials finished", highlight=False)
+        console.print(f"{outcome.finished}/{len(distinct)} trials finished")
     return outcome.exit_code

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         tracking_uri: Annotated[
             str | None, typer.Option(help="MLflow server or data base; default: farlab.toml, then SQLite in the store.")
         ] = None,
-        timeout: Annotated[float, typer.Option(help="Seconds to wait for a store that does not answer.")] = 60.0,
+        timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a store that does not answer.")] = 60.0,
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from far.errors import ConfigError

@@ -149,18 +149,18 @@ def _line(result: Mapping[str, Any]) -> str:
 
 def _show(config: TrialConfig) -> None:
     """Print the resolved configuration, the rate of each parameter group, and the steps."""
-    from rich.console import Console
     from rich.table import Table
     from ruamel.yaml import YAML
 
     from far.model.networks import NETWORKS
     from far.model.parameter_groups import parameter_groups
     from far.train.schedule import Schedule
+    from orchestrator.cli.console import make_console
     from orchestrator.content import video_counts
     from orchestrator.settings import load_settings
 
     YAML().dump(config.model_dump(mode="json"), sys.stdout)
-    console = Console(highlight=False)
+    console = make_console()
     counts = video_counts(load_settings())(config.data)
     steps = counts[0] // config.recipe.batch_size if counts else None
     schedule = Schedule.of(config.recipe, steps or 1)

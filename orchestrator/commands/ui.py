@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("ui")
     def ui(
-        port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 5000,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 5000,
         host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
         tracking_uri: Annotated[
             str | None, typer.Option(help="MLflow server or data base; default: SQLite in the store.")

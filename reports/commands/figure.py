@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
-from orchestrator.commands.options import ProfileOption, SeedsOption
+from orchestrator.cli.inputs import mode, modes
+from orchestrator.commands.options import ProfileOption, ResultTargets, SeedsOption
 
 if TYPE_CHECKING:
     from reports.results import Results
@@ -24,9 +25,20 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command("figure")
+    @modes(
+        mode(
+            "on figure 2, which is drawn from the patterns alone",
+            ("name", "rows", "video", "output"),
+            when=lambda given: given["name"] in ("2", "patterns"),
+        ),
+        mode(
+            "on this figure",
+            ("name", "targets", "table", "study", "profile", "seeds", "rows", "output", "store"),
+        ),
+    )
     def figure(
         name: Annotated[str, typer.Argument(help="2 or patterns, pareto, curves, classes, order.")],
-        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", show_default=False)] = None,
+        targets: ResultTargets = None,
         table: TableOption = None,
         study: StudyOption = None,
         profile: ProfileOption = None,
@@ -47,9 +59,12 @@ def register(app: typer.Typer) -> None:
         if chosen not in FIGURES:
             raise ConfigError(f"unknown figure '{name}'", choices=names(), got=name)
         spec = FIGURES[chosen]
-        results = one_study(table, study, profile, seeds, overrides, store) if spec.needs_results else None
+        results = one_study(table, study, profile, seeds, targets, store) if spec.needs_results else None
         settings = load_settings()
-        options = Options(split(rows), video, data_root=settings.data_root, weights_root=settings.weights_root)
+        chosen_rows = split(rows)
+        if results is not None and chosen_rows and not spec.chooses_rows:
+            results = results.only(chosen_rows)
+        options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)
         path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
         with styled():
             save(spec.draw(results, options), path)
@@ -96,7 +111,7 @@ def one_study(
     study: list[str] | None,
     profile: str | None,
     seeds: str | None,
-    overrides: list[str] | None,
+    targets: list[str] | None,
     store: Path | None,
 ) -> Results:
     """Return the results of the one study that is asked for.
@@ -106,7 +121,7 @@ def one_study(
     """
     from reports.commands.report import load, parse_tables
 
-    found = load(parse_tables(table or []), study, False, profile, seeds, overrides, store)
+    found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
     if len(found) != 1:
-        raise ConfigError("name one study: --table N or --study FILE", where="command line")
+        raise ConfigError("name one study: STUDY or --table N", where="command line")
     return found[0]

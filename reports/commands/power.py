@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
-from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption
+from orchestrator.cli.inputs import mode, modes
+from orchestrator.commands.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 
 if TYPE_CHECKING:
     from reports.statistics import Components
@@ -22,11 +23,20 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("power")
+    @modes(
+        mode("with --paper", ("seed_sd", "disagreement", "paper", "json_"), when="paper"),
+        mode(
+            "where the variances are measured",
+            ("targets", "difference", "videos", "goal", "table", "study", "profile", "seeds", "json_"),
+            when=("targets", "table", "study"),
+        ),
+        mode(
+            "without a study",
+            ("difference", "videos", "seed_sd", "disagreement", "goal", "json_"),
+        ),
+    )
     def power(
-        overrides: Annotated[
-            list[str] | None,
-            typer.Argument(metavar="[KEY=VALUE...]", help="Overrides that the sweep was given.", show_default=False),
-        ] = None,
+        targets: ResultTargets = None,
         difference: Annotated[float, typer.Option("--difference", "-d", help="Points of accuracy to see.")] = 0.4,
         videos: Annotated[
             int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
@@ -57,8 +67,8 @@ def register(app: typer.Typer) -> None:
         if paper:
             typer.echo(published(seed_sd, disagreement, json_))
             return
-        if table or study:
-            components, count, said = measured(table, study, profile, seeds, overrides)
+        if table or study or targets:
+            components, count, said = measured(table, study, profile, seeds, targets)
         else:
             from reports.statistics.power import assumed
 
@@ -73,7 +83,7 @@ def measured(
     study: list[str] | None,
     profile: str | None,
     seeds: str | None,
-    overrides: list[str] | None,
+    targets: list[str] | None,
 ) -> tuple[Components, int, str]:
     """Return the mean variances of a study's differences, its number of videos, and where they come from.
 
@@ -85,7 +95,7 @@ def measured(
     from reports.statistics import Components
 
     found = []
-    for results in load(parse_tables(table or []), study, False, profile, seeds, overrides, None):
+    for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
         comparison = compare_rows(results)
         if comparison:
             found += [d for d in comparison.differences.values() if d.components is not None]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from far.errors import ConfigError
-from orchestrator.commands.options import ProfileOption, SeedsOption
+from orchestrator.cli.inputs import mode, modes, refuse_given
+from orchestrator.commands.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.garbage import gc_paused
 
 if TYPE_CHECKING:
@@ -17,15 +18,21 @@ if TYPE_CHECKING:
     from reports.table import Table
 
 
+READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_")
+"""Inputs that decide which results are read."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("report")
+    @modes(
+        mode("with --explain", (*READ, "output", "explain"), when="explain"),
+        mode("with --watch", (*READ, "output", "format_", "watch", "interval", "strict"), when="watch"),
+        mode("here", (*READ, "output", "format_", "strict")),
+    )
     def report(
-        overrides: Annotated[
-            list[str] | None,
-            typer.Argument(metavar="[KEY=VALUE...]", help="Overrides that the sweep was given.", show_default=False),
-        ] = None,
+        targets: ResultTargets = None,
         table: Annotated[
             list[str] | None,
             typer.Option("--table", "-t", help="Numbers of the paper's tables: 5, or 2-6, or 2,5.", show_default=False),
@@ -61,7 +68,7 @@ def register(app: typer.Typer) -> None:
         """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
         name = chosen_format(format_, output)
         numbers = parse_tables(table or [])
-        read = lambda: load(numbers, study, all_, profile, seeds, overrides, store, from_)  # noqa: E731
+        read = lambda: load(numbers, study, all_, profile, seeds, targets, store, from_)  # noqa: E731
         if explain is not None:
             from reports.trace import trace
 
@@ -103,7 +110,7 @@ def load(
     all_: bool,
     profile: str | None,
     seeds: str | None,
-    overrides: list[str] | None,
+    targets: list[str] | None,
     store: Path | None,
     tracking: str | None = None,
 ) -> list[Results]:
@@ -112,29 +119,40 @@ def load(
     Raises:
         ConfigError: they ask for nothing, or for what does not exist.
     """
-    from orchestrator.commands.options import parse_seeds
+    from orchestrator.commands.options import existing_store, parse_seeds, split_targets
     from reports.collect import collect, studies_for, tables_with_study
     from reports.tables import NEED_NO_STUDY
 
-    if not (numbers or study or all_):
-        raise ConfigError("name what to report: --table N, --study FILE or --all", where="command line")
+    names, overrides = split_targets(targets or [])
+    studies = [*(study or []), *names]
+    if not (numbers or studies or all_):
+        raise ConfigError("name what to report: STUDY, --table N or --all", where="command line")
+    if all_:
+        refuse_given("table", because="--all has every table")
+    if tracking is not None:
+        refuse_given("store", because="--from reads the tracking server instead")
     known = tables_with_study()
     wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
-    for text in overrides or []:
-        if "=" not in text:
-            raise ConfigError(
-                f"'{text}' is not of the form key=value; studies are given by --study FILE",
-                where="command line",
-            )
+    found = [*studies_for(wanted), *study_paths(studies)]
+    if not found:
+        unread = ("targets", "profile", "seeds", "store", "from_")
+        refuse_given(*unread, because="this table needs no results of yours")
     return collect(
-        [*studies_for(wanted), *(study or [])],
+        found,
         profile=profile,
         seeds=parse_seeds(seeds),
-        overrides=overrides or [],
-        store=store,
+        overrides=overrides,
+        store=existing_store(store),
         tracking=tracking,
         optional=studies_for([number for number in wanted if number in NEED_NO_STUDY]),
     )
+
+
+def study_paths(names: Sequence[str]) -> list[Path]:
+    """Return the files of studies given by name, file or directory, each once."""
+    from orchestrator.study import study_files
+
+    return list({file.resolve(): file for name in names for file in study_files(name)}.values())
 
 
 def is_page(name: str, all_: bool, output: Path | None) -> bool:
@@ -168,12 +186,24 @@ def chosen_format(name: str | None, output: Path | None) -> str:
     Raises:
         ConfigError: there is no such format.
     """
-    from reports.renderers import RENDERERS, SUFFIXES
+    from reports.renderers import RENDERERS
 
-    chosen = name or (SUFFIXES.get(output.suffix.lower(), "html") if output else "term")
+    chosen = name or ("term" if output is None else _format_of(output))
     if chosen not in RENDERERS:
         raise ConfigError(f"unknown format '{chosen}'", key="--format", choices=RENDERERS, got=chosen)
     return chosen
+
+
+def _format_of(output: Path) -> str:
+    """Return the format that a file's name tells; a folder gets the page."""
+    from reports.renderers import SUFFIXES
+
+    suffix = output.suffix.lower()
+    if not suffix or output.is_dir():
+        return "html"
+    if suffix not in SUFFIXES:
+        raise ConfigError("no format has this ending; say --format", key="--output", choices=SUFFIXES, got=suffix)
+    return SUFFIXES[suffix]
 
 
 def deliver(text: str, output: Path | None) -> None:

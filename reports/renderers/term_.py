@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from orchestrator.cli.console import PlainConsole, display_width, make_console
 from reports.renderers import RENDERERS
 from reports.table import Cell, Column, Origin, State, Table, folded
 
@@ -28,13 +26,19 @@ STYLE = {
 }
 
 
+class _Buffer(io.StringIO):
+    """Text on its way to standard output: rules are drawn with what that can show."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stdout.encoding or "utf-8"
+
+
 @RENDERERS.register("term")
 def render(tables: Sequence[Table]) -> str:
     """Draw the tables; piped output is as wide as it needs to be, so that nothing is cut."""
-    interactive = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if interactive else int(os.environ.get("COLUMNS", "200"))
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 60), force_terminal=interactive or None, highlight=False)
+    buffer = _Buffer()
+    console = make_console(buffer, width=display_width(), terminal_=sys.stdout.isatty() or None)
     for index, table in enumerate(tables):
         if index:
             console.print()
@@ -42,7 +46,7 @@ def render(tables: Sequence[Table]) -> str:
     return buffer.getvalue()
 
 
-def _print(console: Console, table: Table) -> None:
+def _print(console: PlainConsole, table: Table) -> None:
     console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}." if table.profile else ""))
     if table.warning:
         console.print(Text(table.warning, style="yellow"))
@@ -53,7 +57,7 @@ def _print(console: Console, table: Table) -> None:
         console.print(Text(f"{mark}{note.text}", style="dim"))
 
 
-def _blocks(console: Console, table: Table) -> list[Sequence[Column]]:
+def _blocks(console: PlainConsole, table: Table) -> list[Sequence[Column]]:
     """Return all columns together or, where the terminal is too narrow, as many at a time as fit beside the labels."""
 
     def fits(columns: Sequence[Column]) -> bool:
