@@ -61,7 +61,9 @@ def register(app: typer.Typer) -> None:
         row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
         id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so.")] = None,
         profile: ProfileOption = None,
-        timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
+        timeout: Annotated[
+            float, typer.Option(min=0, help="Seconds to wait for a clean stop of the whole sweep.")
+        ] = 120.0,
     ) -> None:
         """Stop a running sweep cleanly, or only some of its trials while the others go on.
 

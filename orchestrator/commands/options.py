@@ -61,7 +61,9 @@ def existing_store(path: Path | None) -> Path | None:
     """
     if path is not None and not any((path / part).is_dir() for part in ("trials", "studies")):
         what = "holds no trials and no studies" if path.is_dir() else "no such folder"
-        raise ConfigError(f"{what}: a store is what `farlab sweep` writes, `runs` by default", key="--store", where=str(path))
+        raise ConfigError(
+            f"{what}: a store is what `farlab sweep` writes, `runs` by default", key="--store", where=str(path)
+        )
     return path
 
 

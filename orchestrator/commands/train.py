@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
 
 
+MOST_SEED = 2**32 - 1
+"""What every library's generator takes."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
@@ -24,12 +28,15 @@ def register(app: typer.Typer) -> None:
     def train(
         config: Annotated[str, typer.Argument(metavar="CONFIG", help="A profile by name, or the file of one.")],
         overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
-        seed: Annotated[int, typer.Option(min=0)] = 0,
+        seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of initialisation, order and augmentation.")] = 0,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
         ] = False,
     ) -> int:
         """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
+        from orchestrator.cli.inputs import refuse_same_key
+
+        refuse_same_key(overrides or [])
         resolved, profile = _resolve(config, overrides or [], seed)
         if dry_run:
             _show(resolved)
@@ -54,12 +61,16 @@ def register(app: typer.Typer) -> None:
 
 def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str]:
     from far.config import parse_override, resolve
+    from far.errors import ConfigError
+    from far.files import is_there
     from orchestrator.settings import load_settings
     from orchestrator.study.profiles import find_profile, profile_directories
 
     directories = profile_directories(load_settings().workspace)
     path = Path(config)
-    is_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    is_file = path.suffix in (".yaml", ".yml") or (is_there(config) and path.is_file())
+    if is_file and not is_there(config):
+        raise ConfigError("no such file", where=config)
     name, places = (path.stem, [path.parent, *directories]) if is_file else (config, directories)
     profile = find_profile(name, places)
     layers = [*profile.layers, *(parse_override(text) for text in overrides)]
@@ -214,5 +225,7 @@ def _parse_views(text: str) -> tuple[int, int]:
 
 
 def _directory(checkpoint: str, store: Store) -> Path:
+    from far.files import is_there
+
     path = Path(checkpoint)
-    return path if path.is_dir() else store.paths(store.find(checkpoint)).directory
+    return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

@@ -23,11 +23,13 @@ def register(app: typer.Typer) -> None:
         """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
         from far.errors import ConfigError
         from far.redaction import redacted
+        from orchestrator.cli.inputs import refuse_given
         from orchestrator.settings import load_settings
 
         settings = load_settings()
         uri = tracking_uri or settings.tracking_uri
         if uri.startswith(("http://", "https://")):
+            refuse_given("port", "host", because=f"the tracking server {redacted(uri)} has its own page")
             print(f"the tracking server has its own page: {redacted(uri)}")
             return
         base = settings.store / "mlflow.db"

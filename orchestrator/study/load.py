@@ -10,6 +10,7 @@ from typing import Any
 from far.config import Document, TrialConfig, load_document, parse_override, resolve
 from far.config.overrides import Layer, flatten, validated
 from far.errors import ConfigError
+from far.files import is_there
 from orchestrator.garbage import gc_paused
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
@@ -17,6 +18,9 @@ from orchestrator.study.names import find_name
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
+
+SUFFIXES = (".yaml", ".yml")
+"""Of a study's file."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ def find_study(path_or_name: Path | str) -> Path:
         ConfigError: there is no such file.
     """
     path = Path(path_or_name)
-    if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if (is_there(str(path)) and path.is_file()) or path.suffix in SUFFIXES or len(path.parts) > 1:
         return path
     directories = study_directories()
     for directory in directories:
-        if (directory / f"{path.name}.yaml").is_file():
+        if is_there(str(directory / f"{path.name}.yaml")):
             return directory / f"{path.name}.yaml"
     known = sorted({file.stem for directory in directories for file in directory.glob("*.yaml")})
     raise ConfigError(f"unknown study '{path}'", where="command line", choices=known, got=str(path))
@@ -92,11 +96,11 @@ def study_directories() -> list[Path]:
 def study_files(target: Path | str) -> list[Path]:
     """Return the study files that a word on the command line stands for: one, or all in a directory."""
     path = Path(target)
-    if not path.is_dir():
+    if not (is_there(str(target)) and path.is_dir()):
         return [find_study(path)]
-    files = sorted(path.glob("*.yaml"))
+    files = sorted(f for suffix in SUFFIXES for f in path.glob(f"*{suffix}") if not f.name.startswith("."))
     if not files:
-        raise ConfigError("the directory holds no study (*.yaml)", where=str(path))
+        raise ConfigError("the directory holds no study (*.yaml, *.yml)", where=str(path))
     return files
 
 

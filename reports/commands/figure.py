@@ -61,10 +61,7 @@ def register(app: typer.Typer) -> None:
         spec = FIGURES[chosen]
         results = one_study(table, study, profile, seeds, targets, store) if spec.needs_results else None
         settings = load_settings()
-        chosen_rows = split(rows)
-        if results is not None and chosen_rows and not spec.chooses_rows:
-            results = results.only(chosen_rows)
-        options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)
+        options = Options(split(rows), video, data_root=settings.data_root, weights_root=settings.weights_root)
         path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
         with styled():
             save(spec.draw(results, options), path)

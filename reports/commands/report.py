@@ -133,7 +133,7 @@ def load(
         refuse_given("store", because="--from reads the tracking server instead")
     known = tables_with_study()
     wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
-    found = [*studies_for(wanted), *study_paths(studies)]
+    found = list({path.resolve(): path for path in [*studies_for(wanted), *study_paths(studies)]}.values())
     if not found:
         unread = ("targets", "profile", "seeds", "store", "from_")
         refuse_given(*unread, because="this table needs no results of yours")

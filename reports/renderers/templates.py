@@ -6,6 +6,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from far.text import printable
+
 # fmt: off
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
@@ -21,13 +23,13 @@ LATEX = {
 
 def latex(text: object) -> str:
     """Escape for LaTeX's text mode; a character that pdfLaTeX's default fonts lack becomes ``?``."""
-    escaped = "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in str(text))
+    escaped = "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in printable(str(text)))
     return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped  # \\* is a command too
 
 
 def markdown(text: object) -> str:
     """Escape what would break a Markdown table's cell or be taken for markup."""
-    escaped = "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in str(text))
+    escaped = "".join(f"\\{c}" if c in "\\|*_`<>[]" else c for c in printable(str(text)))
     return escaped.replace("\n", " ").replace("\r", " ")
 
 

@@ -1,0 +1,103 @@
+"""Nothing is typed in vain: whatever a command is given has an effect, or is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import farlab
+from orchestrator.cli.inputs import spelling
+
+COMMANDS = dict(farlab.leaves(farlab.build_app()))
+
+CALLS: dict[tuple[str, ...], list[list[str]]] = {
+    ("plan",): [["head_ratio", "--probe"], ["head_ratio"]],
+    ("sweep",): [["head_ratio", "--executor", "local"], ["head_ratio"]],
+    ("status",): [["--json"], []],
+    ("cancel",): [["x", "--row", "1:1"], ["x"]],
+    ("report",): [["-t", "5", "--explain", "1:1", "top1"], ["-t", "5", "--watch"], ["-t", "5"]],
+    ("figure",): [["2"], ["curves"]],
+    ("power",): [["--paper"], ["-t", "5"], []],
+}
+"""A call of every branch of every command that has some, in the order in which they are declared."""
+
+VALUES = {
+    "targets": ["recipe.epochs=3"], "device": ["a100-80g"], "address": ["auto"], "watch": [], "timeout": ["3"],
+    "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
+    "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
+    "seed_sd": ["0.1"], "disagreement": ["5"],
+}  # fmt: skip
+"""A value that would be right where the parameter has an effect."""
+
+
+def switches(words: tuple[str, ...], name: str) -> bool:
+    """Whether giving this parameter takes a branch."""
+    command = COMMANDS[words]
+    given = {param.name: None for param in command.params} | {name: "given"}
+    return any(branch.when is not None and branch.when(given) for branch in command.callback.modes)
+
+
+def vain() -> list[Any]:
+    found = []
+    for words, calls in CALLS.items():
+        for call, branch in zip(calls, COMMANDS[words].callback.modes, strict=True):
+            for param in COMMANDS[words].params:
+                if param.name not in branch.uses and not switches(words, param.name):
+                    found.append(pytest.param(words, call, param, id=f"{' '.join([*words, *call])} {param.name}"))
+    return found
+
+
+def test_every_branch_is_called_here_and_every_input_has_one() -> None:
+    for words, command in COMMANDS.items():
+        branches = getattr(command.callback, "modes", ())
+        assert len(CALLS.get(words, [])) == len(branches), words
+        names = {param.name for param in command.params if param.expose_value}
+        if branches:
+            assert set().union(*(branch.uses for branch in branches)) == names, words
+
+
+@pytest.mark.parametrize(("words", "call", "param"), vain())
+def test_what_a_branch_does_not_look_at_is_refused(
+    words: tuple[str, ...], call: list[str], param: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    option = [spelling(param)] if param.param_type_name == "option" else []
+    assert farlab.run([*words, *call, *option, *VALUES[param.name]]) == 2
+    said = capsys.readouterr().err
+    assert f"{spelling(param)}: has no effect" in said
+    assert not list(tmp_path.iterdir()), "refused before anything is done"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["plan", "head_ratio", "--seeds", "1", "--seeds", "2"], "--seeds: is given twice"),
+        (["report", "-t", "5", "-p", "demo", "--profile", "csv"], "--profile: is given twice"),
+        (["plan", "head_ratio", "recipe.epochs=2", "recipe.epochs=3"], "recipe.epochs: is set twice"),
+        (["plan", "head_ratio", "recipe.epochs=2", "recipe={epochs: 3}"], "recipe.epochs: is set twice"),
+        (["train", "demo", "-n", "recipe.lr=1", "recipe.lr=2"], "recipe.lr: is set twice"),
+        (["cost", "recipe.lr=1", "recipe.lr=2"], "recipe.lr: is set twice"),
+        (["power", "nonsense"], "unknown study 'nonsense'"),
+        (["power", "recipe.epoch=3"], "recipe.epoch"),
+        (["plan", "head_ratio", "--devices", "0"], "--devices"),
+        (["report", "-t", "1", "--profile", "nonsense"], "--profile: has no effect"),
+        (["report", "--all", "-t", "5"], "--table: has no effect"),
+        (["report", "-t", "5", "--store", "/nonexistent"], "--store"),
+        (["figure", "curves", "-t", "5", "--rows", "nonsense"], "no row 'nonsense'"),
+        (["figure", "pareto", "-t", "5", "--rows", "nonsense"], "no row 'nonsense'"),
+        (["figure", "order", "-t", "5", "--rows", "nonsense"], "no row 'nonsense'"),
+        (["power", "-d", "nan"], "--difference: nan"),
+        (["cancel", "x", "--timeout", "inf"], "--timeout: inf"),
+        (["ui", "--port", "99999"], "--port"),
+        (["ui", "--tracking-uri", "http://127.0.0.1:1", "--port", "5001"], "--port: has no effect"),
+    ],
+)
+def test_a_contradiction_is_an_error(
+    call: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert farlab.run(call) == 2
+    assert said in capsys.readouterr().err
