@@ -49,19 +49,24 @@ class PlainConsole(Console):
 
 
 def make_console(
-    stream: TextIO | None = None, *, stderr: bool = False, width: int | None = None, terminal_: bool | None = None
+    stream: TextIO | None = None, *, stderr: bool = False, colours: bool | None = None, wrap: bool = False
 ) -> PlainConsole:
-    """Return a console for standard output.
+    """Return a console for standard output, as wide as the terminal or as ``COLUMNS`` says.
 
     Args:
         stream: write here instead.
         stderr: write to standard error instead.
-        width: columns; default: the terminal's, or ``PIPED_WIDTH`` where there is none.
-        terminal_: whether to write colours; default: if it is a terminal.
+        colours: whether to write them; default: if it is a terminal.
+        wrap: whether to break lines of prose between words.
     """
     target = stream or terminal(sys.stderr if stderr else sys.stdout)
-    if width is None and not target.isatty():
-        width = display_width()
+    width = None if target.isatty() else display_width()
     return PlainConsole(
-        file=target, width=width, force_terminal=terminal_, highlight=False, markup=False, emoji=False, soft_wrap=True
+        file=target,
+        width=width,
+        force_terminal=colours,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not wrap,
     )

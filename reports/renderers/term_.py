@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from orchestrator.cli.console import PlainConsole, display_width, make_console
+from orchestrator.cli.console import PlainConsole, make_console
 from reports.renderers import RENDERERS
 from reports.table import Cell, Column, Origin, State, Table, folded
 
@@ -38,7 +38,7 @@ class _Buffer(io.StringIO):
 def render(tables: Sequence[Table]) -> str:
     """Draw the tables; piped output is as wide as it needs to be, so that nothing is cut."""
     buffer = _Buffer()
-    console = make_console(buffer, width=display_width(), terminal_=sys.stdout.isatty() or None)
+    console = make_console(buffer, colours=sys.stdout.isatty() or None, wrap=True)
     for index, table in enumerate(tables):
         if index:
             console.print()
