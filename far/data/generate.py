@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -26,6 +27,8 @@ VERSION = 1
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and their total."""
 
+GENERATED = re.compile(r"demo-[0-9a-f]{12}")
+"""Names of the folders that ``directory_of`` returns."""
 _CHUNK = 20
 
 

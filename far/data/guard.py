@@ -10,6 +10,7 @@ import atexit
 import mmap
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +32,10 @@ CHECK_TIMEOUT = 600.0
 """Seconds that decoding all of a file may take."""
 RETIRE_AFTER = 1000
 """Files after which a worker is replaced, which bounds what its decoders leak."""
+
+
+class UndecidedError(VideoError):
+    """A video that could not be read this time: too slow, or its decoder was killed. Another time it may be read."""
 
 
 class Worker:
@@ -71,7 +76,7 @@ class Worker:
             while True:
                 if not select.select([self._process.stdout], [], [], timeout)[0]:
                     self.close()
-                    raise VideoError(path, f"decoding did not end within {timeout:g} s")
+                    raise UndecidedError(path, f"decoding did not end within {timeout:g} s")
                 kind, content = receive(self._process.stdout)
                 if kind == "error":
                     raise VideoError(path, content)
@@ -81,7 +86,8 @@ class Worker:
                 send(self._process.stdin, pick(content))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             code = self._process.wait()
-            raise VideoError(path, f"the decoder crashed on it (exit status {code})") from None
+            kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory
+            raise kind(path, f"the decoder crashed on it (exit status {code})") from None
         except VideoError:
             raise
         except BaseException:  # left in the middle of an exchange: of no more use

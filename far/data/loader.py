@@ -227,15 +227,19 @@ class EvalStream(_Stream):
     """All views of a split's videos, once; ranks take turns and nothing is padded.
 
     A video that cannot be read is left out and stands in ``failures``; it still counts in ``expected``.
+
+    Raises:
+        DataError: a video has no label, where ``needs_labels``.
     """
 
     split: str = "val"
+    needs_labels: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._videos = self.manifest.split(self.split)
         unlabelled = sum(video.label < 0 for video in self._videos)
-        if unlabelled:
+        if unlabelled and self.needs_labels:
             raise DataError(f"{unlabelled} videos of the '{self.split}' split have no label, so no answer can be right")
 
     @property

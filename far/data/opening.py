@@ -6,8 +6,9 @@ from pathlib import Path
 
 from far.config.schema import DataConfig
 from far.data.demo import MOTIONS
-from far.data.generate import Progress, open_demo
+from far.data.generate import GENERATED, Progress, open_demo
 from far.data.manifest import FILE_NAME, Manifest, read_manifest
+from far.data.tree import is_file
 from far.errors import ConfigError
 
 DEMO = "demo"
@@ -40,18 +41,25 @@ def locate(source: str, root: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    candidates = [Path(source).expanduser(), root / source]
+    candidates = [_expanded(source), root / source]
     for path in candidates:
-        if path.is_file() or (path / FILE_NAME).is_file():
+        if is_file(path) or is_file(path / FILE_NAME):
             return path
     prepared = sorted(path.parent.name for path in root.glob(f"*/{FILE_NAME}")) if root.is_dir() else []
     raise ConfigError(
         f"no prepared data set '{source}' (looked for {FILE_NAME} in {candidates[0]} and {candidates[1]}); "
         "make one with `farlab data prepare`",
         key="data.source",
-        choices=[DEMO, *(name for name in prepared if not name.startswith("demo-"))],
+        choices=[DEMO, *(name for name in prepared if not GENERATED.fullmatch(name))],
         got=source,
     )
+
+
+def _expanded(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~ and the name of nobody
+        return Path(source)
 
 
 def _check_classes(data: DataConfig, classes: int) -> None:

@@ -6,20 +6,25 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from far.data.decoder import VideoError
+from far.data.diagnostics import counted, printable, some
 from far.data.generate import Progress
-from far.data.guard import POOL
-from far.data.layouts import Listed, Listing
+from far.data.guard import POOL, UndecidedError
+from far.data.listing import Listed, Listing
 from far.data.manifest import Manifest, Video, make_manifest, write_manifest
 from far.errors import DataError
-from far.files import append_json_line, read_json_lines
+from far.files import append_json_line, finite, read_json_lines, write_atomic
 
 BAD = ("missing", "truncated", "undecodable", "changed", "short")
 """What can be wrong with a file, worst first."""
+WARNINGS = "warnings.txt"
+"""Name of the file beside the manifest with everything that is odd in the lists, a line each."""
 
 
 def prepare(
@@ -28,7 +33,8 @@ def prepare(
     """Look into every listed file and write the manifest.
 
     A training video that is not there is left out; a validation or test video that is not there, or cannot be opened,
-    stays and counts as unanswered. Either way it stands in the manifest's note.
+    stays and counts as unanswered. Either way it stands in the manifest's note. The listing's warnings are written out
+    beside the manifest.
 
     Args:
         listing: what should be there.
@@ -42,7 +48,11 @@ def prepare(
     """
     present = [video for video in listing.videos if video.path is not None]
     if not present:
-        raise DataError(f"{root}: none of the {len(listing.videos)} listed videos is there")
+        sought = some((f"{video.sought} ({video.place})" for video in listing.videos), shown=3)
+        raise DataError(
+            f"{printable(str(root))}: none of the {counted(len(listing.videos), 'listed video')} is there; "
+            f"looked for {sought}"
+        )
     journal = Journal(directory / ".prepare.jsonl")
     facts = journal.run([(_name(video), video.path) for video in present if video.path], _look, progress)
     missing: dict[str, list[str]] = {}
@@ -58,6 +68,11 @@ def prepare(
         videos, listing.labels, media_root=root.absolute(), source=layout, directory=directory, note=note
     )
     write_manifest(manifest)
+    lines = [f"{what}: {place}\n" for what, places in listing.warnings.items() for place in places]
+    if lines:
+        write_atomic(directory / WARNINGS, "".join(lines))
+    else:
+        (directory / WARNINGS).unlink(missing_ok=True)
     return manifest
 
 
@@ -73,7 +88,7 @@ def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
         path=str(path.relative_to(root) if root in path.parents else path),
         label=listed.label,
         frames=facts.get("frames", 0),
-        fps=facts.get("fps", 0.0),
+        fps=facts.get("fps") or 0.0,  # None in the journal: not a finite number
         width=facts.get("width", 0),
         height=facts.get("height", 0),
         sha256=facts.get("sha256", ""),
@@ -82,12 +97,8 @@ def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
 
 def _look(path: Path) -> dict[str, Any]:
     """Return what a manifest says of a file; one that cannot be opened has a hash, but no frames."""
-    record: dict[str, Any] = {"sha256": _sha256(path)}
-    try:
-        facts = POOL.probe(path)
-    except VideoError as error:
-        return {**record, "reason": error.reason}
-    return {**record, "frames": facts.count, "fps": facts.fps, "width": facts.width, "height": facts.height}
+    facts = POOL.probe(path)
+    return {"frames": facts.count, "fps": facts.fps, "width": facts.width, "height": facts.height}
 
 
 @dataclass(frozen=True)
@@ -131,11 +142,7 @@ def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, to
 
 
 def _verify(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = {"sha256": _sha256(path)}
-    try:
-        return {**record, **asdict(POOL.verify(path))}
-    except VideoError as error:
-        return {**record, "reason": error.reason}
+    return asdict(POOL.verify(path))
 
 
 def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | None:
@@ -146,7 +153,7 @@ def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | 
         return finding("missing", f"no file {video.path}")
     if "reason" in record:
         return finding("undecodable", record["reason"])
-    if video.sha256 and record["sha256"] != video.sha256:
+    if video.sha256 and record.get("sha256", video.sha256) != video.sha256:
         return finding("changed", "its bytes are not those that were prepared")
     if record["count"] < record["header"]:
         return finding("truncated", f"{record['count']} frames of the {record['header']} that it announces")
@@ -156,7 +163,10 @@ def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | 
 
 
 class Journal:
-    """Results by file in a file of JSON lines; a good file that has not changed since is not looked at again.
+    """Results by file in a file of JSON lines; a file that has not changed since is not looked at again.
+
+    A file that could not be read is looked at again when it changes, when the decoders do, or when the trouble was not
+    the file's (too slow, no permission).
 
     Args:
         path: the journal.
@@ -164,36 +174,78 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._decoders = _decoder_versions()
         self._known = {
             (record["name"], record["size"], record["mtime"]): record["result"]
             for record in read_json_lines(path)
-            if "reason" not in record["result"]
+            if "reason" not in record["result"] or record.get("decoders") == self._decoders
         }
 
     def run(
         self, files: Iterable[tuple[str, Path]], work: Callable[[Path], dict[str, Any]], progress: Progress
     ) -> dict[str, dict[str, Any]]:
-        """Return ``work(path)`` of each file by name, from the journal where it is known."""
-        states = [(name, path, path.stat()) for name, path in files]
-        keys = {name: (name, state.st_size, state.st_mtime_ns) for name, _, state in states}
-        results = {name: self._known[key] for name, key in keys.items() if key in self._known}
-        rest = [(name, path) for name, path, _ in states if name not in results]
-        progress(len(results), len(states))
+        """Return ``work(path)`` of each file by name with the file's SHA-256, from the journal where it is known.
+
+        Where ``work`` fails, the result has a ``reason``.
+        """
+        files = list(files)
+        states = {name: _state(path) for name, path in files}
+        results = {name: self._known[name, *state] for name, state in states.items() if (name, *state) in self._known}
+        rest = [(name, path) for name, path in files if name not in results]
+        progress(len(results), len(files))
         threads = len(os.sched_getaffinity(0))
         with ThreadPoolExecutor(threads, thread_name_prefix="far-check") as pool:
             try:
                 # in pieces, so that an interruption waits for a few files only
                 for start in range(0, len(rest), 4 * threads):
                     piece = rest[start : start + 4 * threads]
-                    done = pool.map(lambda item: work(item[1]), piece)
-                    for (name, _), result in zip(piece, done, strict=True):
-                        _, size, mtime = keys[name]
-                        append_json_line(self._path, {"name": name, "size": size, "mtime": mtime, "result": result})
+                    done = pool.map(lambda item: _result(item[1], work), piece)
+                    for (name, _), (result, is_lasting) in zip(piece, done, strict=True):
+                        if is_lasting:
+                            self._write(name, *states[name], result)
                         results[name] = result
-                        progress(len(results), len(states))
+                        progress(len(results), len(files))
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
         return results
+
+    def _write(self, name: str, size: int, mtime: int, result: dict[str, Any]) -> None:
+        record: dict[str, Any] = {"name": name, "size": size, "mtime": mtime, "result": result}
+        if "reason" in result:
+            record["decoders"] = self._decoders
+        append_json_line(self._path, record)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of a file, zeros if it is gone."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+def _result(path: Path, work: Callable[[Path], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """Return what is known of a file, and whether it will be true next time."""
+    record: dict[str, Any] = {}
+    try:
+        record["sha256"] = _sha256(path)
+        return {**record, **finite(work(path))}, True
+    except UndecidedError as error:
+        return {**record, "reason": error.reason}, False
+    except VideoError as error:
+        return {**record, "reason": error.reason}, True
+    except OSError as error:
+        return {**record, "reason": f"cannot be read: {error.strerror}"}, False
+
+
+def _decoder_versions() -> str:
+    """Return the video libraries of this installation with their versions, as text."""
+    versions = []
+    for name in ("decord", "decord2", "av"):
+        with suppress(PackageNotFoundError):
+            versions.append(f"{name} {version(name)}")
+    return ", ".join(versions)
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
+    from far.data.listing import Listing
     from far.data.manifest import Manifest
     from far.data.prepare import Finding
 
@@ -21,6 +22,8 @@ SourceArgument = Annotated[
 ]
 SHOWN = 20
 """Findings of each kind that are shown before the rest is only counted."""
+SECONDS_BETWEEN_LINES = 60.0
+"""Seconds between lines of progress in a pipe."""
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +59,7 @@ def register(app: typer.Typer) -> None:
     @data.command("sample")
     def sample_(
         source: SourceArgument = "demo",
+        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
         out: Annotated[Path, typer.Option("--out", "-o", help="Image file.")] = Path("sample.png"),
         split: Annotated[str, typer.Option(help="train is drawn as augmented.")] = "train",
         count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="Clips.")] = 8,
@@ -64,7 +68,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Draw clips as the network gets them."""
-        run_sample(source, out, split, count, profile)
+        run_sample(source, overrides or [], out, split, count, profile)
 
 
 def run_prepare(layout: str, folder: Path, name: str | None) -> None:
@@ -76,27 +80,62 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
 
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
-    name = name or folder.resolve().name
-    if name == "demo" or Path(name).name != name:
-        raise ConfigError(f"a data set cannot be called '{name}'; choose another --name", where="command line")
+    name = folder.resolve().name if name is None else name
+    # a name, not a path: nothing is to be written anywhere but in a folder of the data root
+    if name == "demo" or name.startswith(".") or Path(name).name != name or not name.isprintable():
+        raise ConfigError(f"a data set cannot be called {name!r}; choose another --name", where="command line")
     directory = load_settings().data_root / name
     listing = read_listing(layout, folder)
     directory.mkdir(parents=True, exist_ok=True)
     with progress_bar("looking into files") as progress:
         manifest = prepare(listing, layout=layout, root=folder, directory=directory, progress=progress)
-    for split, expected in listing.published.items():
-        found = sum(video.split == split and video.path is not None for video in listing.videos)
-        listed = sum(video.split == split for video in listing.videos)
-        typer.echo(f"{split}: {found} of {listed} listed videos are there ({found / expected:.1%} of {expected})")
-    for files in [*listing.several.values()][:1]:
-        used, *others = (str(path.relative_to(folder.absolute())) for path in files)
-        typer.echo(
-            f"{len(listing.several)} videos have several files, e.g. {used} (used) and {', '.join(others)} (not)"
-        )
-    opened = sum(video.frames > 0 for video in manifest.videos)
-    typer.echo(f"{len(manifest.videos)} videos, {opened} of them can be opened, {manifest.classes} classes")
+    show_listing(listing, manifest, folder.absolute())
     typer.echo(f"data set {manifest.content_hash[:16]} in {directory}")
-    typer.echo(f"use it with: data.source={name} data.classes={manifest.classes}")
+    settings = {"data.source": name, "data.classes": manifest.classes}
+    typer.echo(f"use it with: {' '.join(assignment(key, value) for key, value in settings.items())}")
+
+
+def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
+    """Say what was found, and on standard error what is odd about it."""
+    from far.data.diagnostics import SHOWN as SHOWN_PLACES
+    from far.data.diagnostics import counted, describe, printable
+    from far.data.prepare import WARNINGS
+
+    for split, expected in listing.published.items():
+        listed = [video for video in listing.videos if video.split == split]
+        found = sum(video.path is not None for video in listed)
+        if listed:
+            typer.echo(
+                f"{split}: {found} of {len(listed)} listed videos are there ({found / expected:.1%} of {expected})"
+            )
+        else:
+            typer.echo(f"{split}: no list ({expected} videos are published)")
+    for files in [*listing.several.values()][:1]:
+        used, *others = (printable(str(path.relative_to(folder))) for path in files)
+        videos = counted(len(listing.several), "video")
+        typer.echo(f"{videos} with several files, e.g. {used} (used) and {', '.join(others)} (not)")
+    opened = sum(video.frames > 0 for video in manifest.videos)
+    classes = counted(manifest.classes, "class")
+    typer.echo(f"{counted(len(manifest.videos), 'video')}, {opened} of them can be opened, {classes}")
+    for what, places in listing.warnings.items():
+        typer.echo(f"warning: {describe(what, places)}", err=True)
+    if any(len(places) > SHOWN_PLACES for places in listing.warnings.values()):
+        typer.echo(f"all of them: {manifest.directory / WARNINGS}", err=True)
+
+
+def assignment(key: str, value: object) -> str:
+    """Return ``key=value`` as a shell and YAML read it back."""
+    import json
+    import shlex
+
+    from far.config import parse_override
+    from far.errors import ConfigError
+
+    try:
+        is_plain = parse_override(f"{key}={value}").values == {key: value}
+    except ConfigError:
+        is_plain = False
+    return shlex.quote(f"{key}={value if is_plain else json.dumps(value, ensure_ascii=False)}")
 
 
 def run_check(source: str, clip: int, as_json: bool) -> int:
@@ -152,11 +191,12 @@ def run_stats(source: str, as_json: bool) -> None:
     from rich.table import Table
 
     from far.data.describe import statistics
+    from far.files import finite
     from orchestrator.cli.console import make_console
 
     numbers = statistics(load(source))
     if as_json:
-        typer.echo(json.dumps(numbers, indent=2))
+        typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))
         return
     typer.echo(f"{numbers['source']}: {numbers['classes']} classes, content {numbers['content_hash'][:16]}")
     splits = numbers["splits"]
@@ -174,21 +214,24 @@ def cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def run_sample(source: str, out: Path, split: str, count: int, profile: str | None) -> None:
+def run_sample(source: str, overrides: list[str], out: Path, split: str, count: int, profile: str | None) -> None:
     """Draw clips into an image file."""
     from far.data.describe import contact_sheet
+    from far.data.diagnostics import counted
     from far.errors import ConfigError
 
-    manifest = load(source)
-    config = configured(profile, f"data.classes={manifest.classes}")
+    if "=" in source and not Path(source).exists():
+        source, overrides = "demo", [source, *overrides]
+    manifest = load(source, *(text for text in overrides if text.startswith("data.demo.")))
+    config = configured(profile, f"data.classes={manifest.classes}", *overrides)
     if not out.parent.is_dir():
         raise ConfigError(f"no folder {out.parent} to write into", where="--out")
-    ids = contact_sheet(manifest, config, split, count, out)
-    typer.echo(f"{out}: {len(ids)} clips of {split}")
+    drawn = contact_sheet(manifest, config, split, count, out)
+    typer.echo(f"{out}: {counted(len(drawn), 'clip')} of {split}")
 
 
-def load(source: str) -> Manifest:
-    """Return a data set's manifest, generating the demo if it is asked for."""
+def load(source: str, *overrides: str) -> Manifest:
+    """Return a data set's manifest, generating the demo, with these settings, if it is asked for."""
     from far.data.manifest import read_manifest
     from far.data.opening import DEMO, locate, open_manifest
     from orchestrator.settings import load_settings
@@ -197,7 +240,7 @@ def load(source: str) -> Manifest:
     if source != DEMO:
         return read_manifest(locate(source, root))
     with progress_bar("generating the demo data set") as progress:
-        return open_manifest(configured("demo").data, root, progress)
+        return open_manifest(configured("demo", *overrides).data, root, progress)
 
 
 def configured(profile: str | None, *overrides: str) -> TrialConfig:
@@ -213,13 +256,31 @@ def configured(profile: str | None, *overrides: str) -> TrialConfig:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress on stderr: a bar on a terminal, nothing in a pipe."""
+    """Show progress on stderr: a bar on a terminal, a line a minute in a pipe."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from orchestrator.cli.console import make_console
 
     console = make_console(stderr=True)
+    if not console.is_terminal:
+        yield line_a_minute(what)
+        return
     columns = TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def line_a_minute(what: str) -> Callable[[int, int], None]:
+    """Return what prints progress on stderr, if a minute has passed since it last did."""
+    import time
+
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            typer.echo(f"{what}: {done} of {total}", err=True)
+            last = time.monotonic()
+
+    return show

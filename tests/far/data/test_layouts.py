@@ -81,7 +81,7 @@ def test_of_several_files_of_a_video_the_distributed_one_is_taken(ssv2: Path) ->
 def test_an_unknown_template_is_named(ssv2: Path) -> None:
     path = next(ssv2.rglob("*train.json"))
     path.write_text(json.dumps([{"id": "1", "template": "Eating [something]"}]))
-    with pytest.raises(DataError, match=r"train.json: video 1: no class is called 'Eating"):
+    with pytest.raises(DataError, match=r"train.json:1: video 1: no class is called 'Eating"):
         read_listing("ssv2", ssv2)
 
 
@@ -235,7 +235,7 @@ def test_a_journal_looks_again_at_what_changed(tmp_path: Path) -> None:
         for _ in range(2):
             result = Journal(tmp_path / "j.jsonl").run([("a", file)], work, lambda done, total: None)
             file.touch()
-            assert result == {"a": {"size": len(content)}}
+            assert result["a"]["size"] == len(content)
     assert 2 <= len(calls) <= 4
 
 

@@ -57,7 +57,7 @@ def test_a_video_with_several_files_is_told(workspace: Path, capsys: pytest.Capt
     assert farlab.run(["data", "prepare", "ssv2", "mine"]) == 0
     said = capsys.readouterr().out
     others = "train/wave/a.mp4, val/nod/a.mp4, val/wave/a.mp4"
-    assert f"1 videos have several files, e.g. train/nod/a.mp4 (used) and {others} (not)" in said
+    assert f"1 video with several files, e.g. train/nod/a.mp4 (used) and {others} (not)" in said
 
 
 @pytest.mark.parametrize(
