@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from far.config.schema import TrialConfig
 from far.data.batch import UNREADABLE
-from far.data.diagnostics import printable, some
+from far.data.diagnostics import one_line, some
 from far.data.loader import EvalStream, TrainStream
 from far.data.manifest import Manifest, Video
 from far.errors import ConfigError, DataError
@@ -97,7 +97,7 @@ def contact_sheet(manifest: Manifest, config: TrialConfig, split: str, count: in
         for place, frame in zip(line, clip.frames, strict=True):
             place.imshow(frame)
             place.axis("off")
-        label = printable(manifest.labels[clip.label]) if clip.label >= 0 else "unlabelled"
+        label = one_line(manifest.labels[clip.label]) if clip.label >= 0 else "unlabelled"
         # a dollar is no formula, and a long name does not push the pictures apart
         title = line[0].set_title(f"{clip.name}: {label}", fontsize=7, loc="left", parse_math=False)
         title.set_in_layout(False)
@@ -118,7 +118,7 @@ def _train_clips(manifest: Manifest, config: TrialConfig, count: int) -> list[_C
             labels = batch.targets.argmax(1) if batch.targets.is_floating_point() else batch.targets
             for frames, name, label in zip(_pictures(batch.clips, config), batch.ids, labels, strict=True):
                 if name != UNREADABLE:
-                    yield _Clip(frames, printable(name), int(label))
+                    yield _Clip(frames, one_line(name), int(label))
 
     return _first(clips(), count, stream.failures, "train")
 
@@ -132,7 +132,7 @@ def _views(manifest: Manifest, config: TrialConfig, split: str, count: int) -> l
             views = zip(_pictures(batch.clips, config), batch.ids, batch.labels, batch.clip, batch.crop, strict=True)
             for frames, name, label, clip, crop in views:
                 view = f" (clip {clip + 1}, crop {crop + 1})" if several else ""
-                yield _Clip(frames, printable(name) + view, int(label))
+                yield _Clip(frames, one_line(name) + view, int(label))
 
     return _first(clips(), count, stream.failures, split)
 
@@ -146,6 +146,6 @@ def _pictures(clips: torch.Tensor, config: TrialConfig) -> NDArray[np.float64]:
 def _first(clips: Iterator[_Clip], count: int, failures: dict[str, str], split: str) -> list[_Clip]:
     found = list(islice(clips, count))
     if not found:
-        reasons = some((f"{printable(name)}: {why}" for name, why in failures.items()), shown=3)
+        reasons = some((f"{one_line(name)}: {why}" for name, why in failures.items()), shown=3)
         raise DataError(f"no video of the split '{split}' can be read: {reasons}")
     return found

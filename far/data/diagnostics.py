@@ -10,7 +10,7 @@ from far.errors import DataError
 
 SHOWN = 5
 """Places of one kind that a message names; the rest it counts."""
-_LONGEST = 120
+_LONGEST = 300
 
 
 class Diagnostics:
@@ -29,7 +29,7 @@ class Diagnostics:
     def place(self, path: Path, line: int | None = None) -> str:
         """Return ``file`` or ``file:line``, relative to the data set's folder where the file lies in it."""
         inside = path.relative_to(self.root) if self.root in path.parents else path
-        return printable(str(inside)) + ("" if line is None else f":{line}")
+        return one_line(str(inside)) + ("" if line is None else f":{line}")
 
     def warn(self, what: str, place: str) -> None:
         """Note something odd that a person should know of."""
@@ -48,7 +48,7 @@ class Diagnostics:
         if not self._errors:
             return
         (place, message), *others = self._errors
-        text = f"{printable(str(self.root))}/{place}: {message}"
+        text = f"{one_line(str(self.root))}/{place}: {message}"
         if others:
             text += f" (likewise {some([place for place, _ in others])})"
         raise DataError(text)
@@ -73,7 +73,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text of unknown origin, such that a terminal shows it on one line of bearable length."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

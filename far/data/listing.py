@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from far.data.diagnostics import counted, printable, some
+from far.data.diagnostics import counted, one_line, some
 from far.errors import DataError
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "validate", "valid"), "test": ("test",)}
@@ -70,7 +70,7 @@ class Listing:
     def _check_encoding(self) -> None:
         names = [(f"class {name}", name) for name in self.labels]
         names += [(video.place or video.id, f"{video.id}{video.path or ''}") for video in self.videos]
-        bad = [printable(what) for what, name in names if not _is_utf8(name)]
+        bad = [one_line(what) for what, name in names if not _is_utf8(name)]
         if bad:
             raise DataError(f"{counted(len(bad), 'name')} not in UTF-8, which must be renamed: {some(bad)}")
 
@@ -83,7 +83,7 @@ class Listing:
                 doubled.append((other, video))
         if doubled:
             one, two = doubled[0]
-            text = f"two videos of split '{one.split}' are called '{printable(one.id)}': {one.place} and {two.place}"
+            text = f"two videos of split '{one.split}' are called '{one_line(one.id)}': {one.place} and {two.place}"
             if len(doubled) > 1:
                 text += f"; {len(doubled)} such in all: {some(video.place for _, video in doubled)}"
             raise DataError(text)
@@ -110,15 +110,15 @@ class Listing:
         used, trained = {video.label for video in present}, {video.label for video in present if video.split == "train"}
         for number, name in enumerate(self.labels):
             if number not in used:
-                yield "classes without a video", f"{number} '{printable(name)}'"
+                yield "classes without a video", f"{number} '{one_line(name)}'"
             elif trained and number not in trained:
-                yield "classes without a training video", f"{number} '{printable(name)}'"
+                yield "classes without a training video", f"{number} '{one_line(name)}'"
         similar: dict[str, list[str]] = defaultdict(list)
         for name in self.labels:
             similar[_folded(name)].append(name)
         for names in similar.values():
             if len(names) > 1:
-                yield "classes of almost the same name", " and ".join(f"'{printable(name)}'" for name in names)
+                yield "classes of almost the same name", " and ".join(f"'{one_line(name)}'" for name in names)
 
 
 def split_of(name: str) -> str | None:
@@ -139,7 +139,7 @@ def need_videos(videos: list[Listed], root: Path, what: str) -> None:
     """
     present = {video.split for video in videos}
     if "train" not in present and "val" not in present:
-        raise DataError(f"{printable(str(root))}: nothing listed for training or validation; this layout needs {what}")
+        raise DataError(f"{one_line(str(root))}: nothing listed for training or validation; this layout needs {what}")
 
 
 def _folded(name: str) -> str:

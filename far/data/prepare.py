@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from far.data.decoder import VideoError
-from far.data.diagnostics import counted, printable, some
+from far.data.diagnostics import counted, one_line, some
 from far.data.generate import Progress
 from far.data.guard import POOL, UndecidedError
 from far.data.listing import Listed, Listing
@@ -50,7 +50,7 @@ def prepare(
     if not present:
         sought = some((f"{video.sought} ({video.place})" for video in listing.videos), shown=3)
         raise DataError(
-            f"{printable(str(root))}: none of the {counted(len(listing.videos), 'listed video')} is there; "
+            f"{one_line(str(root))}: none of the {counted(len(listing.videos), 'listed video')} is there; "
             f"looked for {sought}"
         )
     journal = Journal(directory / ".prepare.jsonl")

@@ -98,7 +98,7 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
 def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
     """Say what was found, and on standard error what is odd about it."""
     from far.data.diagnostics import SHOWN as SHOWN_PLACES
-    from far.data.diagnostics import counted, describe, printable
+    from far.data.diagnostics import counted, describe, one_line
     from far.data.prepare import WARNINGS
 
     for split, expected in listing.published.items():
@@ -111,7 +111,7 @@ def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
         else:
             typer.echo(f"{split}: no list ({expected} videos are published)")
     for files in [*listing.several.values()][:1]:
-        used, *others = (printable(str(path.relative_to(folder))) for path in files)
+        used, *others = (one_line(str(path.relative_to(folder))) for path in files)
         videos = counted(len(listing.several), "video")
         typer.echo(f"{videos} with several files, e.g. {used} (used) and {', '.join(others)} (not)")
     opened = sum(video.frames > 0 for video in manifest.videos)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from far.data.diagnostics import Diagnostics, printable
+from far.data.diagnostics import Diagnostics, one_line
 from far.data.layouts.class_folders import read_class_folders
 from far.data.layouts.kinetics import read_kinetics
 from far.data.layouts.path_lists import read_path_lists
@@ -37,9 +37,9 @@ def read_listing(layout: str, root: Path) -> Listing:
     """
     read = LAYOUTS[layout]
     if not root.is_dir():
-        raise DataError(f"{printable(str(root))}: no such folder")
+        raise DataError(f"{one_line(str(root))}: no such folder")
     root = root.absolute()
     try:
         return read(root, Diagnostics(root))
     except OSError as error:
-        raise DataError(f"{printable(str(error.filename or root))}: {error.strerror}") from None
+        raise DataError(f"{one_line(str(error.filename or root))}: {error.strerror}") from None

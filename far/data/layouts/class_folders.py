@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from far.data.diagnostics import Diagnostics, printable
+from far.data.diagnostics import Diagnostics, one_line
 from far.data.listing import Listed, Listing, need_videos, split_of
 from far.data.tree import BROKEN, FOLDER, HIDDEN, VIDEO_SUFFIXES, read_tree, unusable
 from far.errors import DataError
@@ -44,7 +44,7 @@ def _splits(root: Path, diagnostics: Diagnostics) -> dict[str, Path]:
             diagnostics.warn(f"folders that are no split, not read (this layout is {_LAYOUT})", diagnostics.place(path))
         elif split in splits:
             names = f"{splits[split].name} and {path.name}"
-            raise DataError(f"{printable(str(root))}: two folders of the split '{split}': {names}; make them one")
+            raise DataError(f"{one_line(str(root))}: two folders of the split '{split}': {names}; make them one")
         else:
             splits[split] = path
     return splits

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from far.data.diagnostics import Diagnostics, printable
+from far.data.diagnostics import Diagnostics, one_line
 from far.data.layouts.by_name import FilesByName
 from far.data.listing import Listed, Listing, need_videos, split_of
 from far.data.texts import lines_of, read_text
@@ -52,7 +52,7 @@ def read_kinetics(root: Path, diagnostics: Diagnostics) -> Listing:
         elif first.label == row.label:
             diagnostics.warn("clips listed again, used once", row.place)
         else:
-            other = f"{first.place} '{printable(first.label)}', {row.place} '{printable(row.label)}'"
+            other = f"{first.place} '{one_line(first.label)}', {row.place} '{one_line(row.label)}'"
             diagnostics.warn("clips listed with two labels, of which the first is used", other)
     need_videos(videos, root, f"a list with the columns {', '.join(_COLUMNS)}")
     files.warn_of_unlisted()
@@ -89,18 +89,18 @@ def _row(line: str, delimiter: str, columns: list[str], list_name: str, place: s
     try:
         cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
     except csv.Error as error:
-        return f"{error}, in '{printable(line)}'"
+        return f"{error}, in '{one_line(line)}'"
     cells = [cell.strip() for cell in cells]
     row = dict(zip(columns, cells, strict=False))
     if any(cells[len(columns) :]) or not all(row.get(name) for name in _NEEDED):
-        return f"expected the columns {', '.join(columns)}, got '{printable(line)}'"
+        return f"expected the columns {', '.join(columns)}, got '{one_line(line)}'"
     start, end = _seconds(row["time_start"]), _seconds(row["time_end"])
     if start is None or end is None:
-        return f"times must be seconds, not '{printable(row['time_start'])}' and '{printable(row['time_end'])}'"
+        return f"times must be seconds, not '{one_line(row['time_start'])}' and '{one_line(row['time_end'])}'"
     named = row.get("split") or list_name
     split = _split(named)
     if split is None:
-        return f"no split is called '{printable(named)}'; expected train, validate or test"
+        return f"no split is called '{one_line(named)}'; expected train, validate or test"
     return _Row(place, split, f"{row['youtube_id']}_{start:06d}_{end:06d}", row.get("label", ""))
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from far.data.diagnostics import Diagnostics, counted, printable, some
+from far.data.diagnostics import Diagnostics, counted, one_line, some
 from far.data.listing import SPLITS, Listed, Listing, need_videos, split_of
 from far.data.texts import read_lines
 from far.data.tree import VIDEO_SUFFIXES, is_file, unusable
@@ -65,23 +65,21 @@ def _listed(line: str, split: str, path: Path, place: str, files: _Files, diagno
     if not line:
         return None
     if len(digits) > _DIGITS or int(digits) < -1:
-        diagnostics.error(place, f"{printable(digits)} is no label: classes are numbered from 0, and -1 is unlabelled")
+        diagnostics.error(place, f"{one_line(digits)} is no label: classes are numbered from 0, and -1 is unlabelled")
         return None
     name, found = files.find(path.parent, written)
     if len(found) > 1:
-        names = " and ".join(printable(file.name) for file in found)
-        diagnostics.error(place, f"several files are called '{printable(name)}': {names}; write which")
+        names = " and ".join(one_line(file.name) for file in found)
+        diagnostics.error(place, f"several files are called '{one_line(name)}': {names}; write which")
         return None
     if not found and _is_misread(written, path.parent, files, labelled=match is not None):
         hint = "; this seems to be a list of the layout k400" if "youtube_id" in line else ""
-        diagnostics.error(place, f"expected `path label`, got '{printable(line)}'{hint}")
+        diagnostics.error(place, f"expected `path label`, got '{one_line(line)}'{hint}")
         return None
     file = path.parent / name
     if not found and (why := unusable(file)):
         diagnostics.warn(f"not a video file, but {why}; missing", place)
-    return Listed(
-        _identifier(name, found), split, int(digits), found[0] if found else None, place, printable(str(file))
-    )
+    return Listed(_identifier(name, found), split, int(digits), found[0] if found else None, place, one_line(str(file)))
 
 
 def _is_misread(written: str, folder: Path, files: _Files, *, labelled: bool) -> bool:

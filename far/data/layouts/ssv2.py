@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from far.data.diagnostics import Diagnostics, printable
+from far.data.diagnostics import Diagnostics, one_line
 from far.data.layouts.by_name import FilesByName
 from far.data.listing import SPLITS, Listed, Listing, need_videos
 from far.data.texts import read_json_list, read_json_object
@@ -64,9 +64,9 @@ def _class_numbers(path: Path, diagnostics: Diagnostics) -> dict[str, int]:
         number = _class_number(value)
         if number is None:
             right = 'the class\'s number, as in {"Holding something": "0"}'
-            diagnostics.error(diagnostics.place(path, line), f"'{printable(name)}': expected {right}")
+            diagnostics.error(diagnostics.place(path, line), f"'{one_line(name)}': expected {right}")
         elif _plain(name) in numbers:
-            diagnostics.error(diagnostics.place(path, line), f"the class '{printable(name)}' is there twice")
+            diagnostics.error(diagnostics.place(path, line), f"the class '{one_line(name)}' is there twice")
         else:
             numbers[_plain(name)] = number
     diagnostics.check()
@@ -90,9 +90,9 @@ def _video(
         return None
     label = _label(entry, numbers)
     if isinstance(label, str):
-        diagnostics.error(place, f"video {printable(str(name))}: {label}")
+        diagnostics.error(place, f"video {one_line(str(name))}: {label}")
         return None
-    return Listed(str(name), split, label, files.find(str(name)), place, f"{printable(str(name))}.webm")
+    return Listed(str(name), split, label, files.find(str(name)), place, f"{one_line(str(name))}.webm")
 
 
 def _label(entry: dict[str, Any], numbers: dict[str, int]) -> int | str:
@@ -106,8 +106,8 @@ def _label(entry: dict[str, Any], numbers: dict[str, int]) -> int | str:
     if (number := numbers.get(_plain(name))) is not None:
         return number
     if template is None:
-        return f"there is no template, and no class is called as its label, '{printable(name)}'"
-    return f"no class is called '{printable(name)}'"
+        return f"there is no template, and no class is called as its label, '{one_line(name)}'"
+    return f"no class is called '{one_line(name)}'"
 
 
 def _plain(template: str) -> str:
