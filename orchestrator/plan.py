@@ -6,7 +6,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError, FarError, WeightsError
@@ -16,6 +16,9 @@ from orchestrator.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.profiles import PROFILES_BEFORE
 from orchestrator.study.schema import ResourcesConfig
+
+if TYPE_CHECKING:
+    from orchestrator.starts import Start
 
 ManifestHash = Callable[[DataConfig], str]
 WeightsHash = Callable[[InitConfig], str | None]
@@ -68,6 +71,8 @@ class Plan:
     """Result files that cannot be read; their trials will be run again."""
     earlier: tuple[str, ...] = field(default=())
     """Results under what shipped profiles said in earlier versions, in words."""
+    starts: tuple[Start, ...] = field(default=())
+    """What its rows start from, where they have initial weights (``orchestrator.starts``)."""
 
     def unique(self) -> list[PlannedTrial]:
         """Return one trial a key, in the order of the plan."""

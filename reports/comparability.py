@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from far.weights.coverage import uneven
 from reports.results import Results, TrialRecord
 
 
@@ -35,6 +36,10 @@ CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
 averaging. A setting that the rows themselves vary is meant to differ."""
 
 
+START = "initial weights"
+"""What :func:`findings` calls a difference in what the rows start from."""
+
+
 def findings(results: Results) -> list[Finding]:
     """Compare every finished trial with the majority of the table."""
     found = []
@@ -51,7 +56,18 @@ def findings(results: Results) -> list[Finding]:
             names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
             text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
             found.append(Finding(what, text, odd, fatal))
-    return [*found, *_code(results), *_same(results)]
+    return [*found, *_starts(results), *_code(results), *_same(results)]
+
+
+def _starts(results: Results) -> list[Finding]:
+    """Rows of which some took from their initial weights what others began at random: a trained head, above all."""
+    starts = {row.name: row.finished[0].result.get("init") or {} for row in results.rows if row.finished}
+    found = []
+    for each in uneven(starts):
+        odd = min((each.loaded, each.fresh), key=len)  # the fewer rows are the odd ones
+        keys = frozenset(trial.key for row in results.rows if row.name in odd for trial in row.finished)
+        found.append(Finding(START, f"rows start differently: {each}", keys, fatal=False))
+    return found
 
 
 def _code(results: Results) -> list[Finding]:

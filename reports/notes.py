@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 
 from reports import paper
-from reports.comparability import Finding
+from reports.comparability import START, Finding
 from reports.differences import Comparison
 from reports.paper import PaperRow, PaperTable
 from reports.results import Results, RowResults, TrialRecord
@@ -67,6 +67,8 @@ def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, lis
             continue
         reasons = [f"seed {t.seed}: {_why(t, odd.get(t.key))}" for t in row.trials if t.state is not State.FINISHED]
         reasons += _unanswered(row)
+        if any(finding.what == START and finding.keys & {trial.key for trial in row.trials} for finding in found):
+            reasons.append("starts from other tensors of its initial weights than the rest (below)")
         if reasons:
             letter = next(letters, "*")
             marks[row.name] = [letter]

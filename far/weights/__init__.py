@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from far.weights.build import account, build_network
+    from far.weights.build import account, build_network, opened
     from far.weights.coverage import Coverage
     from far.weights.source import Source, open_source
 
-__all__ = ["Coverage", "Source", "account", "build_network", "open_source"]
+__all__ = ["Coverage", "Source", "account", "build_network", "open_source", "opened"]
 
 _WHERE = {
     "account": "build",
@@ -18,6 +18,7 @@ _WHERE = {
     "Coverage": "coverage",
     "Source": "source",
     "open_source": "source",
+    "opened": "build",
 }
 
 

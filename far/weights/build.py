@@ -63,26 +63,35 @@ def build_network(
     if init.weights is None:
         network = NETWORKS[model.network]
         return network.build(model, classes, seed=seed, activation_checkpointing=activation_checkpointing), None
-    source, settled = _settled(model, init, root)
+    source = opened(init, root)
+    settled = _settled(model, source)
     net = build(settled, classes, seed=seed, activation_checkpointing=activation_checkpointing)
     coverage = load(net, source, head=init.head)
     _ask(model, source)
     return net, coverage
 
 
-def account(model: ModelConfig, init: InitConfig, classes: int, *, root: Path = Path()) -> Coverage | None:
+def account(model: ModelConfig, init: InitConfig, classes: int, source: Source) -> Coverage:
     """Tell what :func:`build_network` would load, without building: names and shapes are looked at, values are not.
 
     Raises:
         WeightsError, ConfigError: as :func:`build_network` would.
     """
-    if init.weights is None:
-        return None
-    source, settled = _settled(model, init, root)
+    settled = _settled(model, source)
     with torch.device("meta"):
         coverage = load(VideoTransformer(settled, classes), source, head=init.head)
     _ask(model, source)
     return coverage
+
+
+def opened(init: InitConfig, root: Path = Path()) -> Source:
+    """Open the file that a configuration names.
+
+    Raises:
+        WeightsError: see :func:`far.weights.source.open_source`.
+    """
+    assert init.weights is not None
+    return open_source(root / Path(init.weights).expanduser(), init.family, init.grid)
 
 
 def _ask(model: ModelConfig, source: Source) -> None:
@@ -91,11 +100,9 @@ def _ask(model: ModelConfig, source: Source) -> None:
         decide_family(source, "init.family")
 
 
-def _settled(model: ModelConfig, init: InitConfig, root: Path) -> tuple[Source, ModelConfig]:
-    assert init.weights is not None
-    source = open_source(root / Path(init.weights).expanduser(), init.family, init.grid)
+def _settled(model: ModelConfig, source: Source) -> ModelConfig:
     _check_size(model, source)
-    return source, model.model_copy(update={"position_embedding": resolved_embedding(model.position_embedding, source)})
+    return model.model_copy(update={"position_embedding": resolved_embedding(model.position_embedding, source)})
 
 
 def _check_size(model: ModelConfig, source: Source) -> None:
@@ -133,11 +140,13 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
     offered = dict(source.tensors)
     if head == HEADS[0]:
         _cut_head(net, offered, notes)
+    weight = offered.get("head.weight")
+    fits = weight is not None and weight.shape == net.head.weight.shape  # a head is taken whole or not at all
     for name, parameter in net.named_parameters():
         value = offered.pop(name, None)
         if name == "pos_embed":
             value = _table(net, source, notes)
-        reason = _stays_fresh(name, value, parameter, source, head)
+        reason = _stays_fresh(name, value, fits, source, head)
         if reason is not None:
             fresh[name] = reason
         elif value is None:
@@ -158,11 +167,11 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
         )
     if "head.weight" in loaded:
         notes.append(f"its head of {net.head.out_features} classes was loaded: the file is a fine-tuned network")
-    elif source.classes is not None and not source.pretrained:
+    elif source.stage == "fine-tuned":
         notes.append(f"the file is a fine-tuned network (a head of {source.classes} classes), not a pre-training")
     ignored = {**source.ignored, **{name: _unused(name, source) for name in offered}}
     ignored.update({name: reason for name, reason in fresh.items() if name in source.tensors})
-    return Coverage(source.family, net.config.embedding, tuple(loaded), fresh, ignored, tuple(notes))
+    return Coverage(source.family, net.config.embedding, source.stage, tuple(loaded), fresh, ignored, tuple(notes))
 
 
 def _cut_head(net: VideoTransformer, offered: dict[str, Tensor], notes: list[str]) -> None:
@@ -192,8 +201,16 @@ def kinetics_710() -> dict[str, list[int]]:
     return rows
 
 
-def _stays_fresh(name: str, value: Tensor | None, parameter: Tensor, source: Source, head: str) -> str | None:
-    """Return why a parameter keeps its random start, None if the file should fill it."""
+def _stays_fresh(name: str, value: Tensor | None, fits: bool, source: Source, head: str) -> str | None:
+    """Return why a parameter keeps its random start, None if the file should fill it.
+
+    Args:
+        name: of the parameter.
+        value: what the file has for it.
+        fits: whether the file's head is of the network's shape.
+        source: the file.
+        head: see :func:`load`.
+    """
     if re.match(r"blocks\.\d+\.interaction\.", name):
         return "the file has no interaction" if value is None else None
     if name.startswith("head."):
@@ -201,8 +218,9 @@ def _stays_fresh(name: str, value: Tensor | None, parameter: Tensor, source: Sou
             return "the file has no head"
         if head != HEADS[0]:
             return f"init.head: {head}"
-        if value.shape != parameter.shape:
-            return f"the file's head is {tuple(value.shape)}"
+        if not fits:
+            shape = source.tensors["head.weight"].shape if "head.weight" in source.tensors else value.shape
+            return f"the file's head is {tuple(shape)}"
     if name.startswith("fc_norm.") and value is None:
         return "the file's network was never a classifier" if source.mean_pooling else FIRST_TOKEN
     return None

@@ -71,6 +71,11 @@ class Source:
         return 1 + max((int(name.split(".")[1]) for name in self.tensors if name.startswith("blocks.")), default=-1)
 
     @property
+    def stage(self) -> str:
+        """What the network was trained for: ``pre-trained``, ``fine-tuned`` or, if nothing tells, ``encoder``."""
+        return "pre-trained" if self.pretrained else "encoder" if self.classes is None else "fine-tuned"
+
+    @property
     def patch(self) -> tuple[int, int, int]:
         """Frames, height and width of a token in pixels."""
         t, h, w = self.tensors["patch_embed.proj.weight"].shape[2:]

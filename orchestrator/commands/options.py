@@ -104,14 +104,19 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
 
 
 def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> tuple[Plan, Store, Settings]:
-    """Load studies and plan them against the workspace's store."""
+    """Load studies and plan them against the workspace's store.
+
+    Raises:
+        ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
+    """
     from orchestrator.content import manifest_hash, weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
+    from orchestrator.starts import with_starts
 
     studies = load_targets(targets, profile, seeds)
     settings = load_settings()
     store = open_store(settings)
     plan = make_plan(studies, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
-    return plan, store, settings
+    return with_starts(plan, store, settings), store, settings

@@ -84,6 +84,7 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "problems": list(plan.problems),
         "damaged": list(plan.damaged),
         "earlier": list(plan.earlier),
+        "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
         "price": _price_json(quote) if quote else None,
         "bought": [trial.key for trial in bought] if bought is not None else None,
     }
@@ -121,6 +122,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
     from orchestrator.cli.console import make_console
     from orchestrator.price.words import bill, duration
+    from orchestrator.starts import accounts
 
     console = make_console()
     chosen = {trial.key for trial in bought or ()}
@@ -142,6 +144,8 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
                 cells.append("" if trial.done else "yes" if trial.key in chosen else "no")
             table.add_row(*cells)
         console.print(table)
+    for text in accounts(plan):
+        console.print(text, markup=False)
     distinct, left = plan.unique(), plan.missing()
     console.print(
         f"{len(plan.trials)} cells, {len(distinct)} distinct trials: "
@@ -156,6 +160,8 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 def warnings(plan: Plan) -> list[str]:
     """Return what a user should know before running the plan, one line each."""
+    from orchestrator import starts
+
     short = {
         f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"
         for trial in plan.trials
@@ -164,6 +170,7 @@ def warnings(plan: Plan) -> list[str]:
     return [
         *(f"warning: {text}: the learning rate never comes down" for text in sorted(short)),
         *(f"warning: {duplicate}" for duplicate in plan.duplicates),
+        *(f"warning: {text}" for text in starts.warnings(plan)),
         *(f"problem: {text}" for text in plan.problems),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
         *(f"note: {text}" for text in plan.earlier),

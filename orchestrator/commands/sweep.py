@@ -88,8 +88,11 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     from orchestrator.content import video_counts
     from orchestrator.price import find_target
     from orchestrator.price.packing import packed
+    from orchestrator.starts import accounts
     from orchestrator.sweep import make_executor, run_sweep
 
+    for text in accounts(plan):
+        print(text, flush=True)
     plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
     console = make_console()
     todo, distinct = plan.missing(), plan.unique()

@@ -68,7 +68,7 @@ def described(source: Source) -> dict[str, Any]:
         "family": source.family,
         "could_be": list(source.others),
         "family_is_a_guess": bool(source.undecided),
-        "stage": stage(source),
+        "stage": source.stage,
         "width": source.width,
         "depth": source.depth,
         "backbone": next((name for name, b in BACKBONES.items() if (b.width, b.depth) == sizes), None),
@@ -82,11 +82,6 @@ def described(source: Source) -> dict[str, Any]:
         "used": sorted(source.tensors),
         "ignored": dict(source.ignored),
     }
-
-
-def stage(source: Source) -> str:
-    """Return what the network was trained for: ``pre-trained``, ``fine-tuned`` or, if nothing tells, ``encoder``."""
-    return "pre-trained" if source.pretrained else "encoder" if source.classes is None else "fine-tuned"
 
 
 STAGES = {

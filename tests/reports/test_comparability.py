@@ -36,6 +36,20 @@ def test_odd_trials_are_shown_and_not_averaged(change: Mapping[str, Any], what: 
     assert f"other {what}" in text and "2:1 seed 1" in text
 
 
+def test_a_row_that_starts_with_a_trained_head_is_marked(make_results: MakeResults) -> None:
+    trained = {"init": {"loaded": ["fc_norm.weight", "head.weight"], "fresh": {"blocks.0.interaction.conv.weight": ""}}}
+    fresh = {"init": {"loaded": ["fc_norm.weight"], "fresh": {"head.weight": "the file has no head"}}}
+    rows = {(row, seed): trained if row == "2:1" else fresh for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    table = build_table(make_results("head_ratio", seeds=2, changes=rows))
+    told = "rows start differently: head.weight of the file in '2:1', random in '1:1' and '1:2'"
+    assert f"Careful: {told}." in [note.text for note in table.notes]
+    (marked,) = [note for note in table.notes if note.mark]
+    assert marked.text.startswith("2:1, starts from other tensors")
+    assert all(row.state is State.FINISHED for row in table.rows)  # said, not hidden
+    same = make_results("head_ratio", seeds=2, changes=dict.fromkeys(rows, fresh))
+    assert not [note for note in build_table(same).notes if "start differently" in note.text]
+
+
 def test_views_of_a_whole_row(make_results: MakeResults) -> None:
     results = make_results("head_ratio", seeds=2)
     for trial in results.row("1:2").trials:

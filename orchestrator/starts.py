@@ -1,0 +1,122 @@
+"""What the rows of a plan start from: read off the weights before anything trains, and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from far.errors import ConfigError, WeightsError
+from far.weights.coverage import Coverage, uneven
+from orchestrator.plan import Plan, PlannedTrial
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    from far.weights import Source
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one row of a study begins.
+
+    Attributes:
+        study: the study's name.
+        row: the row's.
+        weights: the file, as the configuration names it.
+        coverage: what is loaded from it.
+    """
+
+    study: str
+    row: str
+    weights: str
+    coverage: Coverage
+
+
+def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
+    """Return a plan that knows what its rows start from, as far as their files are here.
+
+    A row whose trials are all done is as it was when it ran; nothing is asked about it.
+
+    Raises:
+        ConfigError, WeightsError: a row that is to be run cannot start from its file, or leaves open how it is read.
+    """
+    if all(trial.config.init.weights is None for trial in plan.trials):
+        return plan
+    accounts = _Accounts(settings)
+    starts = []
+    for study in plan.studies:
+        rows: dict[str, list[PlannedTrial]] = {}
+        for trial in plan.cells(study.name):
+            rows.setdefault(trial.row, []).append(trial)
+        for row, trials in rows.items():
+            coverage = _of_row(study.name, row, trials, store, accounts)
+            if coverage is not None:
+                starts.append(Start(study.name, row, str(trials[0].config.init.weights), coverage))
+    return replace(plan, starts=tuple(starts))
+
+
+def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, accounts: _Accounts) -> Coverage | None:
+    left = [trial for trial in trials if not trial.done]
+    if not left:
+        result: Mapping[str, Any] = store.result(trials[0].key) or {}
+        return Coverage.from_json(result.get("init"))
+    content = (left[0].identity.get("init") or {}).get("content")
+    if content is None or str(content).startswith("unavailable"):
+        return None  # a random start, or a file that is not here, which the plan says
+    try:
+        return accounts.of(left[0])
+    except ConfigError as error:
+        raise error.at(where=f"study '{study}', row '{row}'") from None
+    except WeightsError as error:
+        raise WeightsError(f"study '{study}', row '{row}': {error}") from None
+
+
+class _Accounts:
+    """Accounts of loading, each made once; files are opened once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.weights_root
+        self._sources: dict[str, Source] = {}
+        self._known: dict[str, Coverage] = {}
+
+    def of(self, trial: PlannedTrial) -> Coverage:
+        from far.weights import account, opened
+
+        config = trial.config
+        file = config.init.model_dump_json()
+        name = f"{file} {config.data.classes} {config.model.model_dump_json()}"
+        if name not in self._known:
+            if file not in self._sources:
+                self._sources[file] = opened(config.init, self._root)
+            self._known[name] = account(config.model, config.init, config.data.classes, self._sources[file])
+        return self._known[name]
+
+
+def accounts(plan: Plan) -> list[str]:
+    """Return what each file gives to which rows, a paragraph each."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for start in plan.starts:
+        rows.setdefault((start.weights, str(start.coverage)), []).append(start.row)
+    everywhere = len({trial.row for trial in plan.trials})
+    told = []
+    for (weights, text), names in rows.items():
+        distinct = list(dict.fromkeys(names))
+        which = "every row" if len(distinct) == everywhere else ", ".join(distinct)
+        told.append(f"initial weights of {which}: {weights}, read as {text}")
+    return told
+
+
+def warnings(plan: Plan) -> list[str]:
+    """Return what to think of before running rows that start so, one line each."""
+    lines = []
+    tuned = {start.weights for start in plan.starts if start.coverage.stage == "fine-tuned"}
+    lines += [f"{weights} is a fine-tuned network, not a pre-training" for weights in sorted(tuned)]
+    for study in plan.studies:
+        starts = {start.row: start.coverage.as_json() for start in plan.starts if start.study == study.name}
+        lines += [
+            f"study '{study.name}': rows start differently: {each}; what tells them apart is then more than the rows "
+            "say (init.head=random starts every head at random)"
+            for each in uneven(starts)
+        ]
+    return lines
