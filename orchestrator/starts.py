@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from far.config import TrialConfig
 from far.errors import ConfigError, WeightsError
+from far.train.checkpoint import latest
 from far.weights.coverage import Coverage, uneven
+from orchestrator.content import weights_path
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -36,7 +39,7 @@ class Start:
 def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
     """Return a plan that knows what its rows start from, as far as their files are here.
 
-    A row whose trials are all done is as it was when it ran; nothing is asked about it.
+    A row whose trials have all begun is as it was when they did; nothing is asked about it.
 
     Raises:
         ConfigError, WeightsError: a row that is to be run cannot start from its file, or leaves open how it is read.
@@ -57,7 +60,7 @@ def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
 
 
 def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, accounts: _Accounts) -> Coverage | None:
-    left = [trial for trial in trials if not trial.done]
+    left = [trial for trial in trials if not trial.done and not begun(store, trial.key)]
     if not left:
         result: Mapping[str, Any] = store.result(trials[0].key) or {}
         return Coverage.from_json(result.get("init"))
@@ -70,6 +73,25 @@ def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, acco
         raise error.at(where=f"study '{study}', row '{row}'") from None
     except WeightsError as error:
         raise WeightsError(f"study '{study}', row '{row}': {error}") from None
+
+
+def begun(store: Store, key: str) -> bool:
+    """Return whether a trial has a checkpoint, which says how its weights were read."""
+    return latest(store.paths(key).checkpoints) is not None
+
+
+def start_of(config: TrialConfig, settings: Settings) -> Coverage | None:
+    """Return what one trial would start from, None where it starts at random or its file is not here.
+
+    Raises:
+        ConfigError, WeightsError: it cannot start from its file, or leaves open how it is read.
+    """
+    path = weights_path(config.init, settings)
+    if path is None or not path.exists():
+        return None
+    from far.weights import account, opened
+
+    return account(config.model, config.init, config.data.classes, opened(config.init, settings.weights_root))
 
 
 class _Accounts:

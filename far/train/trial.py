@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from far import costs
-from far.config.schema import TrialConfig
+from far.config.model import AUTO
+from far.config.schema import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.loader import EvalStream, TrainStream
 from far.errors import CancelledError, DataError, DivergedError, WeightsError
@@ -28,6 +29,7 @@ from far.train.evaluate import Predictions, Scores, predict, score
 from far.train.schedule import Schedule
 from far.train.world import World
 from far.weights import build_network
+from far.weights.files import open_file
 from far.weights.paths import content_hash
 
 HEARTBEAT = 1.0
@@ -81,7 +83,7 @@ class TrialRun:
         )
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
         model, self.coverage = build_network(
-            config.model,
+            self._as_begun(),
             config.init,
             self.manifest.classes,
             seed=config.seed,
@@ -126,6 +128,16 @@ class TrialRun:
             path = weights_root / Path(weights).expanduser()
             if content_hash(path) != planned:
                 raise WeightsError(f"{path} is not the file of the plan; it was replaced since the sweep began")
+
+    def _as_begun(self) -> ModelConfig:
+        """Return the model section; what was settled when the trial began, by whatever version, stays so."""
+        model, found = self.config.model, checkpoint.latest(self.paths.checkpoints)
+        if found is None or self.config.init.weights is None or model.position_embedding != AUTO:
+            return model
+        with contextlib.suppress(WeightsError):  # what is damaged is dealt with when it is loaded
+            settled = open_file(found).facts.position_embedding
+            return model.model_copy(update={"position_embedding": settled or AUTO})
+        return model
 
     def _resume(self) -> None:
         found = checkpoint.latest(self.paths.checkpoints)
@@ -186,7 +198,7 @@ class TrialRun:
             world=self.world,
             keep=self.config.run.keep_checkpoints,
             facts={
-                "position_embedding": self.model.config.position_embedding,
+                "position_embedding": self.model.config.embedding,
                 "model_config": self.model.config.model_dump(mode="json"),
             },
         )

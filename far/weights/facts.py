@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from far.config.model import AUTO, ModelConfig
 from far.errors import WeightsError
 from far.files import read_json
 from far.model.patterns import Grid
@@ -102,11 +103,12 @@ def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
             grid = _grid([pixels // size for pixels, size in zip(clip, tubelet, strict=True)])
     if not isinstance(embedding, str):
         return Facts()
+    embedding = ModelConfig().embedding if embedding == AUTO else embedding  # that of a random start
     return _known(embedding, grid, "its checkpoint")
 
 
 def _known(embedding: str | None, grid: Grid | None, said_by: str) -> Facts:
-    embedding = None if embedding == "auto" else embedding
+    embedding = None if embedding == AUTO else embedding
     learned = None if embedding is None else embedding == "learned"
     return Facts(family="farlab", position_embedding=embedding, learned=learned, grid=grid, said_by=said_by)
 

@@ -86,6 +86,7 @@ def _train(config: TrialConfig, profile: str) -> int:
     from orchestrator.executors.outcome import write_failure
     from orchestrator.replica import Replica, open_store
     from orchestrator.settings import load_settings
+    from orchestrator.starts import begun, start_of
 
     settings = load_settings()
     store = open_store(settings)
@@ -95,6 +96,8 @@ def _train(config: TrialConfig, profile: str) -> int:
         weights_hash=weights_hash(settings)(config.init),
     )
     key = trial_key(whole)
+    if store.state(key) != "finished" and not begun(store, key):
+        start_of(config, settings)  # what it cannot start from is said before anything is written
     world = join_launched_world(config.run.cpus)
 
     def say(text: str) -> None:
@@ -169,18 +172,24 @@ def _show(config: TrialConfig) -> None:
     from orchestrator.cli.console import make_console
     from orchestrator.content import video_counts
     from orchestrator.settings import load_settings
+    from orchestrator.starts import start_of
 
+    settings = load_settings()
+    start = start_of(config, settings)
     YAML().dump(config.model_dump(mode="json"), sys.stdout)
     console = make_console()
-    counts = video_counts(load_settings())(config.data)
+    counts = video_counts(settings)(config.data)
     steps = counts[0] // config.recipe.batch_size if counts else None
     schedule = Schedule.of(config.recipe, steps or 1)
-    net = NETWORKS[config.model.network].skeleton(config.model, config.data.classes)
+    model = config.model.model_copy(update={"position_embedding": start.positions}) if start else config.model
+    net = NETWORKS[model.network].skeleton(model, config.data.classes)
     table = Table("parameters", "tensors", "weight decay", "peak learning rate", title_justify="left")
-    for group in parameter_groups(net, config.model, config.recipe):
+    for group in parameter_groups(net, model, config.recipe):
         rate = f"{schedule.peak * group['lr_scale']:.3g}"
         table.add_row(group["name"], str(len(group["params"])), str(group["weight_decay"]), rate)
     console.print(table)
+    if config.init.weights is not None:
+        print(f"initial weights {config.init.weights}: {start or 'not here'}")
     length = (
         f"{steps} steps an epoch, {schedule.total_steps} in all" if steps else "steps unknown: the data are not here"
     )

@@ -77,6 +77,19 @@ def test_a_guess_is_asked_before_anything_trains(command: tuple[str, ...], say: 
     assert not list((tmp_path / "runs").glob("trials/*"))
 
 
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_train_asks_before_it_writes_anything(dry_run: tuple[str, ...], say: Say, tmp_path: Path) -> None:
+    settings = STUDY[STUDY.index("  model:") : STUDY.index("rows:")]
+    (tmp_path / "one.yaml").write_text(f"profile: one\nsettings:\n{settings}  model.classifier: global-mean\n")
+    code, _, err = say("train", "one.yaml", "init.weights=ft.pt", *dry_run)
+    assert code == 2 and "init.family: " in err and "ft.pt" in err and "(valid: videomae, videomae-v2, mvd)" in err
+    assert not list((tmp_path / "runs").glob("trials/*"))
+    if dry_run:
+        code, out, _ = say("train", "one.yaml", "init.weights=ft.pt", "init.family=mvd", *dry_run)
+        assert code == 0 and "initial weights ft.pt: mvd, fine-tuned, positions sincos-3d: " in out
+        assert "its head of 10 classes was loaded" in out
+
+
 def test_what_has_run_is_not_asked_about(say: Say, tmp_path: Path) -> None:
     """Trials of earlier versions keep their keys and their answer; only what is to be run must be clear."""
     studies = load_targets(["heads.yaml", "init.weights=ft.pt"], None, None)

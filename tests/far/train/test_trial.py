@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from far.config import TrialConfig
-from far.errors import DivergedError, WeightsError
+from far.config import InitConfig, TrialConfig
+from far.errors import ConfigError, DivergedError, WeightsError
 from far.files import TrialPaths, read_json, read_json_lines, write_json
 from far.train import checkpoint
 from far.train.order import ORDERS
 from far.train.trained import evaluate_trained, load_trained
 from far.train.trial import TrialRun, run_trial
 from far.train.world import join_world
+from far.weights import build_network
 
 pytestmark = pytest.mark.slow  # importing DeepSpeed alone takes seconds
 
@@ -129,3 +130,42 @@ def test_orders_of_frames_keep_every_frame() -> None:
         torch.testing.assert_close(out.sort(dim=2).values, clips, msg=name)
     torch.testing.assert_close(ORDERS["reversed"](clips, ["a", "b"])[0, 0].flatten(), torch.tensor([4.0, 3, 2, 1, 0]))
     torch.testing.assert_close(ORDERS["shuffled"](clips, ["a", "b"])[1:], ORDERS["shuffled"](clips[1:], ["b"]))
+
+
+def test_our_checkpoints_are_initial_weights_as_they_are(
+    tmp_path: Path, tiny_config: TrialConfig, tiny_data: Path
+) -> None:
+    """A trial's folder starts another one with the same function: its learned table, its grid, its head."""
+    learned = changed(tiny_config, "model", position_embedding="learned", tubelet=[4, 8, 8])
+    paths = TrialPaths(tmp_path / "first")
+    run_trial(start(changed(learned, "recipe", epochs=1), paths.directory, tiny_data))
+    trained = load_trained(paths.directory)
+    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    for place in (paths.directory, paths.checkpoints, paths.checkpoints / "epoch-0001"):
+        net, coverage = build_network(
+            changed(learned, "model", position_embedding="auto").model, InitConfig(weights=str(place)), 10, seed=5
+        )
+        assert coverage is not None and (coverage.family, coverage.positions) == ("farlab", "learned")
+        assert not coverage.fresh and not coverage.ignored
+        with torch.no_grad():
+            assert torch.equal(net(clips), trained.model(clips))
+
+
+def test_a_trial_goes_on_with_the_positions_that_it_began_with(
+    tmp_path: Path, tiny_config: TrialConfig, tiny_data: Path
+) -> None:
+    """Whatever its weights are read as today: an earlier version may have read them otherwise."""
+    weights = tmp_path / "w.pth"
+    first = start(changed(tiny_config, "model", interaction="none"), tmp_path / "random", tiny_data)
+    torch.save({"module": first.model.state_dict()}, weights)
+    first.close()
+    config = changed(changed(tiny_config, "model", interaction="none"), "init", weights=str(weights), family="mvd")
+    run = start(config, tmp_path / "trial", tiny_data)
+    run.train_epoch()
+    run.close()
+    guess = changed(config, "init", family=None)  # what needs an answer for a new trial does not for this one
+    again = start(guess, tmp_path / "trial", tiny_data)
+    assert (again.epochs_done, again.model.config.embedding) == (1, "sincos-3d")
+    again.close()
+    with pytest.raises(ConfigError, match=r"init\.family"):
+        start(guess, tmp_path / "new", tiny_data)
