@@ -56,9 +56,10 @@ class DataConfig(Strict):
     flip: bool = False
     """Mirror half of the training clips; never where left and right are classes (Something-Something V2, the demo)."""
     mean: Channels = Field(default=[0.485, 0.456, 0.406])
-    """Subtracted from red, green and blue in [0, 1]; the default is ImageNet's, as the ancestors have it."""
+    """Subtracted from red, green and blue in [0, 1]; the default is ImageNet's, as VideoMAE, MVD and OmniMAE have it
+    (mae_st: 0.45 for each)."""
     std: Channels = Field(default=[0.229, 0.224, 0.225])
-    """Divides red, green and blue."""
+    """Divides red, green and blue (mae_st: 0.225 for each)."""
 
     @field_validator("sampling")
     @classmethod

@@ -152,6 +152,7 @@ def _of_config(path: Path, patch: Patch) -> Facts:
     frames = config.get("num_frames", config.get("all_frames"))
     learned = _flag(config.get("use_learnable_pos_emb", config.get("use_learnable_position_embeddings")))
     return Facts(
+        family="videomae-v2" if "v2" in str(config["model_type"]).lower() else "huggingface",
         learned=learned,
         grid=_grid_of_pixels(frames, config.get("image_size", config.get("img_size")), patch),
         mean_pooling=_flag(config.get("use_mean_pooling")),

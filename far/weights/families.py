@@ -143,7 +143,8 @@ FAMILIES.register("st-mae")(
             (r"(pos_embed(?:_spatial|_temporal)?)", r"\1"),
             (r"pos_embed_class|mask_token|decoder_.*|pred_head\..*", None),
         ),
-        "mae_st trains on frames of mean 0.45 and deviation 0.225 (data.mean, data.std)",
+        "mae_st trains on frames of mean 0.45 and deviation 0.225 (data.mean, data.std), and leaves its first token "
+        "out of the mean",
     )
 )
 FAMILIES.register("omnimae")(

@@ -20,7 +20,7 @@ SPLIT = (
     "its parameters are split among processes (DeepSpeed, ZeRO 3); zero_to_fp32.py, which DeepSpeed writes beside its "
     "checkpoints, puts them together into one file"
 )
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".pyth")
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".pyth", ".torch")
 
 
 def existing(path: Path) -> Path:
@@ -33,7 +33,8 @@ def existing(path: Path) -> Path:
         return path
     beside = path.parent.glob("*") if path.parent.is_dir() else []
     near = sorted(each.name for each in beside if each.suffix in SUFFIXES)[:20]
-    raise WeightsError(f"{path}: no such file" + (f" (there: {', '.join(near)})" if near else ""))
+    there = f" (there: {', '.join(near)})" if near else ""
+    raise WeightsError(f"{path}: no such file{there}; docs/reproduce.md says where the published ones are")
 
 
 def parts_of(path: Path) -> list[Path]:

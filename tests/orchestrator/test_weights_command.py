@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from far.config import resolve
 from far.config.schema import ModelConfig
 from far.model.vit import build
 from farlab import run
+from orchestrator.study.profiles import find_profile, packaged_studies
 
 
 @pytest.fixture
@@ -85,3 +87,19 @@ def test_a_pre_training_is_told_from_a_fine_tuned_network(tmp_path: Path, capsys
     for file, stage in (("pretrained.pth", "pre-trained"), ("encoder.pth", "encoder"), ("w.pth", "fine-tuned")):
         assert run(["weights", "inspect", str(tmp_path / file), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["stage"] == stage
+
+
+def test_every_file_that_a_profile_names_is_listed_with_its_source() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    directory = packaged_studies() / "profiles"
+    named = {}
+    for path in sorted(directory.glob("*-*-*.yaml")):
+        init = resolve(find_profile(path.stem, [directory]).layers).init
+        if init.weights is not None:
+            named[path.stem] = (init.weights, init.family)
+    assert len(named) == 8
+    for profile, (weights, family) in named.items():
+        (line,) = [line for line in text.splitlines() if f"`{profile}`" in line]
+        assert f"| `{weights}` |" in line and "https://drive.google.com/" in line
+        assert family is not None and weights.startswith(family)
+    assert not any("ssv2" in weights for weights, family in named.values() if family == "mvd")  # MVD has none

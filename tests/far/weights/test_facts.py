@@ -439,6 +439,6 @@ def test_videomae_v2_as_hugging_face_has_it(tmp_path: Path) -> None:
         "use_learnable_pos_emb": False,
     }
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "VideoMAEv2_Base", "model_config": inner}))
-    source = open_source(tmp_path, "videomae-v2")
-    assert source.grid == (4, 2, 2)
-    assert difference(read(tmp_path, model([8, 32, 32]), family="videomae-v2"), net, [8, 32, 32]) < 1e-6
+    source = open_source(tmp_path)
+    assert (source.family, source.undecided, source.grid) == ("videomae-v2", (), (4, 2, 2))
+    assert difference(read(tmp_path, model([8, 32, 32])), net, [8, 32, 32]) < 1e-6
