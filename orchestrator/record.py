@@ -27,8 +27,20 @@ class Record:
     layer: Layer
     """The whole configuration but the seed."""
     identity: Mapping[str, Any]
-    commits: tuple[str, ...]
-    """That the trial ran on, in the order of its attempts."""
+    code: tuple[str, ...]
+    """Commits (else versions) that the trial ran on, in the order of its attempts."""
+
+    def said(self, here: Mapping[str, Any]) -> str:
+        """Return what is repeated, and whether by the code that it ran on.
+
+        Args:
+            here: what ``code_version`` says of the code here.
+        """
+        text = f"repeats trial {self.key} of {self.path}"
+        now = said_code(here)
+        if self.code and self.code != (now,):
+            text += f"\nits code was {' then '.join(self.code)}; this is {now}: numbers may differ"
+        return text
 
     def check(self, key: str, identity: Mapping[str, Any]) -> None:
         """Refuse to train what would be another trial.
@@ -46,6 +58,11 @@ class Record:
         more = f" and {len(differ) - MOST_SHOWN} more" if len(differ) > MOST_SHOWN else ""
         said = ", ".join(differ[:MOST_SHOWN]) + more if differ else "the record's key is not that of its settings"
         raise ConfigError(f"would be another trial here ({key}, not {self.key}): {said}", where=str(self.path))
+
+
+def said_code(code: Mapping[str, Any]) -> str:
+    """Write which code a trial ran on: its commit, else its version, and whether that was changed."""
+    return f"{code.get('git') or code.get('version')}{' with changes' if code.get('dirty') else ''}"
 
 
 def differences(recorded: Any, here: Any, path: str = "") -> list[str]:
@@ -84,10 +101,7 @@ def read_record(path: Path) -> Record:
             "is no record of a trial: 'key' and 'config' with a seed are needed, as in a store's trials/KEY/trial.json",
             where=str(path),
         )
-    attempts = [each for each in found.get("attempts") or () if isinstance(each, dict)]
-    commits = [
-        str((each.get("code") or {}).get("git")) for each in (*attempts, found) if (each.get("code") or {}).get("git")
-    ]
+    ran = [each.get("code") for each in (*(found.get("attempts") or ()), found) if isinstance(each, dict)]
     return Record(
         path,
         found["key"],
@@ -95,5 +109,5 @@ def read_record(path: Path) -> Record:
         config["seed"],
         Layer({name: value for name, value in config.items() if name != "seed"}, lambda _: str(path)),
         found.get("identity") or {},
-        tuple(dict.fromkeys(commits)),
+        tuple(dict.fromkeys(said_code(code) for code in ran if isinstance(code, dict))),
     )

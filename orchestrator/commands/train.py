@@ -14,6 +14,7 @@ from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
+    from orchestrator.record import Record
     from orchestrator.store import Store
 
 
@@ -26,7 +27,12 @@ def register(app: typer.Typer) -> None:
 
     @app.command("train")
     def train(
-        config: Annotated[str, typer.Argument(metavar="CONFIG", help="A profile by name, or the file of one.")],
+        config: Annotated[
+            str,
+            typer.Argument(
+                metavar="CONFIG", help="A profile by name, the file of one, or a trial's trial.json: that trial again."
+            ),
+        ],
         overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
         seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of initialisation, order and augmentation.")] = 0,
         dry_run: Annotated[
@@ -37,11 +43,11 @@ def register(app: typer.Typer) -> None:
         from orchestrator.cli.inputs import refuse_same_key
 
         refuse_same_key(overrides or [])
-        resolved, profile = _resolve(config, overrides or [], seed)
+        resolved, profile, record = _resolve(config, overrides or [], seed)
         if dry_run:
             _show(resolved)
             return 0
-        return _train(resolved, profile)
+        return _train(resolved, profile, record)
 
     @app.command("evaluate")
     def evaluate(
@@ -59,27 +65,37 @@ def register(app: typer.Typer) -> None:
         return _evaluate(checkpoint, views, order, output, json_)
 
 
-def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str]:
+def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None]:
+    """Return the configuration, its profile's name and, where a trial is to be repeated, that trial's record."""
     from far.config import parse_override, resolve
     from far.errors import ConfigError
     from far.files import is_there
+    from orchestrator.cli.inputs import refuse_given
+    from orchestrator.record import is_record, read_record
     from orchestrator.settings import load_settings
     from orchestrator.study.profiles import find_profile, profile_directories
 
-    directories = profile_directories(load_settings().workspace)
     path = Path(config)
-    is_file = path.suffix in (".yaml", ".yml") or (is_there(config) and path.is_file())
-    if is_file and not is_there(config):
+    over = [parse_override(text) for text in overrides]
+    if is_record(config):
+        refuse_given("seed", because="the trial's record has its seed")
+        record = read_record(path)
+        return resolve([record.layer, *over]).model_copy(update={"seed": record.seed}), record.profile, record
+    directories = profile_directories(load_settings().workspace)
+    is_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
+    if is_file and not (is_there(config) and path.is_file()):
         raise ConfigError("no such file", where=config)
-    name, places = (path.stem, [path.parent, *directories]) if is_file else (config, directories)
-    profile = find_profile(name, places)
-    layers = [*profile.layers, *(parse_override(text) for text in overrides)]
-    return resolve(layers).model_copy(update={"seed": seed}), profile.name
+    if is_file:
+        profile = find_profile(path.stem, [path.parent, *directories], source=path)
+    else:
+        profile = find_profile(config, directories)
+    return resolve([*profile.layers, *over]).model_copy(update={"seed": seed}), profile.name, None
 
 
-def _train(config: TrialConfig, profile: str) -> int:
+def _train(config: TrialConfig, profile: str, record: Record | None = None) -> int:
     from far.errors import CancelledError, FarError
     from far.identity import identity, trial_key
+    from far.provenance import code_version
     from far.train.trial import TrialRun, run_trial
     from far.train.world import join_launched_world
     from orchestrator.content import manifest_hash, weights_hash
@@ -104,6 +120,9 @@ def _train(config: TrialConfig, profile: str) -> int:
         if world.is_main:
             print(text, flush=True)
 
+    if record is not None:
+        record.check(key, whole)
+        say(record.said(code_version()))
     if store.state(key) == "finished":
         say(f"trial {key} is finished: {_line(store.result(key) or {})}")
         return 0
@@ -113,8 +132,8 @@ def _train(config: TrialConfig, profile: str) -> int:
         before = store.trial(key)
         for old in (store.paths(key).result, store.paths(key).cancel):  # of a try that failed or was cancelled
             old.unlink(missing_ok=True)
-        record = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
-        store.write_trial(key, {**record, "attempts": before.get("attempts", [])})
+        planned = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
+        store.write_trial(key, {**planned, "attempts": before.get("attempts", [])})
     say(f"trial {key}: {config.recipe.epochs} epochs, files in {store.paths(key).directory}")
     try:
         run = TrialRun(

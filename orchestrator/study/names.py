@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from far.errors import ConfigError
@@ -71,3 +71,37 @@ def in_doubt(own: Collection[str], theirs: Collection[str], pairs: Mapping[str, 
         if name not in pairs.values() and len(like) > 1:
             found[name] = like
     return found
+
+
+def read_names(text: str, names: Collection[str], *, what: str, key: str) -> list[str]:
+    """Read names that are separated by commas, where a name may hold commas itself.
+
+    Args:
+        text: as it was typed.
+        names: of what there is.
+        what: is named, for the error message.
+        key: the option.
+
+    Raises:
+        ConfigError: a part is no name, or the text can be cut in several ways.
+    """
+    parts = text.split(",")
+    for find in (lambda part: part if part in names else None, lambda part: find_name(part, names, key=key)):
+        ways = _cuts(parts, find)
+        if len(ways) > 1:
+            shown = " or ".join("; ".join(repr(name) for name in way) for way in ways)
+            raise ConfigError(f"'{text}' may mean {shown}: give --row once for each", key=key)
+        if ways:
+            return list(dict.fromkeys(ways[0]))
+    unknown = next((part.strip() for part in parts if find_name(part.strip(), names, key=key) is None), text)
+    raise ConfigError(f"no {what} '{unknown}'", key=key, choices=names, got=unknown)
+
+
+def _cuts(parts: Sequence[str], find: Callable[[str], str | None]) -> list[list[str]]:
+    """Return in which ways parts can be put together again so that each piece is found: two at most."""
+    ways: list[list[list[str]]] = [[[]]]  # by the number of parts that are used up
+    for end in range(1, len(parts) + 1):
+        found = {start: find(",".join(parts[start:end]).strip()) for start in range(end) if ways[start]}
+        here = [[*way, name] for start, name in found.items() if name is not None for way in ways[start]]
+        ways.append(here[:2])
+    return ways[-1]

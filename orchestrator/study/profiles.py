@@ -64,7 +64,12 @@ def profile_names(directories: Sequence[Path]) -> list[str]:
 
 
 def find_profile(
-    name: str, directories: Sequence[Path], *, where: str = "command line", abstract: bool = False
+    name: str,
+    directories: Sequence[Path],
+    *,
+    where: str = "command line",
+    abstract: bool = False,
+    source: Path | None = None,
 ) -> Profile:
     """Read a profile and those that it extends.
 
@@ -73,11 +78,12 @@ def find_profile(
         directories: where to look, in this order.
         where: who asked for it, for the error message.
         abstract: whether it may be one that is only there to be extended.
+        source: the profile's own file, where that is known.
 
     Raises:
         ConfigError: there is none of this name, it is malformed, or it extends itself.
     """
-    files = list(_chain(name, directories, where))
+    files = list(_chain(name, directories, where, source))
     path, file, _ = files[0]
     if file.abstract and not abstract:
         extending = [other for other in profile_names(directories) if other != name]
@@ -88,14 +94,17 @@ def find_profile(
     return Profile(file.profile, file.title, file.description, file.comparable, path, layers)
 
 
-def _chain(name: str, directories: Sequence[Path], where: str) -> Iterator[tuple[Path, ProfileFile, Layer]]:
+def _chain(
+    name: str, directories: Sequence[Path], where: str, source: Path | None
+) -> Iterator[tuple[Path, ProfileFile, Layer]]:
     seen: list[str] = []
     following: str | None = name
     while following is not None:
         if following in seen:
             raise ConfigError(f"profiles extend each other: {' -> '.join([*seen, following])}", where=where)
         seen.append(following)
-        path = next((d / f"{following}.yaml" for d in directories if (d / f"{following}.yaml").is_file()), None)
+        found = (d / f"{following}.yaml" for d in directories if (d / f"{following}.yaml").is_file())
+        path = next(found, None) if source is None else source
         if path is None:
             raise ConfigError(
                 f"unknown profile '{following}'",
@@ -114,4 +123,4 @@ def _chain(name: str, directories: Sequence[Path], where: str) -> Iterator[tuple
             )
         where = document.where(("extends",))
         yield path, file, Layer(file.settings, lambda keys, d=document: d.where(("settings", *keys)))  # type: ignore[misc]
-        following = file.extends
+        following, source = file.extends, None

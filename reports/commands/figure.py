@@ -18,6 +18,11 @@ TableOption = Annotated[
     list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
 ]
 StudyOption = Annotated[list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)]
+RowOption = Annotated[
+    list[str] | None,
+    typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False),
+]
+RowsOption = Annotated[str | None, typer.Option(help="The same, names separated by commas.", show_default=False)]
 StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
 
 
@@ -28,12 +33,12 @@ def register(app: typer.Typer) -> None:
     @modes(
         mode(
             "on figure 2, which is drawn from the patterns alone",
-            ("name", "rows", "video", "output"),
+            ("name", "row", "rows", "video", "output"),
             when=lambda given: given["name"] in ("2", "patterns"),
         ),
         mode(
             "on this figure",
-            ("name", "targets", "table", "study", "profile", "seeds", "rows", "output", "store"),
+            ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store"),
         ),
     )
     def figure(
@@ -43,7 +48,8 @@ def register(app: typer.Typer) -> None:
         study: StudyOption = None,
         profile: ProfileOption = None,
         seeds: SeedsOption = None,
-        rows: Annotated[str | None, typer.Option(help="Rows, separated by commas.", show_default=False)] = None,
+        row: RowOption = None,
+        rows: RowsOption = None,
         video: Annotated[Path | None, typer.Option(help="Draw figure 2 on this video.", show_default=False)] = None,
         output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
         store: StoreOption = None,
@@ -61,7 +67,8 @@ def register(app: typer.Typer) -> None:
         spec = FIGURES[chosen]
         results = one_study(table, study, profile, seeds, targets, store) if spec.needs_results else None
         settings = load_settings()
-        options = Options(split(rows), video, data_root=settings.data_root, weights_root=settings.weights_root)
+        chosen_rows = named_rows(row, rows, results)
+        options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)
         path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
         with styled():
             save(spec.draw(results, options), path)
@@ -70,10 +77,8 @@ def register(app: typer.Typer) -> None:
     @app.command("explain")
     def explain(
         videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")],
-        rows: Annotated[
-            str | None,
-            typer.Option(help="Trained rows side by side, separated by commas; default: all.", show_default=False),
-        ] = None,
+        row: RowOption = None,
+        rows: RowsOption = None,
         table: TableOption = None,
         study: StudyOption = None,
         profile: ProfileOption = None,
@@ -94,13 +99,28 @@ def register(app: typer.Typer) -> None:
 
         results = one_study(table, study, profile, seeds, override, store)
         with styled():
-            save(draw(results, videos, split(rows), seed=seed, target=target, frames=frames), output)
+            names = named_rows(row, rows, results)
+            save(draw(results, videos, names, seed=seed, target=target, frames=frames), output)
         typer.echo(f"wrote {output}")
 
 
-def split(rows: str | None) -> tuple[str, ...]:
-    """Read ``A,B``."""
-    return tuple(part.strip() for part in rows.split(",") if part.strip()) if rows else ()
+def named_rows(row: list[str] | None, rows: str | None, results: Results | None) -> tuple[str, ...]:
+    """Return the rows that ``--row A --row B`` or ``--rows A,B`` name; without a study, the attention patterns.
+
+    Raises:
+        ConfigError: there is no such row, or it is not clear which is meant.
+    """
+    from far.model.patterns import PATTERNS
+    from orchestrator.study.names import read_names
+
+    if row and rows is not None:
+        raise ConfigError("--row and --rows say the same; give one of them", key="--rows", where="command line")
+    if rows is not None:
+        known = list(PATTERNS) if results is None else [each.name for each in results.rows]
+        what = "attention pattern" if results is None else "row"
+        return tuple(read_names(rows, known, what=what, key="--rows"))
+    named = row or () if results is None else (results.row(name).name for name in row or ())
+    return tuple(dict.fromkeys(named))
 
 
 def one_study(

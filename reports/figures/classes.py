@@ -72,7 +72,7 @@ def chosen_rows(results: Results, options: Options) -> tuple[RowResults, RowResu
     """
     if options.rows:
         if len(options.rows) != 2:
-            raise ConfigError("two rows are compared: --rows 'BASELINE,ROW'", key="--rows")
+            raise ConfigError("two rows are compared: --row BASELINE --row ROW", key="--rows")
         pair = [results.row(name) for name in options.rows]
     else:
         done = [row for row in results.rows if row.finished]

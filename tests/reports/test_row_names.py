@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import farlab
 from far.errors import ConfigError
 from orchestrator.study import load_study
-from orchestrator.study.names import find_name, loose, pair_names
+from orchestrator.study.names import find_name, loose, pair_names, read_names
 from reports.build import build_table
 from reports.costs import cost_of_study
+from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.classes import draw as draw_classes
 from reports.figures.style import styled
 from reports.literature import build_literature
@@ -181,8 +184,6 @@ def test_a_study_whose_name_is_a_number_is_no_table_of_the_paper(make_results: M
 
 
 def test_rows_of_a_figure_are_found_like_all_others(make_results: MakeResults, tmp_path: Path) -> None:
-    from reports.figures import FIGURES, Options
-
     results = make_results(write(tmp_path, STARRED))
     with styled():
         figure = draw_classes(results, Options(rows=("1:1", "1:1*")))
@@ -192,3 +193,73 @@ def test_rows_of_a_figure_are_found_like_all_others(make_results: MakeResults, t
                 FIGURES[name].draw(results, Options(rows=("1:1", "nonsense")))
         drawn = FIGURES["pareto"].draw(results, Options(rows=("1:1*",)))
         assert {text.get_text() for text in drawn.axes[0].get_legend().get_texts()} == {"1:1*", "Pareto front"}
+
+
+COMMAS = ["A", "B", "A,B", "3-stripe, lr=0.001", "SE (ours), lr=0.001", "lr=0.001"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("B,A", ["B", "A"]),
+        ("3-stripe, lr=0.001,SE (ours), lr=0.001", ["3-stripe, lr=0.001", "SE (ours), lr=0.001"]),
+        ("SE (ours), lr=0.001, A", ["SE (ours), lr=0.001", "A"]),
+        ("lr=0.001,B", ["lr=0.001", "B"]),
+        ("se (OURS), lr=0.001,b", ["SE (ours), lr=0.001", "B"]),
+    ],
+)
+def test_names_with_commas_can_be_listed(text: str, rows: list[str]) -> None:
+    assert read_names(text, COMMAS, what="row", key="--rows") == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A,B", "'A,B' or 'A'; 'B'"),
+        ("A,nonsense", "no row 'nonsense'"),
+        ("3-stripe", "no row '3-stripe'"),
+        ("", "no row ''"),
+        (",", "no row ''"),
+        ("A,", "no row ''"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_names(text, COMMAS, what="row", key="--rows")
+
+
+@given(st.lists(st.text("ab,x ", min_size=1).map(str.strip).filter(bool), min_size=1, max_size=5, unique=True))
+def test_every_list_of_names_is_read_or_refused_as_unclear(known: list[str]) -> None:
+    try:
+        assert read_names(",".join(known), known, what="row", key="--rows") == known
+    except ConfigError as error:
+        assert "may mean" in str(error)
+
+
+def test_figures_take_rows_whose_names_have_commas(
+    make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "study: own\nrows:\n  'A, wide': {}\n  'B, wide': {model.interaction: none}\n  wide: {}\n"
+    results = make_results(write(tmp_path, text))
+    seen: list[tuple[str, ...]] = []
+
+    def draw(results: Results, options: Options) -> object:
+        seen.append(options.rows)
+        return FIGURES["pareto"].draw(results, options)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reports.commands.figure.one_study", lambda *_: results)
+    monkeypatch.setitem(FIGURES._entries, "curves", FigureSpec(draw, "x"))  # type: ignore[arg-type]
+    for asked in (
+        ["--rows", "A, wide,B, wide"],
+        ["--row", "A, wide", "-r", "B, wide"],
+        ["--rows", "a, wide , b, wide"],
+    ):
+        assert farlab.run(["figure", "curves", "own.yaml", *asked, "-o", "f.png"]) == 0
+    assert seen == [("A, wide", "B, wide")] * 3
+    for wrong in (["--row", "nonsense"], ["--row", "A, wide", "--rows", "wide"], ["--rows", "A"]):
+        assert farlab.run(["figure", "curves", "own.yaml", *wrong]) == 2
+        assert "row" in capsys.readouterr().err
+    assert farlab.run(["figure", "patterns", "--row", "nonsense"]) == 2
+    assert farlab.run(["figure", "patterns", "--rows", "global,nonsense"]) == 2
+    assert "no attention pattern 'nonsense'" in capsys.readouterr().err

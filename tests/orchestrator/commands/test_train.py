@@ -1,13 +1,24 @@
-"""``farlab train``: what a trial remembers of its starts, and says of its initial weights."""
+"""``farlab train``: what a trial remembers of its starts and its initial weights, and a trial again from its record."""
 
+from __future__ import annotations
+
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+import pytest
 import torch
 
+import farlab
 from far.config import resolve
+from far.config.overrides import Layer
+from far.errors import ConfigError
 from far.files import read_json, write_json
 from far.model.vit import build
+from orchestrator.record import Record
 from orchestrator.study.profiles import find_profile
 
 PROFILE = """
@@ -42,3 +53,66 @@ def test_a_killed_trial_keeps_its_first_start(lab: Any, wait: Callable[..., Any]
     first, second = read_json(paths.result)["attempts"]
     assert (first["code"]["git"], first["epoch"]) == ("0" * 40, 0)
     assert second["code"]["git"] != "0" * 40 and second["epoch"] >= 1
+
+
+def test_a_trial_is_repeated_from_its_record_alone(lab: Any, tmp_path: Path) -> None:
+    """Elsewhere, without profile and study: the same key, metrics and answers, bit for bit."""
+    (lab.directory / "short.yaml").write_text(PROFILE)
+    settings = ("recipe.epochs=2", "init={weights: null, family: null}")
+    done = lab.run("short.yaml", *settings, "--seed", "3", command="train")
+    assert done.returncode == 0, done.stderr
+    (key,) = lab.store.keys()
+    again = type(lab)(tmp_path / "again", lab.directory)
+    shutil.copy(lab.directory / "farlab.toml", again.directory)
+    shutil.copy(lab.store.paths(key).trial, again.directory / "their.json")
+    done = again.run("their.json", command="train")
+    assert done.returncode == 0, done.stderr
+    assert f"repeats trial {key} of their.json" in done.stdout and "numbers may differ" not in done.stdout
+    first, second = lab.store.result(key), again.store.result(key)
+    for part in ("metrics", "answers", "identity", "config", "flops", "params", "profile"):
+        assert first[part] == second[part], part
+    scores = [pq.read_table(store.paths(key).predictions) for store in (lab.store, again.store)]
+    assert scores[0].equals(scores[1])
+    done = again.run(str(lab.store.paths(key).directory), command="train")
+    assert "is finished" in done.stdout
+
+
+RECORD = {"key": "0" * 16, "config": {"seed": 0, "recipe": {"epochs": 1}}, "identity": {"recipe": {"epochs": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "message"),
+    [
+        ("t.json", None, [], "t.json: no such file"),
+        ("t.json", "{", [], "cannot be read as JSON"),
+        ("t.json", "[]", [], "is no record of a trial"),
+        ("t.json", json.dumps({**RECORD, "config": {}}), [], "is no record of a trial"),
+        ("t.json", json.dumps({**RECORD, "config": {"seed": 0, "x": 1}}), [], "x: unknown key 'x'"),
+        ("t.json", json.dumps(RECORD), ["--seed", "1"], "the trial's record has its seed"),
+        ("demo.yaml", None, [], "demo.yaml: no such file"),
+        ("demo.yml", None, [], "demo.yml: no such file"),
+        ("profiles/demo.yaml", None, [], "profiles/demo.yaml: no such file"),
+        ("demo.yml", "profile: demo\nsettings: {recipe.epoch: 1}\n", ["-n"], "demo.yml:2: recipe.epoch"),
+    ],
+)
+def test_what_is_no_configuration_is_named(
+    name: str,
+    content: str | None,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(name).write_text(content)
+    assert farlab.run(["train", name, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_record_that_would_be_another_trial_here_is_refused() -> None:
+    record = Record(Path("t.json"), "a" * 16, "demo", 0, Layer({}, str), {"data": {"content": "x"}, "seed": 0}, ())
+    record.check("a" * 16, {})
+    with pytest.raises(ConfigError, match=r'data\.content = "y" instead of "x"'):
+        record.check("b" * 16, {"data": {"content": "y"}, "seed": 0})
