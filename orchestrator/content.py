@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from far.config import DataConfig, InitConfig
+from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError
 from far.files import read_json, write_json
 from far.weights.paths import content_hash, parts_of
-from orchestrator.plan import ManifestHash, WeightsHash
+from orchestrator.plan import DataProblems, ManifestHash, WeightsHash
 from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from far.data.manifest import Manifest
 
 
 def manifest_hash(settings: Settings) -> ManifestHash:
@@ -38,12 +43,54 @@ def video_counts(settings: Settings) -> Callable[[DataConfig], tuple[int, int] |
         if data.source == "demo":
             return data.demo.train_clips, data.demo.val_clips
         try:
-            manifest = open_manifest(data, settings.data_root)
-            return len(manifest.split("train")), len(manifest.split("val"))
+            splits = Counter(video.split for video in open_manifest(data, settings.data_root).videos)
         except (ConfigError, DataError):
             return None
+        return splits["train"], splits["val"]
 
     return count
+
+
+def data_problems(settings: Settings) -> DataProblems:
+    """Return the function that tells why a trial would fail on the data that are here; a data set that is not is none.
+
+    It raises ``ConfigError`` where the data set has another number of classes than configured.
+    """
+    manifests: dict[tuple[str, int], Manifest | None] = {}
+    known: dict[tuple[str, int], list[str]] = {}
+
+    def manifest(data: DataConfig) -> Manifest | None:
+        from far.data import open_manifest
+
+        try:
+            return open_manifest(data, settings.data_root)
+        except ConfigError as error:
+            if error.key == "data.source":
+                return None
+            raise
+
+    def compute(config: TrialConfig) -> list[str]:
+        from far.data.opening import DEMO
+        from far.data.readiness import generation_problems, training_problems
+
+        if config.data.source == DEMO:
+            return generation_problems(config)
+        name = config.data.source, config.data.classes
+        try:
+            if name not in manifests:
+                manifests[name] = manifest(config.data)
+        except DataError as error:
+            return [str(error)]
+        found = manifests[name]
+        return training_problems(found, config) if found else []
+
+    def problems(config: TrialConfig) -> list[str]:
+        name = config.data.model_dump_json(), config.recipe.batch_size
+        if name not in known:
+            known[name] = compute(config)
+        return known[name]
+
+    return problems
 
 
 def _show_generation(done: int, total: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from far.config import DataConfig, InitConfig, TrialConfig
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.starts import Start
 
 ManifestHash = Callable[[DataConfig], str]
+DataProblems = Callable[[TrialConfig], list[str]]
 WeightsHash = Callable[[InitConfig], str | None]
 ABSENT = ("data.source", "init.weights")
 """Keys whose errors mean "not here": the plan can still be shown and priced, though not run."""
@@ -73,6 +74,8 @@ class Plan:
     """Results under what shipped profiles said in earlier versions, in words."""
     starts: tuple[Start, ...] = field(default=())
     """What its rows start from, where they have initial weights (``orchestrator.starts``)."""
+    unusable: tuple[str, ...] = field(default=())
+    """Why trials that are left to run would fail on the data that are here."""
 
     def unique(self) -> list[PlannedTrial]:
         """Return one trial a key, in the order of the plan."""
@@ -94,6 +97,7 @@ def make_plan(
     *,
     manifest_hash: ManifestHash,
     weights_hash: WeightsHash | None = None,
+    data_problems: DataProblems | None = None,
 ) -> Plan:
     """Expand studies into trials and look each up in the store.
 
@@ -102,6 +106,7 @@ def make_plan(
         store: where finished trials lie.
         manifest_hash: content hash of the data a configuration asks for; may raise ``DataError``.
         weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
+        data_problems: why a trial would fail on its data; nothing where these are not here. Default: nobody looks.
     """
     studies = (studies,) if isinstance(studies, Study) else tuple(studies)
     contents = _Contents(manifest_hash, weights_hash or (lambda init: None))
@@ -124,7 +129,12 @@ def make_plan(
     )
     damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
     earlier = tuple(text for study in studies for text in _earlier(study, trials, contents, store))
-    return Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
+    plan = Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
+    if data_problems is None:
+        return plan
+    unusable = tuple(dict.fromkeys(text for trial in plan.missing() for text in data_problems(trial.config)))
+    problems = tuple(text for text in plan.problems if text not in unusable)
+    return replace(plan, problems=problems, unusable=unusable)
 
 
 def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, store: Store) -> Iterator[str]:

@@ -109,7 +109,7 @@ def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.content import data_problems, manifest_hash, weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
@@ -118,5 +118,11 @@ def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     studies = load_targets(targets, profile, seeds)
     settings = load_settings()
     store = open_store(settings)
-    plan = make_plan(studies, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+    plan = make_plan(
+        studies,
+        store,
+        manifest_hash=manifest_hash(settings),
+        weights_hash=weights_hash(settings),
+        data_problems=data_problems(settings),
+    )
     return with_starts(plan, store, settings), store, settings

@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
         devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
         probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
         json_: JsonOption = False,
-    ) -> None:
-        """Show the trials of studies, which are done, and what the rest costs."""
+    ) -> int:
+        """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
         from orchestrator.commands.options import plan_targets
         from orchestrator.content import video_counts
         from orchestrator.price import afford, find_target, parse_budget, quote
@@ -64,8 +64,9 @@ def register(app: typer.Typer) -> None:
         bought = afford(made, priced, limit) if limit else None
         if json_:
             print(json.dumps(as_json(made, priced, bought), indent=1, ensure_ascii=False))
-            return
-        show(made, priced, bought)
+        else:
+            show(made, priced, bought)
+        return 2 if made.unusable else 0
 
 
 def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "to_run": [trial.key for trial in plan.missing()],
         "duplicates": [{"study": d.study, "rows": list(d.rows)} for d in plan.duplicates],
         "problems": list(plan.problems),
+        "unusable": list(plan.unusable),
         "damaged": list(plan.damaged),
         "earlier": list(plan.earlier),
         "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
@@ -171,7 +173,7 @@ def warnings(plan: Plan) -> list[str]:
         *(f"warning: {text}: the learning rate never comes down" for text in sorted(short)),
         *(f"warning: {duplicate}" for duplicate in plan.duplicates),
         *(f"warning: {text}" for text in starts.warnings(plan)),
-        *(f"problem: {text}" for text in plan.problems),
+        *(f"problem: {text}" for text in (*plan.problems, *plan.unusable)),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
         *(f"note: {text}" for text in plan.earlier),
     ]

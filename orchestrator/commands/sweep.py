@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
         plan, store, settings = plan_targets(targets, profile, seeds)
         if dry_run:
             show(plan)
-            return 0
+            return 2 if plan.unusable else 0
         given = {"tracking_uri": tracking_uri, "ray_address": address}
         settings = settings.model_copy(update={name: value for name, value in given.items() if value})
         return execute(plan, store, settings, executor.value, limit)
@@ -82,7 +82,7 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
 
     for line in warnings(plan):
         print(line, file=sys.stderr)
-    if plan.problems:
+    if plan.problems or plan.unusable:
         return 2
     from orchestrator.cli.console import make_console
     from orchestrator.content import video_counts

@@ -45,8 +45,7 @@ def register(app: typer.Typer) -> None:
         refuse_same_key(overrides or [])
         resolved, profile, record = _resolve(config, overrides or [], seed)
         if dry_run:
-            _show(resolved)
-            return 0
+            return _show(resolved)
         return _train(resolved, profile, record)
 
     @app.command("evaluate")
@@ -180,8 +179,12 @@ def _line(result: Mapping[str, Any]) -> str:
     )
 
 
-def _show(config: TrialConfig) -> None:
-    """Print the resolved configuration, the rate of each parameter group, and the steps."""
+def _show(config: TrialConfig) -> int:
+    """Print the resolved configuration, the rate of each parameter group, and the steps.
+
+    Returns:
+        The exit code: 2 if training would fail on the data that are here.
+    """
     from rich.table import Table
     from ruamel.yaml import YAML
 
@@ -189,12 +192,13 @@ def _show(config: TrialConfig) -> None:
     from far.model.parameter_groups import parameter_groups
     from far.train.schedule import Schedule
     from orchestrator.cli.console import make_console
-    from orchestrator.content import video_counts
+    from orchestrator.content import data_problems, video_counts
     from orchestrator.settings import load_settings
     from orchestrator.starts import start_of
 
     settings = load_settings()
     start = start_of(config, settings)
+    problems = data_problems(settings)(config)
     YAML().dump(config.model_dump(mode="json"), sys.stdout)
     console = make_console()
     counts = video_counts(settings)(config.data)
@@ -209,10 +213,13 @@ def _show(config: TrialConfig) -> None:
     console.print(table)
     if config.init.weights is not None:
         print(f"initial weights {config.init.weights}: {start or 'not here'}")
-    length = (
-        f"{steps} steps an epoch, {schedule.total_steps} in all" if steps else "steps unknown: the data are not here"
-    )
+    length = "steps unknown: the data are not here"
+    if steps is not None:
+        length = f"{steps} steps an epoch, {schedule.total_steps if steps else 0} in all"
     console.print(f"{length}; warm-up {config.recipe.warmup_epochs:g} epochs to {schedule.peak:.3g}")
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | None, json_: bool) -> int:
