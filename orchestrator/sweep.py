@@ -25,7 +25,7 @@ from orchestrator.tracking import HURRY, PATIENCE, Mirror
 
 if TYPE_CHECKING:
     from orchestrator.cli.console import PlainConsole
-    from orchestrator.search.queue import SearchQueue
+    from orchestrator.search.queue import SearchOutcome, SearchQueue
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,14 @@ class Outcome:
     """How a sweep ended.
 
     Attributes:
-        finished: trials of the plan that are finished, those of earlier sweeps included.
+        finished: trials of the plan and of its searches that are finished, those of earlier sweeps included.
         bad: trials that failed or diverged, with why.
         left: trials that have no result.
         interrupted: whether the user stopped it.
         untracked: why the tracking store could not be brought up to date, if it could not.
         over_budget: whether trials were left because the budget was used up.
+        total: trials that there are to be.
+        pruned: of the finished ones, those that a search stopped early.
     """
 
     finished: int
@@ -47,6 +49,8 @@ class Outcome:
     interrupted: bool
     untracked: str | None
     over_budget: bool = False
+    total: int = 0
+    pruned: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -106,8 +110,8 @@ def run_sweep(
         console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it")
     untracked = None if synced else mirror.problem or "it did not answer"
     over = bool(left_out) or ran.over_budget
-    trials = [*plan.unique(), *ran.proposed]
-    return _outcome(trials, store, isinstance(stop.reason, KeyboardInterrupt), untracked, over)
+    interrupted = isinstance(stop.reason, KeyboardInterrupt)
+    return _outcome(plan.unique(), ran.searches, store, interrupted, untracked, over)
 
 
 def _replicated(
@@ -144,6 +148,8 @@ class _Ran:
 
     proposed: list[PlannedTrial] = field(default_factory=list)
     """Trials that searches proposed and that had to run."""
+    searches: list[SearchOutcome] = field(default_factory=list)
+    """How far each search has come."""
     over_budget: bool = False
     """Whether the clock or a count kept something from starting."""
 
@@ -180,15 +186,17 @@ def _run(
             from orchestrator.search.queue import SearchQueue
 
             show = _shown(progress, mirror, study.name)
-            searches.append(SearchQueue(study, store, settings, show, _counted(may_start, budget, searches, len(jobs))))
+            may_propose = _counted(may_start, budget, searches, len(jobs))
+            searches.append(SearchQueue(study, store, settings, show, may_propose, stop))
     queues += searches
     whole = queue if len(queues) == 1 else Chain(queues)
     try:
-        if len(whole):
+        if not whole.is_empty():
             with progress:
                 executor.run(whole, stop)
     finally:
         ran.proposed = [trial for search in searches for trial in search.proposed]
+        ran.searches = [search.outcome() for search in searches]
         ran.over_budget = not stop and (queue.started < len(todo) or any(search.over_budget for search in searches))
 
 
@@ -245,10 +253,15 @@ def _clock(budget: BudgetConfig | None) -> Callable[[], bool]:
 
 
 def _outcome(
-    trials: Sequence[PlannedTrial], store: Store, interrupted: bool, untracked: str | None, over: bool
+    trials: Sequence[PlannedTrial],
+    searches: Sequence[SearchOutcome],
+    store: Store,
+    interrupted: bool,
+    untracked: str | None,
+    over: bool,
 ) -> Outcome:
     finished, left, bad = 0, 0, []
-    for trial in {trial.key: trial for trial in trials}.values():
+    for trial in trials:
         result = store.result(trial.key)
         if result is None:
             left += 1
@@ -259,7 +272,13 @@ def _outcome(
         else:
             error = result.get("error") or {"kind": "", "message": ""}
             bad.append(f"{trial.row}, seed {trial.seed}: {result['state']} ({error['kind']}): {error['message']}")
-    return Outcome(finished, bad, left, interrupted, untracked, over)
+    for search in searches:
+        finished += search.finished
+        left += max(0, search.wanted - search.finished - len(search.bad))
+        bad += search.bad
+    total = len(trials) + sum(search.wanted for search in searches)
+    pruned = sum(search.pruned for search in searches)
+    return Outcome(finished, bad, left, interrupted, untracked, over, total, pruned)
 
 
 @contextmanager

@@ -96,9 +96,11 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
     console = make_console()
     todo, distinct = plan.missing(), plan.unique()
+    searched = sum(study.search.trials for study in plan.studies if study.search)
     console.print(
         f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
         f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run"
+        + (f", then a search of {searched} trials" if searched else "")
     )
     if budget is None:
         limits = [study.budget for study in plan.studies]
@@ -119,5 +121,6 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     else:
         if outcome.over_budget:
             print(f"budget reached: {outcome.left} trials are left", file=sys.stderr)
-        console.print(f"{outcome.finished}/{len(distinct)} trials finished")
+        pruned = f", {outcome.pruned} of them pruned" if outcome.pruned else ""
+        console.print(f"{outcome.finished}/{outcome.total} trials finished{pruned}")
     return outcome.exit_code

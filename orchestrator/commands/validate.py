@@ -25,6 +25,8 @@ def register(app: typer.Typer) -> None:
         plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)
         for study in studies:
             size = f"{len(study.rows)} rows x {len(study.seeds)} seeds"
+            if study.search is not None:
+                size += f", a search of {study.search.trials} trials over {len(study.search.space)} settings"
             print(f"{study.path}: {size}, profile {study.profile.name}: ok")
         for duplicate in plan.duplicates:
             print(f"warning: {duplicate}", file=sys.stderr)

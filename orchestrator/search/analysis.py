@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from orchestrator.search.queue import KEY
-from orchestrator.search.storage import open_search
+from orchestrator.search.storage import find_search
 from orchestrator.store import Store
 from orchestrator.study import Study
 
@@ -70,9 +70,12 @@ def results(study: Study, store: Store, evaluator: Literal["ped-anova", "fanova"
         evaluator: how importances are computed; both need at least four finished trials of different value.
     """
     assert study.search is not None
-    found = open_search(study, store)
+    found = find_search(study, store)
+    names: tuple[str, ...] = tuple(objective.metric for objective in study.search.objectives)
+    if found is None:
+        directions = tuple(objective.direction for objective in study.search.objectives)
+        return SearchResults(names, directions, (), (), {name: {} for name in names})
     trials = {trial.number: _found(trial) for trial in found.get_trials(deepcopy=False)}
-    names = tuple(objective.metric for objective in study.search.objectives)
     return SearchResults(
         objectives=names,
         directions=tuple(objective.direction for objective in study.search.objectives),

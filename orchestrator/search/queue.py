@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
 
 from far.config import TrialConfig
-from far.errors import ConfigError
+from far.errors import ConfigError, DataError, StorageFullError, WeightsError
 from far.identity import identity, trial_key
 from orchestrator.content import manifest_hash, weights_hash
-from orchestrator.executors import Job
+from orchestrator.executors import Job, Stop
 from orchestrator.plan import PlannedTrial
 from orchestrator.runs import TrackedTrial
 from orchestrator.search.space import configuration, depth_of, propose
@@ -26,8 +30,27 @@ if TYPE_CHECKING:
 
 KEY = "farlab.key"
 """Attribute of an Optuna trial: the key of the trial in the store."""
+ERROR = "error"
+"""Attribute of an Optuna trial that failed: why."""
 IMPOSSIBLE = 10
 """Proposals that cannot be meant are passed over, at most so many for each trial that is wanted."""
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """How far a search has come, sweeps before this one included.
+
+    Attributes:
+        wanted: trials that the search is to have.
+        finished: those that have their values, or were pruned.
+        pruned: those of them that were stopped early.
+        bad: what failed, in words.
+    """
+
+    wanted: int
+    finished: int
+    pruned: int
+    bad: tuple[str, ...]
 
 
 class SearchQueue:
@@ -39,6 +62,7 @@ class SearchQueue:
         settings: the workspace.
         on_trial: called with each trial that is proposed and has to run.
         may_start: asked before each proposal; False ends the search for now, as when a budget is spent.
+        stop: asked to stop the sweep where the journal's disk is full.
     """
 
     def __init__(
@@ -48,10 +72,11 @@ class SearchQueue:
         settings: Settings,
         on_trial: Callable[[PlannedTrial, TrackedTrial], None],
         may_start: Callable[[], bool] = lambda: True,
+        stop: Stop | None = None,
     ) -> None:
         assert study.search is not None
         self.study, self.search, self.store, self.settings = study, study.search, store, settings
-        self._on_trial, self._may_start = on_trial, may_start
+        self._on_trial, self._may_start, self._stop = on_trial, may_start, Stop() if stop is None else stop
         self.over_budget = False
         self.proposed: list[PlannedTrial] = []
         self._optuna = open_search(study, store)
@@ -64,29 +89,34 @@ class SearchQueue:
 
     def next(self) -> Job | None:
         """Return the next trial to run; proposals that have a result already, or cannot be meant, are told at once."""
-        while not self.is_empty():
-            if not self._may_start():
-                self.over_budget = True
-                return None
-            trial = self._reopened() or self._asked()
-            try:
-                config = configuration(self.study, propose(trial, self.search, self._depth))
-            except ConfigError as error:
-                trial.set_user_attr("error", str(error))
-                self._optuna.tell(trial, state=TrialState.FAIL)
-                continue
-            whole = self._identity(config)
-            key = trial_key(whole)
-            trial.set_user_attr(KEY, key)
-            if key in self._running:
-                self._running[key].append(trial)  # one run answers both
-                continue
-            self._running[key] = [trial]
-            if self.store.state(key) == "finished":
-                self._tell(key)
-                continue
-            return self._submitted(trial, config, key, whole)
+        with self._room():
+            while not self.is_empty():
+                if not self._may_start():
+                    self.over_budget = True
+                    return None
+                job = self._proposed(self._reopened() or self._asked())
+                if job is not None:
+                    return job
         return None
+
+    def _proposed(self, trial: optuna.Trial) -> Job | None:
+        try:
+            config = configuration(self.study, propose(trial, self.search, self._depth))
+            whole = self._identity(config)
+        except (ConfigError, DataError, WeightsError) as error:
+            trial.set_user_attr(ERROR, str(error))
+            self._optuna.tell(trial, state=TrialState.FAIL)
+            return None
+        key = trial_key(whole)
+        trial.set_user_attr(KEY, key)
+        if key in self._running:
+            self._running[key].append(trial)  # one run answers both
+            return None
+        self._running[key] = [trial]
+        if self.store.state(key) == "finished":
+            self._tell(key)
+            return None
+        return self._submitted(trial, config, key, whole)
 
     def is_empty(self) -> bool:
         """Return whether there are as many trials as the search wants, or far too many that cannot be meant."""
@@ -96,7 +126,7 @@ class SearchQueue:
             return False
         trials = self._optuna.get_trials(deepcopy=False)
         impossible = sum(t.state == TrialState.FAIL and KEY not in t.user_attrs for t in trials)
-        return len(trials) - impossible >= self.search.trials or impossible >= IMPOSSIBLE * self.search.trials
+        return len(trials) - impossible >= self.search.trials or impossible >= self._most_impossible
 
     def epoch(self, job: Job, record: dict[str, Any]) -> bool:
         """Tell Optuna an epoch's value; return whether the trial is to be stopped early."""
@@ -104,19 +134,51 @@ class SearchQueue:
             return False
         (objective,) = self.search.objectives
         value, step = record.get(f"val_{objective.metric}"), int(record["epoch"]) + 1
-        stop = False
-        for trial in self._running[job.key]:
-            if value is not None and step not in self._frozen(trial).intermediate_values:
-                trial.report(float(value), step)
-            stop |= trial.should_prune()
-        return stop
+        prune = False
+        with self._room():
+            for trial in self._running[job.key]:
+                if value is not None and step not in self._frozen(trial).intermediate_values:
+                    trial.report(float(value), step)
+                prune |= trial.should_prune()
+        return prune
 
     def ended(self, job: Job) -> None:
         """Tell Optuna how a trial ended."""
-        self._tell(job.key)
+        with self._room():
+            self._tell(job.key)
+
+    def outcome(self) -> SearchOutcome:
+        """Return how far the search has come, and what is wrong with it."""
+        by_state: dict[TrialState, list[optuna.trial.FrozenTrial]] = defaultdict(list)
+        for trial in self._optuna.get_trials(deepcopy=False):
+            by_state[trial.state].append(trial)
+        failed = [trial for trial in by_state[TrialState.FAIL] if KEY in trial.user_attrs]
+        impossible = [trial for trial in by_state[TrialState.FAIL] if KEY not in trial.user_attrs]
+        pruned = len(by_state[TrialState.PRUNED])
+        finished = len(by_state[TrialState.COMPLETE]) + pruned
+        bad = [f"{_row(trial)}: {trial.user_attrs.get(ERROR)}" for trial in failed]
+        if len(impossible) >= self._most_impossible:
+            example = impossible[-1].user_attrs.get(ERROR)
+            bad.append(
+                f"search of study '{self.study.name}': ended with {finished + len(failed)} of {self.search.trials} "
+                f"trials, since {len(impossible)} proposals were not possible, e.g. {example}"
+            )
+        return SearchOutcome(self.search.trials, finished, pruned, tuple(bad))
 
     def __len__(self) -> int:
         return self.search.trials
+
+    @property
+    def _most_impossible(self) -> int:
+        return IMPOSSIBLE * self.search.trials
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Let a full disk stop the whole sweep: the executor, which asks, could take the error for a trial's."""
+        try:
+            yield
+        except StorageFullError as error:
+            self._stop.request(error)
 
     def _reopened(self) -> optuna.Trial | None:
         """Return a trial that was running when the search was killed: it keeps its number and its values."""
@@ -138,7 +200,7 @@ class SearchQueue:
     def _submitted(self, trial: optuna.Trial, config: TrialConfig, key: str, whole: dict[str, Any]) -> Job:
         planned = PlannedTrial(
             study=self.study.name,
-            row=f"search {trial.number}",
+            row=_row(trial),
             seed=config.seed,
             key=key,
             config=config,
@@ -163,7 +225,8 @@ class SearchQueue:
             elif result.get("state") == "partial":
                 self._optuna.tell(trial, state=TrialState.PRUNED)
             else:
-                trial.set_user_attr("error", str((result.get("error") or {}).get("message", "no result")))
+                missing = [o.metric for o, v in zip(self.search.objectives, values, strict=True) if v is None]
+                trial.set_user_attr(ERROR, _why(result, missing))
                 self._optuna.tell(trial, state=TrialState.FAIL)
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
@@ -173,3 +236,17 @@ class SearchQueue:
 def _value(result: dict[str, Any], metric: str) -> float | None:
     value = (result.get("metrics") or {}).get(metric, result.get(metric))
     return float(value) if isinstance(value, int | float) else None
+
+
+def _why(result: dict[str, Any], missing: Sequence[str]) -> str:
+    """Return in words why a trial has no values for its search."""
+    if not result:
+        return "it has no result"
+    if result["state"] == "finished":
+        return f"finished, but without a value of {', '.join(missing)}"
+    error = result.get("error") or {}
+    return f"{result['state']} ({error.get('kind')}): {error.get('message')}"
+
+
+def _row(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
+    return f"search {trial.number}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from far.config import TrialConfig, resolve
 from far.config.overrides import Layer
 from orchestrator.study import Study
-from orchestrator.study.schema import Parameter, SearchConfig
+from orchestrator.study.schema import Parameter, SearchConfig, plain_names
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -56,6 +55,6 @@ def _choose(trial: BaseTrial, key: str, parameter: Parameter, depth: int) -> Any
 
 def _pick(trial: BaseTrial, name: str, values: list[Any]) -> Any:
     """Choose among values of any kind; Optuna's storage takes plain ones only, so others go by their JSON."""
-    names = [value if isinstance(value, str | int | float | bool) else json.dumps(value) for value in values]
+    names = plain_names(values)
     chosen: Any = trial.suggest_categorical(name, names)
     return values[names.index(chosen)]

@@ -18,6 +18,7 @@ from orchestrator.study.names import find_name
 from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
+from orchestrator.study.search import check_search
 
 SUFFIXES = (".yaml", ".yml")
 """Of a study's file."""
@@ -139,6 +140,8 @@ def load_study(
     if not rows and file.search is None:
         raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
     resolve((*base, *over))  # so that a search's base, too, is checked now
+    if file.search is not None:
+        check_search(file.search, (*base, *over), over, rows, document)
     return Study(
         name=file.study,
         title=file.title,

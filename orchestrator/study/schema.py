@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import json
+import math
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -88,11 +90,26 @@ class BudgetConfig(Strict):
     trials: Positive | None = None
 
 
-class Objective(Strict):
-    """A quantity of a finished trial and its good direction."""
+Metric = Literal["top1", "top5", "loss", "flops", "params", "seconds", "steps", "epochs", "peak_memory_bytes"]
+"""What a result has a number for."""
+EPOCH_METRICS = ("top1", "top5", "loss")
+"""What each epoch is validated by, which is all that a pruner sees."""
+LARGER_IS_BETTER = ("top1", "top5")
 
-    metric: str = "top1"
+
+class Objective(Strict):
+    """A quantity of a finished trial and its good direction: by default more accuracy, less of anything else."""
+
+    metric: Metric = "top1"
     direction: Literal["maximize", "minimize"] = "maximize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_direction(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "direction" not in values and values.get("metric", "top1") in get_args(Metric):
+            larger = values.get("metric", "top1") in LARGER_IS_BETTER
+            return {**values, "direction": "maximize" if larger else "minimize"}
+        return values
 
 
 class Parameter(Strict):
@@ -107,20 +124,51 @@ class Parameter(Strict):
     step: PositiveFloat | None = None
     integer: bool = False
 
+    @field_validator("choices", "each_block")
+    @classmethod
+    def _distinct(cls, values: list[Any] | None) -> list[Any] | None:
+        names = plain_names(values or [])
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"{json.dumps(name)} is listed twice")
+            if isinstance(name, float) and not math.isfinite(name):
+                raise ValueError(f"{name} is no finite number")
+        return values
+
+    @field_validator("low", "high", "step")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"a range needs finite numbers, not {value}")
+        return value
+
     @model_validator(mode="after")
     def _one_kind(self) -> Parameter:
         is_range = self.low is not None or self.high is not None
         if (self.choices is not None) + (self.each_block is not None) + is_range != 1:
             raise ValueError("give exactly one of: choices; each_block; low and high")
-        if is_range and (self.low is None or self.high is None or self.low >= self.high):
+        if not is_range:
+            if self.log or self.step is not None or self.integer:
+                raise ValueError("log, step and integer belong to a range")
+            return self
+        if self.low is None or self.high is None or self.low >= self.high:
             raise ValueError(f"a range needs low < high, not {self.low} and {self.high}")
-        if self.log and (self.low or 0) <= 0:
+        if self.log and self.low <= 0:
             raise ValueError("a logarithmic range needs low > 0")
-        if not is_range and (self.log or self.step is not None or self.integer):
-            raise ValueError("log, step and integer belong to a range")
         if self.log and self.step is not None:
             raise ValueError("a range is logarithmic or stepped, not both")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"a step of {self.step:g} is longer than the range of {self.high - self.low:g}")
+        if self.integer and any(value % 1 for value in (self.low, self.high, self.step or 1)):
+            raise ValueError("a range of whole numbers needs a low, a high and a step that are whole numbers")
         return self
+
+
+def plain_names(values: list[Any]) -> list[str | int | float | bool]:
+    """Return what Optuna's storage, which takes plain values only, calls these values: others go by their JSON."""
+    return [
+        value if isinstance(value, str | int | float | bool) else json.dumps(value, default=str) for value in values
+    ]
 
 
 class SearchConfig(Strict):
@@ -135,8 +183,18 @@ class SearchConfig(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> SearchConfig:
-        if len(self.objectives) > 1 and self.pruner != "none":
-            raise ValueError("pruning needs a single objective: use pruner: none")
+        names = [objective.metric for objective in self.objectives]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"an objective is listed twice: {', '.join(names)}", key="search.objectives")
+        if self.pruner != "none" and len(names) > 1:
+            raise ConfigError("pruning needs a single objective: use pruner: none", key="search.pruner")
+        if self.pruner != "none" and names[0] not in EPOCH_METRICS:
+            raise ConfigError(
+                f"a pruner needs a value of each epoch, which '{names[0]}' has not: use pruner: none",
+                key="search.objectives",
+                choices=EPOCH_METRICS,
+                got=names[0],
+            )
         return self
 
 

@@ -41,7 +41,8 @@ FRONT = (
     + """
 search:
   space:
-    model.attention: {each_block: [{global: 1}, {sparse-dense: 1}, {global: 1, sparse-dense: 1}, {global: 5, sparse-dense: 2}]}
+    model.attention: {each_block: [{global: 1}, {sparse-dense: 1}, {global: 1, sparse-dense: 1}, {global: 1, sparse-dense: 2}]}
+    model.heads: {choices: [6, 4]}
   trials: 6
   sampler: nsga2
   objectives: [{metric: top1, direction: maximize}, {metric: flops, direction: minimize}]
@@ -73,6 +74,8 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
     done = lab.sweep()
     assert done.returncode == 0, done.stderr
     after = found(lab)
+    pruned = sum(trial.state == "pruned" for trial in after.trials)
+    assert "9/9 trials finished" + (f", {pruned} of them pruned" if pruned else "") in done.stdout
     assert [trial.number for trial in after.trials] == list(range(8))
     assert {trial.state for trial in after.trials} <= {"finished", "pruned"}
     for trial in after.trials:
@@ -106,7 +109,7 @@ def test_accuracy_against_cost_over_layouts_of_each_block(
     finished = [trial for trial in after.trials if trial.state == "finished"]
     impossible = [trial for trial in after.trials if trial.state == "failed"]
     assert len(finished) == 6
-    assert all(trial.key is None for trial in impossible)  # 5:2 does not divide six heads
+    assert all(trial.key is None for trial in impossible)  # 1:2 does not divide four heads
     for trial in finished:
         layouts = lab.store.trial(trial.key)["config"]["model"]["attention"]
         assert [layouts[0], layouts[1]] == [json.loads(trial.parameters[f"model.attention[{b}]"]) for b in range(2)]

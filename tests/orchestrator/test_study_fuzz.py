@@ -30,7 +30,7 @@ RICH = {
     "resources": {"gpus": 0.5, "cpus": 2.0, "concurrent": 2},
     "retry": {"lost": 1, "wait_seconds": 0.5},
     "budget": {"gpu_hours": 1.5, "trials": 3},
-    "search": {"space": {"recipe.lr": {"low": 0.1, "high": 0.5, "log": True}}, "trials": 3, "sampler": "tpe"},
+    "search": {"space": {"recipe.min_lr": {"low": 1.0e-6, "high": 0.05, "log": True}}, "trials": 3, "sampler": "tpe"},
 }
 JUNK = st.one_of(
     st.none(),
