@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from far.config import TrialConfig
-from far.errors import ConfigError, DataError, StorageFullError, WeightsError
+from far.config import TrialConfig, resolve
+from far.errors import ConfigError, FarError
 from far.identity import identity, trial_key
 from orchestrator.content import manifest_hash, weights_hash
 from orchestrator.executors import Job, Stop
@@ -62,7 +62,12 @@ class SearchQueue:
         settings: the workspace.
         on_trial: called with each trial that is proposed and has to run.
         may_start: asked before each proposal; False ends the search for now, as when a budget is spent.
-        stop: asked to stop the sweep where the journal's disk is full.
+        stop: asked to stop the sweep where the search cannot go on, e.g. on a full disk.
+
+    Raises:
+        DataError: the data set cannot be used.
+        WeightsError: the initial weights cannot be used.
+        ConfigError: either is not there.
     """
 
     def __init__(
@@ -84,12 +89,14 @@ class SearchQueue:
         self._depth = depth_of(study)
         self._data, self._weights = manifest_hash(settings), weights_hash(settings)
         self._hashes: dict[str, tuple[str, str | None]] = {}
+        if not any(key.startswith(("data.", "init.")) for key in self.search.space):
+            self._identity(resolve(list(study.base)))  # else the rows would be trained before it is found wanting
         self._orphans = [t for t in self._optuna.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
         self._running: dict[str, list[optuna.Trial]] = {}
 
     def next(self) -> Job | None:
         """Return the next trial to run; proposals that have a result already, or cannot be meant, are told at once."""
-        with self._room():
+        with self._stopping():
             while not self.is_empty():
                 if not self._may_start():
                     self.over_budget = True
@@ -102,11 +109,11 @@ class SearchQueue:
     def _proposed(self, trial: optuna.Trial) -> Job | None:
         try:
             config = configuration(self.study, propose(trial, self.search, self._depth))
-            whole = self._identity(config)
-        except (ConfigError, DataError, WeightsError) as error:
+        except ConfigError as error:
             trial.set_user_attr(ERROR, str(error))
             self._optuna.tell(trial, state=TrialState.FAIL)
             return None
+        whole = self._identity(config)
         key = trial_key(whole)
         trial.set_user_attr(KEY, key)
         if key in self._running:
@@ -135,7 +142,7 @@ class SearchQueue:
         (objective,) = self.search.objectives
         value, step = record.get(f"val_{objective.metric}"), int(record["epoch"]) + 1
         prune = False
-        with self._room():
+        with self._stopping():
             for trial in self._running[job.key]:
                 if value is not None and step not in self._frozen(trial).intermediate_values:
                     trial.report(float(value), step)
@@ -144,7 +151,7 @@ class SearchQueue:
 
     def ended(self, job: Job) -> None:
         """Tell Optuna how a trial ended."""
-        with self._room():
+        with self._stopping():
             self._tell(job.key)
 
     def outcome(self) -> SearchOutcome:
@@ -173,11 +180,11 @@ class SearchQueue:
         return IMPOSSIBLE * self.search.trials
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
-        """Let a full disk stop the whole sweep: the executor, which asks, could take the error for a trial's."""
+    def _stopping(self) -> Iterator[None]:
+        """Let an error stop the whole sweep, e.g. a full disk: who runs the trials could take it for one of theirs."""
         try:
             yield
-        except StorageFullError as error:
+        except FarError as error:
             self._stop.request(error)
 
     def _reopened(self) -> optuna.Trial | None:
