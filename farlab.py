@@ -12,6 +12,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,8 +20,9 @@ import typer
 from far import __version__
 from far.errors import FarError
 from far.text import printable
-from orchestrator.cli.inputs import given_by, refuse_repeated, running
+from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
+from orchestrator.workspace import find_workspace
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them that has ``register(app)`` adds its commands."""
@@ -74,16 +76,27 @@ def _guard(command: Any) -> None:
 
     def parse_args(context: Any, arguments: list[str]) -> list[str]:
         left: list[str] = parse(context, list(arguments))
-        refuse_repeated(command, context, arguments)
+        refuse_void(command, context, arguments)
         return left
 
     def checked(context: Any) -> Any:
         given = given_by(context)
         given.check(branches)
         with clean(), running(given):
+            _note_owner()
             return invoke(context)
 
     command.parse_args, command.invoke = parse_args, checked
+
+
+def _note_owner() -> None:
+    """Say whose settings are obeyed, if they are another user's."""
+    try:
+        place = find_workspace(Path.cwd())
+    except OSError:
+        return
+    if place.owner is not None:
+        print(f"note: the workspace {place} belongs to {place.owner}", file=sys.stderr)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

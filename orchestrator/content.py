@@ -13,6 +13,7 @@ from far.config import DataConfig, InitConfig, TrialConfig
 from far.errors import ConfigError, DataError
 from far.files import read_json, write_json
 from far.weights.paths import content_hash, parts_of
+from orchestrator.cli.streams import terminal
 from orchestrator.plan import DataProblems, ManifestHash, WeightsHash
 from orchestrator.settings import Settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from far.data.manifest import Manifest
 
 
-def manifest_hash(settings: Settings) -> ManifestHash:
+def manifest_hash(settings: Settings) -> Callable[[DataConfig], str]:
     """Return the function that hashes the data a configuration asks for, under this workspace's data root.
 
     The demo set is generated if it is not there, with a line of progress on standard error.
@@ -32,6 +33,20 @@ def manifest_hash(settings: Settings) -> ManifestHash:
         return open_manifest(data, settings.data_root, _show_generation).content_hash
 
     return compute
+
+
+def present_hash(settings: Settings) -> ManifestHash:
+    """Return the same function for commands that only look: None for a demo set that is not there yet."""
+    compute = manifest_hash(settings)
+    return lambda data: compute(data) if is_generated(data, settings.data_root) else None
+
+
+def is_generated(data: DataConfig, root: Path) -> bool:
+    """Return whether a data set is there, or is none that would be generated."""
+    from far.data.generate import directory_of
+    from far.data.manifest import FILE_NAME
+
+    return data.source != "demo" or (directory_of(data.demo, root) / FILE_NAME).is_file()
 
 
 def video_counts(settings: Settings) -> Callable[[DataConfig], tuple[int, int] | None]:
@@ -94,10 +109,11 @@ def data_problems(settings: Settings) -> DataProblems:
 
 
 def _show_generation(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\rgenerating the demo data set (once): {done}/{total} clips", end="", file=sys.stderr)
+    stream = terminal(sys.stderr)
+    if stream.isatty():
+        print(f"\rgenerating the demo data set (once): {done}/{total} clips", end="", file=stream)
         if done == total:
-            print(file=sys.stderr)
+            print(file=stream)
     elif done == total:
         print(f"generated the demo data set: {total} clips", file=sys.stderr)
 

@@ -22,6 +22,7 @@ from far.files import write_atomic
 from orchestrator.plan import Plan
 from orchestrator.store import Store
 from orchestrator.study import Profile, Row, Study
+from orchestrator.study.lookup import name_in
 from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig
 
 HEADER = "# Written by farlab when the study was submitted: what runs is what stands here. JSON lines, one a row.\n"
@@ -48,6 +49,27 @@ def freeze(plan: Plan, store: Store) -> list[str]:
             write_atomic(path.parent / "history" / f"study.lock.{stamp}.yaml", path.read_bytes())
         write_atomic(path, _text(record))
     return said
+
+
+def refuse_namesake(study: Study, store: Store) -> None:
+    """Refuse a study whose name another file has submitted: it would take the other's place in the store.
+
+    A file that was moved, copied as it is, or renamed within is no namesake.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    own = study.path.resolve()
+    for path in store.study(study.name).submissions() if study.file is not None else ():
+        source = Path(str(submission(path).get("source", "")))
+        if not source.is_absolute() or source == own or name_in(source) != study.name:
+            continue
+        if source.read_bytes() != own.read_bytes():
+            raise ConfigError(
+                f"the study '{study.name}' was submitted from {source}: give this one a name of its own",
+                key="study",
+                where=str(study.path),
+            )
 
 
 def load_frozen(path: Path) -> Study:
@@ -110,7 +132,7 @@ def _record(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]
         "farlab": __version__,
         "submitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": study.name,
-        "source": str(study.path),
+        "source": str(study.path.resolve()),
         "source_sha256": hashlib.sha256(source).hexdigest(),
         "title": study.title,
         "table": study.table,

@@ -20,7 +20,7 @@ from orchestrator.study.schema import ResourcesConfig
 if TYPE_CHECKING:
     from orchestrator.starts import Start
 
-ManifestHash = Callable[[DataConfig], str]
+ManifestHash = Callable[[DataConfig], str | None]
 DataProblems = Callable[[TrialConfig], list[str]]
 WeightsHash = Callable[[InitConfig], str | None]
 ABSENT = ("data.source", "init.weights")
@@ -40,6 +40,8 @@ class PlannedTrial:
     state: TrialState
     profile: str
     resources: ResourcesConfig
+    is_known: bool = True
+    """Whether ``key`` is the trial's; until its demo data have been generated, it only tells it from others here."""
 
     @property
     def done(self) -> bool:
@@ -104,28 +106,29 @@ def make_plan(
     Args:
         studies: one or several; they make one plan, in which equal trials are one.
         store: where finished trials lie.
-        manifest_hash: content hash of the data a configuration asks for; may raise ``DataError``.
+        manifest_hash: content hash of the data a configuration asks for, None if they are still to be generated; may
+            raise ``DataError``.
         weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
         data_problems: why a trial would fail on its data; nothing where these are not here. Default: nobody looks.
     """
     studies = (studies,) if isinstance(studies, Study) else tuple(studies)
     contents = _Contents(manifest_hash, weights_hash or (lambda init: None))
-    cells: list[tuple[Study, str, int, str, TrialConfig, dict[str, Any]]] = []
+    cells: list[tuple[Study, str, int, str, TrialConfig, dict[str, Any], bool]] = []
     duplicates: list[Duplicate] = []
     for study in studies:
         by_key: dict[str, list[str]] = defaultdict(list)
         for row in study.rows:
-            whole = contents.identity(row.config)
+            whole, known = contents.identity(row.config)
             keys = trial_keys(whole, study.seeds)
             by_key[keys[0]].append(row.name)
             for seed, key in zip(study.seeds, keys, strict=True):
                 config = row.config.model_copy(update={"seed": seed})
-                cells.append((study, row.name, seed, key, config, {**whole, "seed": seed}))
+                cells.append((study, row.name, seed, key, config, {**whole, "seed": seed}, known))
         duplicates += [Duplicate(study.name, tuple(names)) for names in by_key.values() if len(names) > 1]
     states = store.states({cell[3] for cell in cells})
     trials = tuple(
-        PlannedTrial(study.name, row, seed, key, config, own, states[key], study.profile.name, study.resources)
-        for study, row, seed, key, config, own in cells
+        PlannedTrial(study.name, row, seed, key, config, own, states[key], study.profile.name, study.resources, known)
+        for study, row, seed, key, config, own, known in cells
     )
     damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
     earlier = tuple(text for study in studies for text in _earlier(study, trials, contents, store))
@@ -144,7 +147,7 @@ def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, 
         old: set[str] = set()
         for row in study.rows:
             if row.name in lacking and (config := _changed(row.config, setting, before)) is not None:
-                old |= set(trial_keys(contents.identity(config), study.seeds))
+                old |= set(trial_keys(contents.identity(config)[0], study.seeds))
         kept = sum(state in DONE for state in store.states(old).values())
         if kept:
             yield (
@@ -172,10 +175,12 @@ class _Contents:
         self._known: dict[str, str | None] = {}
         self.problems: list[str] = []
 
-    def identity(self, config: TrialConfig) -> dict[str, Any]:
+    def identity(self, config: TrialConfig) -> tuple[dict[str, Any], bool]:
+        """Return the identity, and whether it is the final one."""
         data = self._once("data " + config.data.model_dump_json(), lambda: self._manifest(config.data))
         weights = self._once("init " + config.init.model_dump_json(), lambda: self._weights(config.init))
-        return identity(config, data_hash=data or "", weights_hash=weights)
+        stand_in = f"to be generated: {config.data.model_dump_json()}"
+        return identity(config, data_hash=data or stand_in, weights_hash=weights), data is not None
 
     def _once(self, name: str, compute: Callable[[], str | None]) -> str | None:
         if name not in self._known:

@@ -1,24 +1,27 @@
-"""The workspace's own settings: ``farlab.toml``, looked for from the current directory upwards."""
+"""The workspace's own settings: ``farlab.toml``, or the defaults where the workspace has none."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from far.config.overrides import validated
+from far.config.overrides import Where, validated
 from far.config.schema import Strict
 from far.errors import ConfigError
+from orchestrator.workspace import STORE_NAME, find_workspace
 
-FILE_NAME = "farlab.toml"
+RUNS_CODE: dict[str, Any] = {"runs_code": True}
+"""Marks a setting that can make this machine run others' code: from another user's file, only with ``--trust``."""
 
 
 class SettingsFile(Strict):
     """What ``farlab.toml`` may say; relative paths are relative to the file."""
 
-    store: str = "runs"
+    store: str = STORE_NAME
     """Where trials are kept: a folder, or a URL that fsspec knows; then ``runs`` is this machine's working copy."""
     data_root: str = "data"
     """Where data sets lie; the demo's is generated here."""
@@ -26,7 +29,7 @@ class SettingsFile(Strict):
     """Where ``init.weights`` is looked for."""
     tracking_uri: str | None = None
     """MLflow server or data base; default: SQLite inside the store."""
-    ray_address: str | None = None
+    ray_address: str | None = Field(default=None, json_schema_extra=RUNS_CODE)  # a cluster hands back pickles
     """An existing cluster; default: Ray on this machine."""
     profile: str = "demo"
     """The profile of every command that names none."""
@@ -52,43 +55,75 @@ class Settings(Strict):
     profile: str
     device: str | None
     devices: int | None
+    owner: str | None = None
+    """Whom the workspace belongs to, if to another user."""
+    untrusted: tuple[str, ...] = ()
+    """Settings that were left out, because another user's file cannot make this machine run code."""
 
 
-def load_settings(cwd: Path | str | None = None) -> Settings:
-    """Return the settings of the nearest ``farlab.toml``, or the defaults relative to ``cwd``.
+def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Settings:
+    """Return the settings of the workspace that a directory belongs to.
+
+    Args:
+        cwd: the directory; default: the current one.
+        trust: obey settings that can run code even from another user's ``farlab.toml``.
 
     Raises:
-        ConfigError: the file is not TOML, holds an unknown key or a wrong type.
+        ConfigError: the file is not TOML, holds an unknown key or a wrong type, or names as a folder what is none.
     """
-    start = Path(cwd or Path.cwd()).resolve()
-    found = next((d / FILE_NAME for d in (start, *start.parents) if (d / FILE_NAME).is_file()), None)
-    values = _read(found) if found else SettingsFile()
-    workspace = found.parent if found else start
+    place = find_workspace(Path(cwd or Path.cwd()).resolve())
+    values, where = _read(place.file) if place.file else (SettingsFile(), lambda keys: "")
+    untrusted = () if trust or place.trusted else _that_run_code(values)
+    values = values.model_copy(update=dict.fromkeys(untrusted))
     replica = values.store if "://" in values.store else None
-    local = SettingsFile().store if replica else values.store
-    store = (workspace / Path(local).expanduser()).resolve()
+
+    def folder(name: str, text: str) -> Path:
+        try:
+            path = (place.folder / Path(text).expanduser()).resolve()
+            if path.exists() and not path.is_dir():
+                raise ConfigError(f"{path} is no folder", key=name, where=where((name,)))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"'{text}' cannot be a folder: {error}", key=name, where=where((name,))) from None
+        return path
+
+    store = folder("store", STORE_NAME if replica else values.store)
     return Settings(
-        workspace=workspace,
-        file=found,
+        workspace=place.folder,
+        file=place.file,
         store=store,
         replica=replica,
-        data_root=(workspace / Path(values.data_root).expanduser()).resolve(),
-        weights_root=(workspace / Path(values.weights_root).expanduser()).resolve(),
+        data_root=folder("data_root", values.data_root),
+        weights_root=folder("weights_root", values.weights_root),
         tracking_uri=values.tracking_uri or f"sqlite:///{store / 'mlflow.db'}",
         ray_address=values.ray_address,
         profile=values.profile,
         device=values.device,
         devices=values.devices,
+        owner=place.owner,
+        untrusted=untrusted,
     )
 
 
-def _read(path: Path) -> SettingsFile:
-    text = path.read_text(encoding="utf-8")
+def _that_run_code(values: SettingsFile) -> tuple[str, ...]:
+    fields = SettingsFile.model_fields
+    return tuple(n for n in fields if fields[n].json_schema_extra == RUNS_CODE and getattr(values, n) is not None)
+
+
+def _read(path: Path) -> tuple[SettingsFile, Where]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ConfigError("is not UTF-8, as TOML must be: save it so", where=f"{path}:{line}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        raise ConfigError(f"not valid TOML: {error}", where=f"{path}:{line[1]}" if line else str(path)) from None
+        found = re.search(r"at line (\d+)", str(error))
+        raise ConfigError(f"not valid TOML: {error}", where=f"{path}:{found[1]}" if found else str(path)) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 1,000 deep
+        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from None
 
     def where(keys: tuple[str, ...]) -> str:
         for number, line in enumerate(text.splitlines(), start=1):
@@ -96,4 +131,4 @@ def _read(path: Path) -> SettingsFile:
                 return f"{path}:{number}"
         return str(path)
 
-    return validated(SettingsFile, tree, where)
+    return validated(SettingsFile, tree, where), where

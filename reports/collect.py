@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def study_of_table(number: int) -> Path | None:
     """Return the study file of one of the paper's tables: from ``studies/`` here, else the shipped one."""
-    from orchestrator.study.load import study_directories
+    from orchestrator.study.lookup import study_directories
 
     wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
     for directory in study_directories():

@@ -103,7 +103,7 @@ def _shipped_profile(name: str) -> Profile:
 def _shipped(table: int) -> Study | None:
     """Return the shipped study of one of Tables 2 to 6 at the paper's scale."""
     from orchestrator.study import load_study
-    from orchestrator.study.load import study_files
+    from orchestrator.study.lookup import study_files
     from orchestrator.study.profiles import packaged_studies
 
     for file in study_files(packaged_studies()):

@@ -12,7 +12,7 @@ LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNO
 
 def study_word(path: Path) -> str:
     """Return how a study is named on the command line: by its name if that finds it, else by its file."""
-    from orchestrator.study.load import find_study
+    from orchestrator.study.lookup import find_study
     from orchestrator.study.profiles import packaged_studies
 
     if path.is_relative_to(packaged_studies()) and find_study(path.stem) == path:

@@ -16,6 +16,8 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
     ("plan",): [["head_ratio", "--probe"], ["head_ratio"]],
     ("sweep",): [["head_ratio", "--executor", "local"], ["head_ratio"]],
     ("status",): [["--json"], []],
+    ("resume",): [["x", "--executor", "local"], ["x"]],
+    ("retry",): [["x", "--failed", "--executor", "local"], ["x", "--failed"]],
     ("cancel",): [["x", "--row", "1:1"], ["x"]],
     ("report",): [["-t", "5", "--explain", "1:1", "top1"], ["-t", "5", "--watch"], ["-t", "5"]],
     ("figure",): [["2"], ["curves"]],
@@ -27,7 +29,7 @@ VALUES = {
     "targets": ["recipe.epochs=3"], "device": ["a100-80g"], "address": ["auto"], "watch": [], "timeout": ["3"],
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
-    "seed_sd": ["0.1"], "disagreement": ["5"],
+    "seed_sd": ["0.1"], "disagreement": ["5"], "trust": [],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 

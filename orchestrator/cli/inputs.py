@@ -118,13 +118,17 @@ def running(given: Given) -> Iterator[None]:
         _given.reset(token)
 
 
-def refuse_repeated(command: Any, context: Any, arguments: Sequence[str]) -> None:
-    """Refuse an option given twice that takes one value: the first would be typed in vain.
+def refuse_void(command: Any, context: Any, arguments: Sequence[str]) -> None:
+    """Refuse an empty value, and an option given twice that takes one value: the first would be typed in vain.
 
     Raises:
         ConfigError: naming the option.
     """
-    _, _, order = command.make_parser(context).parse_args(args=list(arguments))
+    values, _, order = command.make_parser(context).parse_args(args=list(arguments))
+    for param in order:
+        value = values.get(param.name)
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise ConfigError("is empty", key=spelling(param), where=COMMAND_LINE)
     counts = Counter(param.name for param in order if param.param_type_name == "option")
     for param in order:
         if counts[param.name] > 1 and not (param.multiple or param.is_flag or param.count):

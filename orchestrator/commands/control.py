@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.commands.options import ProfileOption
+from orchestrator.commands.options import AddressOption, ProfileOption, TrackingOption, TrustOption
 from orchestrator.commands.sweep import ExecutorName, execute
 
 if TYPE_CHECKING:
@@ -21,20 +21,42 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
     from orchestrator.store import Store
 
-Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
 ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
+
+
+LOCAL = ("study", "profile", "executor", "tracking_uri")
+RETRIED = (*LOCAL, "failed", "diverged", "row", "id_")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @app.command("resume")
-    def resume(study: Name, profile: ProfileOption = None, executor: ExecutorOption = ExecutorName.ray) -> int:
+    @modes(
+        mode("with --executor local", LOCAL, when=lambda given: given["executor"] == ExecutorName.local),
+        mode("here", (*LOCAL, "address", "trust")),
+    )
+    def resume(
+        study: Name,
+        profile: ProfileOption = None,
+        executor: ExecutorOption = ExecutorName.ray,
+        address: AddressOption = None,
+        tracking_uri: TrackingOption = None,
+        trust: TrustOption = False,
+    ) -> int:
         """Go on with a study as it was submitted, whatever its file says now."""
-        plan, store, settings = _frozen_plan(study, profile)
+        from orchestrator.commands.options import chosen_settings
+
+        plan, store, settings = _frozen_plan(study, profile, trust)
+        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
         return execute(plan, store, settings, executor.value)
 
     @app.command("retry")
+    @modes(
+        mode("with --executor local", RETRIED, when=lambda given: given["executor"] == ExecutorName.local),
+        mode("here", (*RETRIED, "address", "trust")),
+    )
     def retry(
         study: Name,
         failed: Annotated[bool, typer.Option("--failed", help="Trials that failed.")] = False,
@@ -43,13 +65,21 @@ def register(app: typer.Typer) -> None:
         id_: Annotated[list[str] | None, typer.Option("--id", help="Only keys that begin so.")] = None,
         profile: ProfileOption = None,
         executor: ExecutorOption = ExecutorName.ray,
+        address: AddressOption = None,
+        tracking_uri: TrackingOption = None,
+        trust: TrustOption = False,
     ) -> int:
         """Run trials again that ended badly; nothing else is run. Finished trials stay."""
         from far.errors import ConfigError
 
         if not (failed or diverged):
             raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
-        return _retry(study, profile, executor.value, {"failed": failed, "diverged": diverged}, row or [], id_ or [])
+        from orchestrator.commands.options import chosen_settings
+
+        plan, store, settings = _frozen_plan(study, profile, trust)
+        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
+        wanted = {"failed": failed, "diverged": diverged}
+        return _retry(plan, store, settings, executor.value, wanted, row or [], id_ or [])
 
     @app.command("cancel")
     @modes(
@@ -71,27 +101,29 @@ def register(app: typer.Typer) -> None:
         """
         from orchestrator.replica import open_store
         from orchestrator.settings import load_settings
+        from orchestrator.study import submitted_name
 
         store = open_store(load_settings())
+        names = [submitted_name(text, store.studies(), store.root) for text in studies]
         if row or id_:
-            _cancel_trials(store, studies, profile, row or [], id_ or [])
+            _cancel_trials(store, names, profile, row or [], id_ or [])
             return
-        for name in studies:
+        for name in names:
             _cancel(store, name, timeout)
 
 
-def _frozen_plan(name: str, profile: str | None) -> tuple[Plan, Store, Settings]:
+def _frozen_plan(text: str, profile: str | None, trust: bool) -> tuple[Plan, Store, Settings]:
     from far.errors import ConfigError
     from orchestrator.content import manifest_hash, weights_hash
     from orchestrator.frozen import load_frozen
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
+    from orchestrator.study import submitted_name
 
-    settings = load_settings()
+    settings = load_settings(trust=trust)
     store = open_store(settings)
-    if name not in store.studies():
-        raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=store.studies(), got=name)
+    name = submitted_name(text, store.studies(), store.root)
     found = {path.parent.name: path for path in store.study(name).submissions()}
     path: Path | None = found.get(profile) if profile else next(iter(found.values()))
     if path is None or (profile is None and len(found) > 1):
@@ -108,11 +140,16 @@ def _frozen_plan(name: str, profile: str | None) -> tuple[Plan, Store, Settings]
 
 
 def _retry(
-    name: str, profile: str | None, executor: str, wanted: dict[str, bool], rows: list[str], ids: list[str]
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    executor: str,
+    wanted: dict[str, bool],
+    rows: list[str],
+    ids: list[str],
 ) -> int:
     from dataclasses import replace
 
-    plan, store, settings = _frozen_plan(name, profile)
     rows = [plan.studies[0].row(row).name for row in rows]
     again = {
         trial.key
@@ -122,7 +159,7 @@ def _retry(
     if not again:
         print("nothing to retry", file=sys.stderr)
         return 0
-    with store.lock_study(name):
+    with store.lock_study(plan.studies[0].name):
         for key in again:
             _set_aside(store, key)
     trials = tuple(replace(t, state="interrupted") for t in plan.trials if t.key in again)

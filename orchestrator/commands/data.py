@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.commands.options import JsonOption
+from orchestrator.commands.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 60.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    data = typer.Typer(name="data", help="Data sets: prepare, check, stats, sample.", no_args_is_help=True)
+    data = typer.Typer(name="data", help="Data sets: generate, prepare, check, stats, sample.", no_args_is_help=True)
     app.add_typer(data)
 
     @data.command("prepare")
@@ -55,6 +55,16 @@ def register(app: typer.Typer) -> None:
     def stats_(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
         """Show counts by split and class, lengths, rates and sizes."""
         run_stats(source, json_)
+
+    @data.command("generate")
+    def generate_(
+        overrides: Annotated[
+            list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="E.g. data.demo.size=64.")
+        ] = None,
+        profile: ProfileOption = None,
+    ) -> None:
+        """Generate the demo data set of a profile; a sweep and a training run do so by themselves."""
+        run_generate(profile, overrides or [])
 
     @data.command("sample")
     def sample_(
@@ -219,10 +229,13 @@ def run_sample(source: str, overrides: list[str], out: Path, split: str, count: 
     from far.data.describe import contact_sheet
     from far.data.diagnostics import counted
     from far.errors import ConfigError
+    from far.files import is_there
+    from orchestrator.cli.inputs import refuse_same_key
 
-    if "=" in source and not Path(source).exists():
+    if "=" in source and not is_there(source):
         source, overrides = "demo", [source, *overrides]
-    manifest = load(source, *(text for text in overrides if text.startswith("data.demo.")))
+    refuse_same_key(overrides)
+    manifest = load(source, profile, *(text for text in overrides if text.startswith("data.demo.")))
     config = configured(profile, f"data.classes={manifest.classes}", *overrides)
     if not out.parent.is_dir():
         raise ConfigError(f"no folder {out.parent} to write into", where="--out")
@@ -230,17 +243,43 @@ def run_sample(source: str, overrides: list[str], out: Path, split: str, count: 
     typer.echo(f"{out}: {counted(len(drawn), 'clip')} of {split}")
 
 
-def load(source: str, *overrides: str) -> Manifest:
-    """Return a data set's manifest, generating the demo, with these settings, if it is asked for."""
-    from far.data.manifest import read_manifest
-    from far.data.opening import DEMO, locate, open_manifest
+def run_generate(profile: str | None, overrides: list[str]) -> None:
+    """Generate a profile's demo data set, if it is not there."""
+    from far.data.opening import DEMO, open_manifest
+    from far.errors import ConfigError
+    from orchestrator.cli.inputs import refuse_same_key
     from orchestrator.settings import load_settings
 
-    root = load_settings().data_root
-    if source != DEMO:
-        return read_manifest(locate(source, root))
+    refuse_same_key(overrides)
+    config = configured(profile, *overrides)
+    if config.data.source != DEMO:
+        raise ConfigError(f"the data set '{config.data.source}' is not generated but prepared", key="data.source")
     with progress_bar("generating the demo data set") as progress:
-        return open_manifest(configured("demo", *overrides).data, root, progress)
+        manifest = open_manifest(config.data, load_settings().data_root, progress)
+    typer.echo(f"{len(manifest.videos)} videos, {manifest.classes} classes: {manifest.content_hash[:16]}")
+
+
+def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
+    """Return a data set's manifest; ``demo`` is that of the profile, by default the workspace's, with these settings.
+
+    Raises:
+        ConfigError: there is none, or it is the demo's and not generated yet.
+    """
+    from far.data.demo import MOTIONS
+    from far.data.manifest import read_manifest
+    from far.data.opening import DEMO, locate, open_manifest
+    from far.errors import ConfigError
+    from orchestrator.content import is_generated
+    from orchestrator.settings import load_settings
+
+    settings = load_settings()
+    if source != DEMO:
+        return read_manifest(locate(source, settings.data_root))
+    data = configured(profile, *overrides).data.model_copy(update={"source": DEMO, "classes": len(MOTIONS)})
+    if not is_generated(data, settings.data_root):
+        command = " ".join(["farlab data generate", f"--profile {profile or settings.profile}", *overrides])
+        raise ConfigError(f"the demo data set is not in {settings.data_root} yet: `{command}` makes it")
+    return open_manifest(data, settings.data_root)
 
 
 def configured(profile: str | None, *overrides: str) -> TrialConfig:

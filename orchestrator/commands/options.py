@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from far.errors import ConfigError
 from far.files import is_there
+from far.redaction import redacted
 from orchestrator.cli.inputs import refuse_same_key
 
 if TYPE_CHECKING:
@@ -38,6 +41,16 @@ ProfileOption = Annotated[
 ]
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", help="A number n for 0..n-1, or a list: 0,1,4.", show_default=False)
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow server or data base; default: farlab.toml, then SQLite in the store."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="An existing Ray cluster, e.g. auto; default: farlab.toml, then here.")
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Obey another user's farlab.toml where it can make this machine run code.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -103,25 +116,74 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     return studies
 
 
-def plan_targets(targets: list[str], profile: str | None, seeds: str | None) -> tuple[Plan, Store, Settings]:
+def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: str | None, executor: str) -> Settings:
+    """Return the workspace's settings with what the command line says of where to run and to track.
+
+    Raises:
+        ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
+    """
+    if settings.untrusted and address is None and executor != "local":
+        raise ConfigError(
+            f"belongs to {settings.owner or 'nobody known'} and can make this machine run code: "
+            "--trust obeys it, --address says where to run instead",
+            key=settings.untrusted[0],
+            where=str(settings.file),
+        )
+    given = {"tracking_uri": tracking_uri, "ray_address": address}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return settings.model_copy(update=changed)
+
+
+def note_environment(settings: Settings, *names: str) -> None:
+    """Say of environment variables that other programs read that they have no effect here."""
+    used = {"MLFLOW_TRACKING_URI": settings.tracking_uri, "RAY_ADDRESS": settings.ray_address}
+    said = {"MLFLOW_TRACKING_URI": "--tracking-uri or tracking_uri", "RAY_ADDRESS": "--address or ray_address"}
+    for name in names:
+        if os.environ.get(name) and os.environ[name] != used[name]:
+            print(f"note: {name} has no effect here; {said[name]} in farlab.toml decides", file=sys.stderr)
+
+
+def workspace_line(settings: Settings) -> str:
+    """Return the line that says where a command has looked."""
+    file = " (farlab.toml)" if settings.file else ""
+    at_url = f", kept at {redacted(settings.replica)}" if settings.replica else ""
+    return f"workspace {settings.workspace}{file}, store {settings.store}{at_url}"
+
+
+def workspace_json(settings: Settings) -> dict[str, str | None]:
+    """Return the same as plain data."""
+    file = str(settings.file) if settings.file else None
+    return {"workspace": str(settings.workspace), "settings": file, "store": str(settings.store)}
+
+
+def plan_targets(
+    targets: list[str], profile: str | None, seeds: str | None, *, generate: bool, trust: bool = False
+) -> tuple[Plan, Store, Settings]:
     """Load studies and plan them against the workspace's store.
+
+    Args:
+        targets: studies and overrides.
+        profile: the scale, if one is named.
+        seeds: instead of the studies' own.
+        generate: whether the demo data are made if they are not there; without, their trials have no keys yet.
+        trust: see ``load_settings``.
 
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-    from orchestrator.content import data_problems, manifest_hash, weights_hash
+    from orchestrator.content import data_problems, manifest_hash, present_hash, weights_hash
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
     from orchestrator.starts import with_starts
 
     studies = load_targets(targets, profile, seeds)
-    settings = load_settings()
+    settings = load_settings(trust=trust)
     store = open_store(settings)
     plan = make_plan(
         studies,
         store,
-        manifest_hash=manifest_hash(settings),
+        manifest_hash=manifest_hash(settings) if generate else present_hash(settings),
         weights_hash=weights_hash(settings),
         data_problems=data_problems(settings),
     )

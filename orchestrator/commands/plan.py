@@ -42,14 +42,14 @@ def register(app: typer.Typer) -> None:
         json_: JsonOption = False,
     ) -> int:
         """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
-        from orchestrator.commands.options import plan_targets
+        from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
         from orchestrator.content import video_counts
         from orchestrator.price import afford, find_target, parse_budget, quote
         from orchestrator.price.packing import packed
         from orchestrator.study.schema import BudgetConfig
 
         limit = parse_budget(budget) if budget else None
-        made, store, settings = plan_targets(targets, profile, seeds)
+        made, store, settings = plan_targets(targets, profile, seeds, generate=probe)
         if probe:
             from orchestrator.price.probe import probe_plan
 
@@ -63,20 +63,33 @@ def register(app: typer.Typer) -> None:
             limit = next(iter(limits)) if len(limits) == 1 else None
         bought = afford(made, priced, limit) if limit else None
         if json_:
-            print(json.dumps(as_json(made, priced, bought), indent=1, ensure_ascii=False))
+            whole = {**workspace_json(settings), **as_json(made, priced, bought)}
+            print(json.dumps(whole, indent=1, ensure_ascii=False))
         else:
             show(made, priced, bought)
+            print(workspace_line(settings))
         return 2 if made.unusable else 0
 
 
 def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> dict[str, Any]:
-    """Return the plan, its price and what a budget buys as plain data."""
+    """Return the plan, its price and what a budget buys as plain data.
+
+    ``id`` tells a trial from the others of the plan; it is the trial's key, which is null until its data are there.
+    """
     return {
         "studies": [
             {"study": s.name, "table": s.table, "profile": s.profile.name, "path": str(s.path)} for s in plan.studies
         ],
         "trials": [
-            {"study": t.study, "row": t.row, "seed": t.seed, "key": t.key, "state": t.state, "done": t.done}
+            {
+                "study": t.study,
+                "row": t.row,
+                "seed": t.seed,
+                "key": t.key if t.is_known else None,
+                "id": t.key,
+                "state": t.state,
+                "done": t.done,
+            }
             for t in plan.trials
         ],
         "distinct": len(plan.unique()),
@@ -137,7 +150,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
         for header in headers:
             table.add_column(header, overflow="fold")
         for trial in plan.cells(study.name):
-            cells = [trial.row, str(trial.seed), trial.key, trial.state]
+            cells = [trial.row, str(trial.seed), trial.key if trial.is_known else "after generation", trial.state]
             if quote:
                 price = quote.prices.get(trial.key)
                 mark = "~" if price and price.basis != "measured" else ""
@@ -156,6 +169,11 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
     if quote and left:
         for line in bill(quote, len(left), None if bought is None else len(bought)):
             console.print(line)
+    if not all(trial.is_known for trial in plan.trials):
+        print(
+            "the demo data set is not generated yet: keys, and what the store has of them, are known once it is "
+            "(`farlab sweep`, or `farlab data generate`)"
+        )
     for line in warnings(plan):
         print(line, file=sys.stderr)
 

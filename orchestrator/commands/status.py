@@ -52,12 +52,18 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show where submitted studies stand: trials, epochs, losses, who drives them."""
         from orchestrator.cli.console import make_console
+        from orchestrator.commands.options import workspace_line
+        from orchestrator.replica import open_store
+        from orchestrator.settings import load_settings
         from orchestrator.status import chosen, statuses
+        from orchestrator.study import submitted_name
 
-        store = _store()
+        settings = load_settings()
+        store = open_store(settings)
+        names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
 
         def look() -> list[StudyStatus]:
-            found = statuses(store, studies or (), profile)
+            found = statuses(store, names, profile)
             return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
         if json_:
@@ -66,6 +72,7 @@ def register(app: typer.Typer) -> None:
             _watch(look)
         else:
             make_console().print(_render(look()))
+            print(workspace_line(settings))
 
     @app.command("logs")
     def logs(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.commands.options import ProfileOption, SeedsOption, Targets
+from orchestrator.commands.options import (
+    AddressOption,
+    ProfileOption,
+    SeedsOption,
+    Targets,
+    TrackingOption,
+    TrustOption,
+)
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
@@ -34,38 +41,50 @@ def register(app: typer.Typer) -> None:
     @app.command("sweep")
     @modes(
         mode("with --executor local", SWEEP_INPUTS, when=lambda given: given["executor"] == ExecutorName.local),
-        mode("here", (*SWEEP_INPUTS, "address")),
+        mode("here", (*SWEEP_INPUTS, "address", "trust")),
     )
     def sweep(
         targets: Targets,
         profile: ProfileOption = None,
         seeds: SeedsOption = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; train nothing.")] = False,
-        tracking_uri: Annotated[
-            str | None, typer.Option(help="MLflow server or data base; default: SQLite in the store.")
-        ] = None,
+        tracking_uri: TrackingOption = None,
         executor: Annotated[ExecutorName, typer.Option(help="Who runs the trials.")] = ExecutorName.ray,
-        address: Annotated[
-            str | None,
-            typer.Option(help="An existing Ray cluster, e.g. auto; default: farlab.toml, then here."),
-        ] = None,
+        address: AddressOption = None,
         budget: Annotated[
             str | None, typer.Option(help="Stop starting trials after 40gpuh, 8h, 2d or 12trials (exit code 4).")
         ] = None,
+        trust: TrustOption = False,
     ) -> int:
         """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
-        from orchestrator.commands.options import plan_targets
-        from orchestrator.commands.plan import show
+        from orchestrator.commands.options import chosen_settings, plan_targets
         from orchestrator.price import parse_budget
 
         limit = parse_budget(budget) if budget else None
-        plan, store, settings = plan_targets(targets, profile, seeds)
+        plan, store, settings = plan_targets(targets, profile, seeds, generate=not dry_run, trust=trust)
+        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
         if dry_run:
-            show(plan)
+            rehearse(plan, store, settings, executor.value, limit)
             return 2 if plan.unusable else 0
-        given = {"tracking_uri": tracking_uri, "ray_address": address}
-        settings = settings.model_copy(update={name: value for name, value in given.items() if value})
         return execute(plan, store, settings, executor.value, limit)
+
+
+def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None) -> None:
+    """Print what a sweep would run, where, and what a budget would buy of it."""
+    from far.redaction import redacted
+    from orchestrator.commands.options import workspace_line
+    from orchestrator.commands.plan import show
+    from orchestrator.content import video_counts
+    from orchestrator.price import afford, find_target, quote
+
+    if budget is None:
+        show(plan)
+    else:
+        prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+        show(plan, prices, afford(plan, prices, budget))
+    by = "one after another in this process" if executor == "local" else f"by Ray, {settings.ray_address or 'here'}"
+    print(f"would run {by}; tracked in {redacted(settings.tracking_uri)}")
+    print(workspace_line(settings))
 
 
 def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None = None) -> int:
@@ -78,10 +97,15 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         executor: ``ray`` or ``local``.
         budget: default: the studies' own, if they agree.
     """
+    from orchestrator.commands.options import note_environment, workspace_line
     from orchestrator.commands.plan import warnings
+    from orchestrator.frozen import refuse_namesake
 
+    note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
     for line in warnings(plan):
         print(line, file=sys.stderr)
+    for study in plan.studies:
+        refuse_namesake(study, store)
     if plan.problems or plan.unusable:
         return 2
     from orchestrator.cli.console import make_console
@@ -102,6 +126,7 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run"
         + (f", then a search of {searched} trials" if searched else "")
     )
+    console.print(workspace_line(settings))
     if budget is None:
         limits = [study.budget for study in plan.studies]
         budget = limits[0] if all(limit == limits[0] for limit in limits) else None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.options import TrackingOption
+
 if TYPE_CHECKING:
     from orchestrator.store import Store
 
@@ -22,23 +24,21 @@ def register(app: typer.Typer) -> None:
         rebuild: Annotated[
             bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
         ] = False,
-        tracking_uri: Annotated[
-            str | None, typer.Option(help="MLflow server or data base; default: farlab.toml, then SQLite in the store.")
-        ] = None,
+        tracking_uri: TrackingOption = None,
         timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a store that does not answer.")] = 60.0,
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
-        from far.errors import ConfigError
+        from orchestrator.commands.options import note_environment
         from orchestrator.replica import open_store
         from orchestrator.settings import load_settings
+        from orchestrator.study import submitted_name
 
         settings = load_settings()
         store, uri = open_store(settings), tracking_uri or settings.tracking_uri
         known = store.studies()
-        for name in studies or []:
-            if name not in known:
-                raise ConfigError(f"no study '{name}' was submitted to {store.root}", choices=known, got=name)
-        codes = [_sync(store, name, uri, rebuild, timeout) for name in studies or known]
+        names = [submitted_name(text, known, store.root) for text in studies or []]
+        note_environment(settings.model_copy(update={"tracking_uri": uri}), "MLFLOW_TRACKING_URI")
+        codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
         return max(codes, default=0)
 
 

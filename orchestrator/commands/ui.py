@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from typing import Annotated
 
 import typer
+
+from orchestrator.commands.options import TrackingOption
 
 
 def register(app: typer.Typer) -> None:
@@ -16,17 +20,18 @@ def register(app: typer.Typer) -> None:
     def ui(
         port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 5000,
         host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-        tracking_uri: Annotated[
-            str | None, typer.Option(help="MLflow server or data base; default: SQLite in the store.")
-        ] = None,
+        tracking_uri: TrackingOption = None,
     ) -> None:
         """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
-        from far.errors import ConfigError
+        from far.errors import ConfigError, FarError
         from far.redaction import redacted
         from orchestrator.cli.inputs import refuse_given
+        from orchestrator.commands.options import note_environment
         from orchestrator.settings import load_settings
 
         settings = load_settings()
+        if tracking_uri is None:
+            note_environment(settings, "MLFLOW_TRACKING_URI")
         uri = tracking_uri or settings.tracking_uri
         if uri.startswith(("http://", "https://")):
             refuse_given("port", "host", because=f"the tracking server {redacted(uri)} has its own page")
@@ -35,24 +40,65 @@ def register(app: typer.Typer) -> None:
         base = settings.store / "mlflow.db"
         if tracking_uri is None and uri == f"sqlite:///{base}" and not base.exists():
             raise ConfigError("nothing is tracked here yet; run `farlab sweep` first", where=str(base))
-        chosen = port or _free_port(host)
-        print(f"http://{host}:{chosen}", flush=True)
+        chosen = claimed_port(host, port)
         # One worker and no job runner: 2 processes instead of 15 (measured with MLflow 3.17).
         environment = {
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_BACKEND_STORE_URI": uri,  # a command line can be read by everybody on the machine
+            "PYTHONSAFEPATH": "1",  # a file called mlflow.py in the current folder is not MLflow
         }
         command = [sys.executable, "-m", "mlflow", "ui"]
         command += ["--host", host, "--port", str(chosen), "--workers", "1"]
-        os.execve(sys.executable, command, environment)
+        print(f"http://{host}:{chosen}", flush=True)
+        if code := serve(command, environment):
+            raise FarError(f"MLflow's server has ended by itself (exit code {code})")
 
 
-def _free_port(host: str) -> int:
+def claimed_port(host: str, port: int) -> int:
+    """Return the port, or a free one for 0.
+
+    Raises:
+        ConfigError: somebody listens there already, or this machine has no such address.
+    """
     import socket
 
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    from far.errors import ConfigError
+
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            chosen: int = probe.getsockname()[1]
+            return chosen
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            what = "is taken" if error.errno == errno.EADDRINUSE else "is not for everybody's use"
+            raise ConfigError(f"{port} {what}: choose another, or 0 for a free one", key="--port") from None
+        raise ConfigError(f"this machine has no address '{host}' ({error})", key="--host") from None
+
+
+def serve(command: list[str], environment: dict[str, str]) -> int:
+    """Run a server until it ends, or until Ctrl-C or a signal ends it with all its processes; return its exit code."""
+    import signal
+    import subprocess
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # A session of its own: Ctrl-C is then ours alone, and the server ends without a word of its own about it.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for step in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, step)
+                process.wait(timeout=10)
+        for number, handler in before.items():
+            signal.signal(number, handler)

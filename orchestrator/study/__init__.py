@@ -1,6 +1,7 @@
 """Study files: what varies, over which seeds, on which resources; read and expanded into rows. No torch."""
 
-from orchestrator.study.load import Row, Study, find_study, load_study, study_files
+from orchestrator.study.load import Row, Study, load_study
+from orchestrator.study.lookup import find_study, study_files, submitted_name
 from orchestrator.study.profiles import Profile, find_profile, profile_names
 from orchestrator.study.schema import StudyFile
 
@@ -14,4 +15,5 @@ __all__ = [
     "load_study",
     "profile_names",
     "study_files",
+    "submitted_name",
 ]

@@ -10,18 +10,15 @@ from typing import Any
 from far.config import Document, TrialConfig, load_document, parse_override, resolve
 from far.config.overrides import Layer, flatten, validated
 from far.errors import ConfigError
-from far.files import is_there
 from orchestrator.garbage import gc_paused
 from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
+from orchestrator.study.lookup import find_study
 from orchestrator.study.names import find_name
-from orchestrator.study.profiles import Profile, find_profile, packaged_studies, profile_directories
+from orchestrator.study.profiles import Profile, find_profile, profile_directories
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 from orchestrator.study.search import check_search
-
-SUFFIXES = (".yaml", ".yml")
-"""Of a study's file."""
 
 
 @dataclass(frozen=True)
@@ -70,39 +67,6 @@ class Study:
         if found is None:
             raise ConfigError(f"study '{self.name}' has no row '{name}'", choices=by_name, got=name)
         return by_name[found]
-
-
-def find_study(path_or_name: Path | str) -> Path:
-    """Return the file of a study given by path, or by name from ``studies/`` here or from the shipped ones.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    path = Path(path_or_name)
-    if (is_there(str(path)) and path.is_file()) or path.suffix in SUFFIXES or len(path.parts) > 1:
-        return path
-    directories = study_directories()
-    for directory in directories:
-        if is_there(str(directory / f"{path.name}.yaml")):
-            return directory / f"{path.name}.yaml"
-    known = sorted({file.stem for directory in directories for file in directory.glob("*.yaml")})
-    raise ConfigError(f"unknown study '{path}'", where="command line", choices=known, got=str(path))
-
-
-def study_directories() -> list[Path]:
-    """Return where a study is looked for by its name: ``studies/`` here, then the shipped ones."""
-    return [root / part for root in (Path("studies"), packaged_studies()) for part in (".", "comparisons")]
-
-
-def study_files(target: Path | str) -> list[Path]:
-    """Return the study files that a word on the command line stands for: one, or all in a directory."""
-    path = Path(target)
-    if not (is_there(str(target)) and path.is_dir()):
-        return [find_study(path)]
-    files = sorted(f for suffix in SUFFIXES for f in path.glob(f"*{suffix}") if not f.name.startswith("."))
-    if not files:
-        raise ConfigError("the directory holds no study (*.yaml, *.yml)", where=str(path))
-    return files
 
 
 @gc_paused()

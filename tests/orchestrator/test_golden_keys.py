@@ -17,7 +17,7 @@ from far.config import TrialConfig, parse_override, resolve
 from far.errors import ConfigError
 from far.identity import identity, trial_key
 from orchestrator.study import load_study
-from orchestrator.study.load import study_files
+from orchestrator.study.lookup import study_files
 from orchestrator.study.profiles import PROFILES_BEFORE, packaged_studies
 
 FILE = Path(__file__).with_name("golden_keys.json")

@@ -36,7 +36,7 @@ def test_plan_lists_trials_flags_equal_rows_and_prices(capsys: pytest.CaptureFix
     assert plan["price"]["device"] == "a100-80g"
     assert plan["price"]["estimate"] is True
     assert set(plan["price"]["trials"]) == set(plan["to_run"])
-    first_seed = [t["key"] for t in plan["trials"] if t["seed"] == 0]
+    first_seed = [t["id"] for t in plan["trials"] if t["seed"] == 0]
     assert plan["bought"] == list(dict.fromkeys(first_seed))
 
     assert farlab.run(["plan", "small.yaml"]) == 0
