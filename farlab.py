@@ -6,11 +6,16 @@ study file answer at once.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != __file__.rpartition(os.sep)[0]:
+    del sys.path[0]  # `python -m farlab` puts the working directory first, whose files are not to run in place of ours
+
+import contextlib
 import gc
 import importlib
-import os
 import pkgutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,10 +164,17 @@ def _say(text: str, stream: Any = None) -> None:
 def main() -> None:
     """Entry point of the ``farlab`` script."""
     from orchestrator.cli.failures import quiet_hooks
+    from orchestrator.signals import ignore_stops, interrupt_on_stops
 
+    os.environ["PYTHONSAFEPATH"] = "1"  # no child interpreter looks for modules in the working directory
     open_standard_streams()
     quiet_hooks(_say)
-    code = run()
+    interrupt_on_stops()
+    code = 130
+    with contextlib.suppress(KeyboardInterrupt):  # a second one, while the first is told of
+        code = run()
+        ignore_stops()
+    ignore_stops()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -105,10 +105,19 @@ class OutOfMemoryError(FarError):
     kind = "out-of-memory"
 
 
-class StorageFullError(FarError):
-    """No space is left where results are written. The sweep stops cleanly and resumes when space is freed."""
+class StorageError(FarError):
+    """Results cannot be written: the file system is read-only, broken or gone.
+
+    The sweep stops cleanly and resumes when it can be written again.
+    """
 
     exit_code = 3
+    kind = "storage"
+
+
+class StorageFullError(StorageError):
+    """No space is left where results are written. The sweep stops cleanly and resumes when space is freed."""
+
     kind = "disk-full"
 
 

@@ -11,6 +11,8 @@ import fcntl
 import json
 import math
 import os
+import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -19,9 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from far.errors import FarError, StorageFullError
+from far.errors import FarError, StorageError, StorageFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (
+    errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EREMOTEIO, errno.ETIMEDOUT, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.EACCES, errno.EPERM,
+)  # fmt: skip
+"""What a file system says that was remounted read-only, is broken, or whose server or device is gone."""
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that has no file locks."""
+
+
+ABANDONED = 7 * 24 * 3600.0
+"""Seconds after which what another machine left half written is taken for abandoned."""
+_FOREIGN = re.compile(r"\..+\.\d+\.(?:tmp|partial)")
 
 
 @dataclass(frozen=True)
@@ -83,15 +97,67 @@ class TrialPaths:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" into the error that stops a sweep cleanly."""
+    """Turn what a full, read-only or broken file system says into the error that stops a sweep cleanly.
+
+    Raises:
+        StorageError: ``path`` cannot be written; a ``StorageFullError`` if there is no room for it.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
-            raise StorageFullError(
-                f"no space left to write {path}; free some and run the same command again"
-            ) from error
-        raise
+        if (typed := storage_error(error, path)) is None:
+            raise
+        raise typed from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError | None:
+    """Return what an error says about the storage of a path, None if it says nothing about it."""
+    if error.errno in FULL:
+        return StorageFullError(f"no space left to write {path}; free some and run the same command again")
+    if error.errno in UNWRITABLE:
+        return StorageError(
+            f"{path} cannot be written ({error.strerror}); mend that and run the same command again: "
+            "what had finished is kept"
+        )
+    return None
+
+
+def scratch_path(path: Path, suffix: str = "partial") -> Path:
+    """Return where to write what becomes ``path`` in one step: a name that tells whose it is."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{suffix}")
+
+
+def clear_abandoned(*folders: Path) -> None:
+    """Remove what processes of this machine that are gone have left half written in folders.
+
+    What another machine's processes left cannot be told from what they are writing; it goes when it is a week old.
+    """
+    own = re.compile(rf"\..+?(?:\.{re.escape(socket.gethostname())})?\.(\d+)\.(?:tmp|partial)")
+    for folder in folders:
+        with suppress(OSError):
+            for entry in list(os.scandir(folder)):
+                found = own.fullmatch(entry.name)
+                is_old = _FOREIGN.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > ABANDONED
+                if is_old or (found and not _is_alive(int(found[1]))):
+                    _remove(Path(entry.path))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is somebody else's
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def is_there(text: str) -> bool:
@@ -106,10 +172,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
 
     Raises:
-        StorageFullError: the disk or the quota is full; the old file, if any, is untouched.
+        StorageError: it cannot be written, e.g. because the disk is full; the old file, if any, is untouched.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    temporary = scratch_path(path, "tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -192,6 +258,32 @@ class LockedError(FarError):
     kind = "locked"
 
 
+def no_locks(path: Path, error: OSError) -> StorageError:
+    """Return the error for a file system on which a file cannot be locked."""
+    if error.errno not in NO_LOCKS:
+        return storage_error(error, path) or StorageError(f"{path} cannot be locked ({error.strerror})")
+    return StorageError(
+        f"{path} cannot be locked ({error.strerror}): its file system has no file locks (flock); mount it with them "
+        "(Lustre: -o flock) or keep the store elsewhere"
+    )
+
+
+def _not_yours(path: Path, error: OSError) -> str:
+    """Return what to do about a file that this user may not write."""
+    text = f"{path} cannot be written by this user ({error.strerror})"
+    with suppress(OSError, KeyError):
+        import pwd
+
+        owner = path.stat()
+        if owner.st_uid != os.geteuid():
+            text += (
+                f"; it belongs to {pwd.getpwuid(owner.st_uid).pw_name}, mode {owner.st_mode & 0o777:o}. To share a "
+                "store, give its folder to a common group (chgrp -R, chmod -R g+rwX, chmod g+s on the folders) and "
+                "let everybody work with `umask 002`"
+            )
+    return text
+
+
 class FileLock:
     """An advisory lock on a file, released by the kernel when its holder dies, however it dies.
 
@@ -211,10 +303,14 @@ class FileLock:
 
         Raises:
             LockedError: another process holds it.
+            StorageError: it cannot be written, or its file system has no locks.
         """
         with storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # less the umask
+            except PermissionError as error:
+                raise StorageError(_not_yours(self.path, error)) from error
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -225,6 +321,9 @@ class FileLock:
                     os.close(descriptor)
                     raise LockedError(f"{self.what} is in use by {self.owner()}") from None
                 time.sleep(0.05)
+            except OSError as error:
+                os.close(descriptor)
+                raise no_locks(self.path, error) from error
         self._descriptor = descriptor
         info = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         with storage_errors(self.path):

@@ -5,13 +5,15 @@ It reads the trial directories, so it shows the same whoever runs the trials and
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.errors import FarError
 from far.files import TrialPaths, read_json, read_json_lines
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.5
 """Seconds between two looks."""
+SILENCE = 60.0
+"""Seconds without progress after which the reason is said."""
+LISTED = 5
+"""Trials that such a line names."""
 
 
 @dataclass
@@ -34,23 +40,51 @@ class Watched:
     records: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] | None = None
     beat: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
     _size: int = -1
+    _stamp: int = -1
 
     def look(self) -> list[str]:
-        """Read what is new; return one line for each epoch and for the end."""
+        """Read what is new; return one line for each epoch, for each attempt that ended badly, and for the end."""
         if self.result is not None:
             return []
-        paths, lines = TrialPaths(self.directory), []
+        paths, lines = TrialPaths(self.directory), self._look_at_attempts()
         size = paths.metrics.stat().st_size if paths.metrics.exists() else -1
         if size != self._size:
             self._size, before = size, len(self.records)
             self.records = read_json_lines(paths.metrics)
-            lines = [self._line(record) for record in self.records[before:]]
+            lines += [self._line(record) for record in self.records[before:]]
         self.beat = read_json(paths.progress)
         self.result = read_json(paths.result)
         if self.result is not None:
             lines.append(f"{self.name}  {self.outcome}")
         return lines
+
+    def _look_at_attempts(self) -> list[str]:
+        """Read the trial's record if it has changed; return why attempts ended, of those that did since."""
+        path = TrialPaths(self.directory).trial
+        with contextlib.suppress(OSError):
+            stamp = path.stat().st_mtime_ns
+            if stamp == self._stamp:
+                return []
+            self._stamp = stamp
+        before, self.attempts = [_ending(a) for a in self.attempts], (read_json(path) or {}).get("attempts") or []
+        now = [_ending(attempt) for attempt in self.attempts]
+        return [
+            f"{self.name}  {why}"
+            for number, why in enumerate(now)
+            if why is not None and (number >= len(before) or before[number] is None)
+        ]
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last attempt ended badly, until the next one begins."""
+        return _ending(self.attempts[-1]) if self.attempts else None
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """What changes when anything happens to the trial."""
+        return self._size, self.beat, len(self.attempts), self._stamp, self.result is not None
 
     @property
     def name(self) -> str:
@@ -90,10 +124,18 @@ class Progress:
         trials: those that run in this sweep, in the plan's order.
         console: where to show them; a terminal gets a live table, anything else plain lines.
         notes: called for a line below the table, e.g. of a tracking store that is down.
+        waiting: called for what trials that have not begun wait for, by key, when nothing has happened for a while.
     """
 
-    def __init__(self, trials: Sequence[Watched], console: PlainConsole, notes: Any = lambda: None) -> None:
+    def __init__(
+        self,
+        trials: Sequence[Watched],
+        console: PlainConsole,
+        notes: Callable[[], str | None] = lambda: None,
+        waiting: Callable[[], dict[str, str]] = dict,
+    ) -> None:
         self.trials, self.console, self.notes = list(trials), console, notes
+        self._silence = Silence(waiting)
         for trial in trials:
             trial.look()  # what an earlier sweep did is not news
         self._started = time.monotonic()
@@ -125,6 +167,7 @@ class Progress:
             while not self._stop.wait(INTERVAL):
                 for trial in self.trials:
                     trial.look()
+                self._silence.look(self.trials)
                 live.update(self._table())
         for trial in self.trials:
             trial.look()
@@ -142,6 +185,9 @@ class Progress:
                         f"[{clock}] {line}  ({done}/{len(self.trials)} trials{self._eta()})",
                         soft_wrap=True,
                     )  # fmt: skip
+            if not last and (said := self._silence.look(self.trials)):
+                clock = _duration(time.monotonic() - self._started)
+                self.console.print(f"[{clock}] {said}", soft_wrap=True)
 
     def _eta(self) -> str:
         done = sum(trial.fraction for trial in self.trials)
@@ -155,10 +201,13 @@ class Progress:
         from rich import box
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         done = sum(trial.result is not None for trial in self.trials)
         caption = f"{done}/{len(self.trials)} trials, {_duration(time.monotonic() - self._started)}{self._eta()}"
-        table = Table(box=box.SIMPLE, caption="\n".join(filter(None, (caption, self.notes()))))
+        table = Table(
+            box=box.SIMPLE, caption=Text("\n".join(filter(None, (caption, self._silence.line, self.notes()))))
+        )
         for header in ("row", "seed", "progress", "epoch", "loss", "val top-1", "state"):
             table.add_column(header, justify="left" if header in ("row", "progress", "state") else "right")
         for trial in self.trials:
@@ -172,9 +221,72 @@ class Progress:
                 f"{len(trial.records)}/{trial.epochs}",
                 f"{loss:.3f}" if loss is not None else "",
                 f"{last['val_top1']:.1f}" if last else "",
-                trial.outcome if trial.result else beat.get("phase", "waiting"),
+                trial.outcome if trial.result else trial.trouble or beat.get("phase", "waiting"),
             )
         return table
+
+
+class Silence:
+    """Notices that nothing has happened for a while, and says what each trial is at or waits for.
+
+    Args:
+        waiting: called for what trials that have not begun wait for, by key.
+
+    Attributes:
+        line: what was said last; empty once something happens again.
+    """
+
+    def __init__(self, waiting: Callable[[], dict[str, str]]) -> None:
+        self.line = ""
+        self._waiting = waiting
+        self._state: object = None
+        self._since, self._due = time.monotonic(), SILENCE
+
+    def look(self, trials: Sequence[Watched]) -> str | None:
+        """Return a line if it is time for one: after a minute, then after twice as long each time."""
+        now, state = time.monotonic(), [trial.state for trial in trials]
+        if state != self._state:
+            self._state, self._since, self._due, self.line = state, now, SILENCE, ""
+        elif now - self._since >= self._due:
+            self._due *= 2
+            self.line = f"no progress for {_duration(now - self._since)}: {self._words(trials)}"
+            return self.line
+        return None
+
+    def _words(self, trials: Sequence[Watched]) -> str:
+        waiting = self._waiting()
+        words = []
+        for trial in trials:
+            if trial.result is None and (what := waiting.get(trial.directory.name) or _occupation(trial)):
+                words.append(f"{trial.name} {what}")
+        more = f"; and {len(words) - LISTED} more" if len(words) > LISTED else ""
+        return (
+            "; ".join(words[:LISTED]) + more if words else "no trial has begun, and Ray does not say why; see ray.log"
+        )
+
+
+def _occupation(trial: Watched) -> str | None:
+    """Return what a trial is at, None if nobody works on it."""
+    from orchestrator.store import is_held
+
+    lock = TrialPaths(trial.directory).lock
+    try:
+        if not is_held(lock):
+            return None
+    except FarError:
+        return None
+    owner = read_json(lock) or {}
+    phase = (trial.beat or {}).get("phase", "starting")
+    return f"is at '{phase}' (process {owner.get('pid')} on {owner.get('host')})"
+
+
+def _ending(attempt: dict[str, Any]) -> str | None:
+    """Return how an attempt ended badly, None if it goes on or was stopped on purpose."""
+    if "lost" in attempt:
+        return f"its process was lost: {attempt['lost']}"
+    if attempt.get("ended") in (None, "cancelled"):
+        return None
+    return f"{attempt['ended']}: {attempt.get('message', '')}; goes on".replace(": ;", ";")
 
 
 def _duration(seconds: float) -> str:

@@ -9,6 +9,25 @@ from collections.abc import Iterator
 from typing import Any
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WAKE = signal.SIGURG
+"""What a thread sends to the main thread to end what it waits for; ignored by everybody else, as a stop may be."""
+
+
+def wake_main_thread() -> None:
+    """Interrupt the main thread, even in a sweep that was started with Ctrl-C ignored, as in the background."""
+    signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+
+
+def interrupt_on_stops() -> None:
+    """Let SIGTERM and a closed terminal interrupt this process as Ctrl-C does; what is ignored stays ignored."""
+
+    def handle(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handle)
 
 
 @contextlib.contextmanager
@@ -25,11 +44,16 @@ def restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ignore_stops() -> None:
+    """Ignore the signals that ask for a stop, until somebody handles them again."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """Close what is open in peace: a signal within these seconds is not heard."""
     with restored():
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPS:
-                signal.signal(number, signal.SIG_IGN)
+        ignore_stops()
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from far.errors import ConfigError
-from far.files import FileLock, TrialPaths, read_json, write_atomic, write_json
+from far.files import FileLock, TrialPaths, no_locks, read_json, write_atomic, write_json
 from far.result import Result, problem
 
 TrialState = Literal["missing", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"]
@@ -183,7 +183,11 @@ def is_plain_name(name: str) -> bool:
 
 
 def is_held(lock: Path) -> bool:
-    """Return whether somebody holds this lock file, without taking it from anybody."""
+    """Return whether somebody holds this lock file, without taking it from anybody.
+
+    Raises:
+        StorageError: its file system has no locks.
+    """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -192,6 +196,8 @@ def is_held(lock: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise no_locks(lock, error) from error
     finally:
         os.close(descriptor)
     return False

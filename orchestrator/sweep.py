@@ -10,14 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.executors import Chain, Executor, ListQueue, Queue, Stop
+from far.errors import ConfigError, FarError, StorageError, StorageFullError
+from orchestrator.executors import Chain, Executor, Job, ListQueue, Queue, Stop
 from orchestrator.frozen import freeze
 from orchestrator.mirrored import sweeps_of
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
 from orchestrator.runs import TrackedTrial
 from orchestrator.settings import Settings
-from orchestrator.signals import STOPS, restored, unheard
+from orchestrator.signals import STOPS, WAKE, restored, unheard
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
@@ -81,37 +82,70 @@ def run_sweep(
         budget: where to stop starting trials; None: never.
 
     Raises:
+        ConfigError: a trial can never run on the cluster, there is none, or the store cannot be written.
         LockedError: another process drives one of the studies.
-        StorageFullError: the disk is full; what had finished is kept.
+        StorageError: results can no longer be written; what had finished is kept.
         FarError: nothing can be run at all.
     """
     stop, ran = Stop(), _Ran()
+    unkept, untracked = None, None
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
-            stack.enter_context(store.lock_study(name))
+            stack.enter_context(_locked(store, name))
         stack.enter_context(_stoppable(stop))
-        for change in freeze(plan, store):
-            console.print(f"note: {change}")
         todo, left_out = _affordable(plan, store, settings, budget)
-        for trial in todo:
-            submit(store, settings, trial)
-        replicated = _replicated(stack, store, settings, todo)
-        mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
-        mirror.start()
         try:
-            _run(plan, todo, store, settings, executor, console, mirror, stop, budget, ran)
+            with ExitStack() as running:
+                jobs = _jobs(plan, todo, store, settings)
+                if todo or any(study.search for study in plan.studies):
+                    running.enter_context(executor.opened(stop))
+                    executor.check(jobs)  # before anything is written
+                for change in freeze(plan, store):
+                    console.print(f"note: {change}")
+                for trial in todo:
+                    submit(store, settings, trial)
+                ran.replicate = _replicated(stack, store, settings, todo)
+                ran.mirror = mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
+                mirror.start()
+                _run(plan, todo, jobs, store, settings, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
         finally:
             with unheard():
-                unkept = replicated([*todo, *ran.proposed])
-                synced = mirror.close(timeout=HURRY if stop else PATIENCE)
+                unkept = ran.replicate([*todo, *ran.proposed])
+                if ran.mirror is not None and not ran.mirror.close(timeout=HURRY if stop else PATIENCE):
+                    untracked = ran.mirror.problem or "it did not answer"
+    if isinstance(stop.reason, FarError):
+        raise stop.reason
     if unkept:
         console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it")
-    untracked = None if synced else mirror.problem or "it did not answer"
     over = bool(left_out) or ran.over_budget
     interrupted = isinstance(stop.reason, KeyboardInterrupt)
     return _outcome(plan.unique(), ran.searches, store, interrupted, untracked, over)
+
+
+@contextmanager
+def _locked(store: Store, study: str) -> Iterator[None]:
+    """Hold a study's lock: a store that cannot be written before anything has begun is a wrong setting.
+
+    Raises:
+        ConfigError: the store cannot be written.
+        LockedError: another process drives the study.
+    """
+    lock = store.lock_study(study)
+    try:
+        lock.acquire()
+    except StorageFullError:
+        raise
+    except StorageError as error:
+        raise ConfigError(str(error), key="store") from error
+    with lock:
+        yield
+
+
+def _jobs(plan: Plan, todo: Sequence[PlannedTrial], store: Store, settings: Settings) -> list[Job]:
+    retry = {study.name: study.retry for study in plan.studies}
+    return [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
 
 
 def _replicated(
@@ -152,11 +186,15 @@ class _Ran:
     """How far each search has come."""
     over_budget: bool = False
     """Whether the clock or a count kept something from starting."""
+    replicate: Callable[[Sequence[PlannedTrial]], str | None] = lambda trials: None
+    """Brings the store and its copy at a URL up to date; returns what is wrong, if it could not."""
+    mirror: Mirror | None = None
 
 
 def _run(
     plan: Plan,
     todo: Sequence[PlannedTrial],
+    jobs: Sequence[Job],
     store: Store,
     settings: Settings,
     executor: Executor,
@@ -174,11 +212,9 @@ def _run(
     def note() -> str | None:
         return f"tracking store not reached, will catch up: {mirror.problem}" if mirror.problem else None
 
-    retry = {study.name: study.retry for study in plan.studies}
-    jobs = [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
     may_start = _clock(budget)
     queue = ListQueue(jobs, may_start)
-    progress = Progress(watched, console, note)
+    progress = Progress(watched, console, note, executor.waiting)
     queues: list[Queue] = [queue]
     searches: list[SearchQueue] = []
     for study in plan.studies:
@@ -295,11 +331,19 @@ def _stoppable(stop: Stop) -> Iterator[None]:
         stop.request(KeyboardInterrupt())
         raise KeyboardInterrupt
 
-    with restored():
-        for number in STOPS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, handle)
-        yield
+    def wake(number: int, frame: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+
+    woken = signal.signal(WAKE, wake)
+    try:
+        with restored():
+            for number in STOPS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, handle)
+            yield
+    finally:
+        signal.signal(WAKE, woken)
 
 
 def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:

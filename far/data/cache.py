@@ -19,7 +19,7 @@ import numpy as np
 from far.data.decoder import Frames, Pick, VideoError
 from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
-from far.errors import StorageFullError
+from far.errors import StorageError
 from far.files import storage_errors
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def open_frames(manifest: Manifest) -> FrameSource:
     if sum(_bytes(video) for video in manifest.videos) <= LIMIT:
         try:
             return CachedFrames(manifest)
-        except (OSError, StorageFullError) as error:
+        except (OSError, StorageError) as error:
             log.warning("%s: videos are decoded anew every time, which is slower: %s", manifest.directory, error)
     return DecodedFrames(manifest)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import selectors
 import shutil
+import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.config.schema import DemoConfig
+from far.cpus import whole_cpus
 from far.data import demo
 from far.data.manifest import FILE_NAME, Manifest, Video, make_manifest, read_manifest, write_manifest
-from far.files import storage_errors
+from far.data.worker import receive, send
+from far.errors import DataError
+from far.files import clear_abandoned, scratch_path, storage_errors
+from far.interpreter import child_environment, python_command
 
 VERSION = 1
 """Part of the folder's name: raise it when the same configuration would draw other pixels."""
@@ -41,15 +46,17 @@ def directory_of(config: DemoConfig, root: Path) -> Path:
 def open_demo(config: DemoConfig, root: Path, progress: Progress | None = None) -> Manifest:
     """Return the demo set's manifest, generating the videos first if they are not there.
 
-    Two processes may do so at once: each writes into a folder of its own, and the first to finish wins.
+    Two processes may do so at once: each writes into a folder of its own, and the first to finish wins. What a killed
+    one has left is removed.
 
     Raises:
-        StorageFullError: no space is left under ``root``.
+        StorageError: ``root`` cannot be written, e.g. because no space is left.
     """
     target = directory_of(config, root)
     if (target / FILE_NAME).is_file():
         return read_manifest(target)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    clear_abandoned(root)
+    partial = scratch_path(target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
     try:
         with storage_errors(root):
             partial.mkdir(parents=True)
@@ -65,9 +72,6 @@ def open_demo(config: DemoConfig, root: Path, progress: Progress | None = None) 
 
 
 def _generate(config: DemoConfig, directory: Path, progress: Progress) -> Manifest:
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-
     counts = {"train": config.train_clips, "val": config.val_clips}
     jobs = [
         (split, range(start, min(start + _CHUNK, count)))
@@ -77,16 +81,13 @@ def _generate(config: DemoConfig, directory: Path, progress: Progress) -> Manife
     for split in counts:
         (directory / split).mkdir()
     # few clips are drawn sooner than processes start
-    workers = min(len(os.sched_getaffinity(0)), len(jobs)) if sum(counts.values()) > 100 else 1
+    workers = min(whole_cpus(), len(jobs)) if sum(counts.values()) > 100 else 1
     videos: list[Video] = []
-    try:
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        for written in parallel(delayed(_write_clips)(config, directory, *job) for job in jobs):
-            videos += written
-            progress(len(videos), sum(counts.values()))
-    finally:
-        if workers > 1:
-            get_reusable_executor().shutdown(wait=True)
+    requests = [(config, directory, *job) for job in jobs]
+    chunks = _in_parallel(requests, workers) if workers > 1 else (write_clips(*request) for request in requests)
+    for written in chunks:
+        videos += written
+        progress(len(videos), sum(counts.values()))
     return make_manifest(
         videos,
         list(demo.MOTIONS),
@@ -97,7 +98,49 @@ def _generate(config: DemoConfig, directory: Path, progress: Progress) -> Manife
     )
 
 
-def _write_clips(config: DemoConfig, directory: Path, split: str, indices: range) -> list[Video]:
+def _in_parallel(requests: list[Any], workers: int) -> Iterator[list[Video]]:
+    """Yield what processes write, in any order. They end with this process, even if it is killed."""
+    children = [
+        subprocess.Popen(
+            python_command("-m", "far.data.clip_writer"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(),
+        )
+        for _ in range(workers)
+    ]
+    waiting = iter(requests)
+    try:
+        with selectors.DefaultSelector() as selector:
+            for child in children:
+                assert child.stdin and child.stdout
+                send(child.stdin, next(waiting))
+                selector.register(child.stdout, selectors.EVENT_READ, child)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    child = key.data
+                    try:
+                        answer = receive(child.stdout)
+                    except EOFError:
+                        raise DataError(
+                            f"a process that writes demo clips has died (exit status {child.wait()})"
+                        ) from None
+                    if isinstance(answer, BaseException):
+                        raise answer
+                    request = next(waiting, None)
+                    if request is None:
+                        selector.unregister(child.stdout)
+                    else:
+                        send(child.stdin, request)
+                    yield answer
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+
+
+def write_clips(config: DemoConfig, directory: Path, split: str, indices: range) -> list[Video]:
+    """Draw and encode some clips of a split, by number, and return what they are."""
     pool = demo.digit_pool(split)
     videos = []
     for index in indices:

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +22,7 @@ import numpy as np
 
 from far.data.decoder import Decoded, Facts, Pick, VideoError
 from far.data.worker import receive, send
+from far.interpreter import child_environment, python_command
 
 T = TypeVar("T")
 
@@ -45,12 +45,12 @@ class Worker:
         self._memory = os.memfd_create("far-frames", os.MFD_CLOEXEC)
         self._map: mmap.mmap | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "far.data.worker", str(self._memory)],
+            python_command("-m", "far.data.worker", str(self._memory)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=[self._memory],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=child_environment(),
         )
         self.files = 0
 

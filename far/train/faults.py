@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from far.errors import FarError, OutOfMemoryError, StorageFullError
-from far.files import FULL
+from far.errors import FarError, OutOfMemoryError, StorageError
+from far.files import FULL, UNWRITABLE, scratch_path, storage_error
 
 _MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "cuda error: out of memory", "bad_alloc")
 """What allocators of torch, oneDNN and the C++ library say; only CUDA's has a type of its own."""
@@ -27,28 +28,41 @@ def typed(error: BaseException, directory: Path | None = None) -> BaseException:
     if isinstance(error, FarError):
         return error
     chain = list(_chain(error))
-    if any(isinstance(e, OSError) and e.errno in FULL for e in chain):
-        return _full(directory, error)
+    for e in chain:
+        if isinstance(e, OSError) and (
+            e.errno in FULL or (e.errno in UNWRITABLE and _is_within(e.filename, directory))
+        ):
+            return storage_error(e, _place(e, directory)) or error
     if any(_is_memory(e) for e in chain):
         return OutOfMemoryError(_first_line(error))
-    if directory is not None and isinstance(error, RuntimeError | OSError) and not has_room(directory):
-        return _full(directory, error)
+    if directory is not None and isinstance(error, RuntimeError | OSError):
+        return write_problem(directory) or error
     return error
 
 
-def has_room(directory: Path) -> bool:
-    """Return whether a mebibyte can be written; the numbers of ``statvfs`` know nothing of quotas."""
-    probe = directory / f".room.{os.getpid()}"
+def write_problem(directory: Path) -> StorageError | None:
+    """Return why a mebibyte cannot be written, None if it can; the numbers of ``statvfs`` know nothing of quotas."""
+    probe = scratch_path(directory / "room")
     try:
         with probe.open("wb") as stream:
             stream.write(bytes(_PROBE_BYTES))
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        return error.errno not in FULL
+        return storage_error(error, directory)
     finally:
-        probe.unlink(missing_ok=True)
-    return True
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return None
+
+
+def _is_within(name: object, directory: Path | None) -> bool:
+    """Return whether a file of the trial is meant, and not, e.g., a video on another disk."""
+    return directory is not None and isinstance(name, str) and directory.absolute() in Path(name).absolute().parents
+
+
+def _place(error: OSError, directory: Path | None) -> Path:
+    return Path(error.filename) if isinstance(error.filename, str) else directory or Path()
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -57,11 +71,6 @@ def _is_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError is a RuntimeError, and so is what its CPU allocator raises.
     said = str(error).strip().lower()
     return isinstance(error, RuntimeError) and (said == _ONEDNN or any(text in said for text in _MEMORY))
-
-
-def _full(directory: Path | None, error: BaseException) -> StorageFullError:
-    name = next((e.filename for e in _chain(error) if isinstance(e, OSError) and e.filename), directory)
-    return StorageFullError(f"no space left to write {name}; free some and run the same command again")
 
 
 def _first_line(error: BaseException) -> str:

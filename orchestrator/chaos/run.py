@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from far.errors import FarError
+from far.interpreter import child_environment, python_command
 from orchestrator.chaos.faults import FAULTS, Running
 from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
 from orchestrator.chaos.site import Clock, Disk, Server
@@ -105,7 +104,7 @@ class Chaos:
         faults: Sequence[str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.command = [sys.executable, "-m", "farlab", "sweep", *arguments]
+        self.command = python_command("-m", "farlab", "sweep", *arguments)
         self.directory, self.period, self.say = directory, period, say
         self.random = random.Random(seed)
         self.names = list(faults or FAULTS)
@@ -116,7 +115,7 @@ class Chaos:
             settings += f"weights_root = {str(weights_root)!r}\n"
         self._settings = settings
         self._deck: list[str] = []
-        self.environment = {**os.environ, **self.clock.environment, MARK: self.mark}
+        self.environment = {**child_environment(), **self.clock.environment, MARK: self.mark}
 
     def run(self, kills: int) -> Report:
         """Run the study undisturbed, then under faults until ``kills`` of them have struck.

@@ -13,13 +13,14 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 from far.errors import FarError
+from far.interpreter import child_environment, python_command
 from orchestrator.chaos.invariants import MARK
+from orchestrator.tracking import SERVER_ENVIRONMENT
 
 DISK_BYTES = 512 * 2**20
 """Room that a sweep has for its store."""
@@ -96,12 +97,14 @@ class Server:
                 self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if name != MARK}  # not a sweep's child
-        environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = child_environment(**SERVER_ENVIRONMENT)
+        environment.pop(MARK, None)  # not a sweep's child
         return subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{self.database}",
-             "--artifacts-destination", str(self._directory / "artifacts")],
+            python_command(
+                "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
+                "--backend-store-uri", f"sqlite:///{self.database}",
+                "--artifacts-destination", str(self._directory / "artifacts"),
+            ),
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 

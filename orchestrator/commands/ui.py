@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -24,10 +23,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
         from far.errors import ConfigError, FarError
+        from far.interpreter import child_environment, python_command
         from far.redaction import redacted
         from orchestrator.cli.inputs import refuse_given
         from orchestrator.commands.options import note_environment
         from orchestrator.settings import load_settings
+        from orchestrator.tracking import SERVER_ENVIRONMENT
 
         settings = load_settings()
         if tracking_uri is None:
@@ -41,15 +42,9 @@ def register(app: typer.Typer) -> None:
         if tracking_uri is None and uri == f"sqlite:///{base}" and not base.exists():
             raise ConfigError("nothing is tracked here yet; run `farlab sweep` first", where=str(base))
         chosen = claimed_port(host, port)
-        # One worker and no job runner: 2 processes instead of 15 (measured with MLflow 3.17).
-        environment = {
-            **os.environ,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_BACKEND_STORE_URI": uri,  # a command line can be read by everybody on the machine
-            "PYTHONSAFEPATH": "1",  # a file called mlflow.py in the current folder is not MLflow
-        }
-        command = [sys.executable, "-m", "mlflow", "ui"]
+        # A command line can be read by everybody on the machine.
+        environment = child_environment(**SERVER_ENVIRONMENT, MLFLOW_BACKEND_STORE_URI=uri)
+        command = python_command("-m", "mlflow", "ui")
         command += ["--host", host, "--port", str(chosen), "--workers", "1"]
         print(f"http://{host}:{chosen}", flush=True)
         if code := serve(command, environment):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from far.errors import ConfigError
 from orchestrator.study.schema import RetryConfig
 
 
@@ -150,14 +153,89 @@ class Stop:
         return self._event.is_set()
 
 
+Node = Mapping[str, float]
+"""What one node of a cluster has: ``CPU`` and, where there are any, ``GPU``."""
+
+
+def bundle(job: Job, nodes: Sequence[Node]) -> dict[str, float]:
+    """Return what each process of a trial takes of one node: no GPU where no node has any."""
+    needs = {"CPU": float(job.cpus)}
+    if job.gpus and any(node.get("GPU", 0.0) > 0 for node in nodes):
+        needs["GPU"] = float(job.gpus)
+    return needs
+
+
+def places(job: Job, nodes: Sequence[Node]) -> int:
+    """Return how many processes of a trial the nodes can hold at once if nothing else runs on them."""
+    needs = {kind: amount for kind, amount in bundle(job, nodes).items() if amount > 0}
+    return sum(
+        min((_times(node.get(kind, 0.0), amount) for kind, amount in needs.items()), default=0) for node in nodes
+    )
+
+
+def _times(have: float, amount: float) -> int:
+    """Return how often an amount fits into what a node has; a part of a GPU is a part of one and the same."""
+    tiny = 1e-9
+    return int(have) * int(1 / amount + tiny) if amount < 1 <= have else int(have / amount + tiny)
+
+
+def fits(job: Job, nodes: Sequence[Node]) -> str | None:
+    """Return why a trial can never run on these nodes, None if it can: each process needs its share on one node."""
+    if places(job, nodes) >= job.devices:
+        return None
+    needs = " and ".join(f"{amount:g} {kind}s" for kind, amount in bundle(job, nodes).items())
+    each = f"{job.devices} processes with {needs} each" if job.devices > 1 else needs
+    have = "; ".join(
+        f"{count} x {text}" if count > 1 else text for text, count in Counter(map(describe, nodes)).most_common()
+    )
+    where = "this machine has" if len(nodes) == 1 else f"the {len(nodes)} nodes of the cluster have"
+    room = f", room for {places(job, nodes)} of the processes" if job.devices > 1 else ""
+    return f"wants {each} on one node, {where} {have or 'nothing'}{room}"
+
+
+def describe(node: Node) -> str:
+    """Return a node's resources in words."""
+    return ", ".join(f"{node.get(kind, 0.0):g} {kind}s" for kind in ("CPU", "GPU") if kind == "CPU" or kind in node)
+
+
+def refuse_unfit(jobs: Iterable[Job], nodes: Sequence[Node]) -> None:
+    """Refuse jobs that no node can hold, rather than wait for room forever.
+
+    Raises:
+        ConfigError: a job can never run.
+    """
+    for job in jobs:
+        if why := fits(job, nodes):
+            lacking = "GPU" in bundle(job, nodes) and all(node.get("GPU", 0.0) < job.gpus for node in nodes)
+            key = "run.devices" if job.devices > 1 or lacking else "run.cpus"
+            raise ConfigError(f"trial {job.key} {why}", key=key)
+
+
 class Executor(Protocol):
     """Runs jobs; each leaves a ``result.json``, whatever happens to it, unless the sweep is interrupted."""
+
+    def opened(self, stop: Stop) -> AbstractContextManager[None]:
+        """Return what holds the processes and connections that ``run`` needs; ``stop`` is set if they are lost.
+
+        Raises:
+            ConfigError: on entering: there is no such cluster.
+        """
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs that can never run, before anything is written for them; call it when ``opened``.
+
+        Raises:
+            ConfigError: why.
+        """
+
+    def waiting(self) -> dict[str, str]:
+        """Return what jobs that have not begun wait for, by key; called while they run, from any thread."""
 
     def run(self, queue: Queue, stop: Stop) -> None:
         """Run jobs until the queue is empty.
 
         Raises:
-            KeyboardInterrupt: the user asked to stop; nothing that this executor started is left running.
-            StorageFullError: the disk is full; the same.
+            KeyboardInterrupt: the user asked to stop.
+            StorageError: results cannot be written; the same.
             FarError: no job can be run at all.
         """

@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import gc
+import json
+import os
+import socket
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +28,9 @@ from far.errors import (
     FarError,
     LostError,
     OutOfMemoryError,
-    StorageFullError,
+    StorageError,
 )
-from far.files import FileLock, LockedError, TrialPaths, read_json, write_json
+from far.files import FileLock, LockedError, TrialPaths, clear_abandoned, read_json, write_json
 from orchestrator.executors.base import Job
 from orchestrator.executors.outcome import has_result, redirect, write_failure
 
@@ -76,7 +80,13 @@ class TrialHost:
             redirect(TrialPaths(job.directory).log)
 
     def prepare(self) -> Readiness:
-        """Take the trial's lock; ranks other than 0 need none. The further ranks may begin once it says ``GO``."""
+        """Take the trial's lock and record the attempt; ranks other than 0 need neither.
+
+        The further ranks may begin once it says ``GO``.
+
+        Raises:
+            StorageError: the trial's files cannot be written.
+        """
         job = self._job
         assert job is not None
         if self._prepared or not self.world.is_main:
@@ -91,8 +101,13 @@ class TrialHost:
         if has_result(paths) or paths.cancel.exists():
             self.close()
             return Readiness.ENDED
+        clear_abandoned(paths.directory, paths.checkpoints)
         try:
-            _may_start(read_spec(paths), job)
+            may_start(read_spec(paths), job)
+            self._begin(job)
+        except StorageError:
+            self.close()
+            raise
         except FarError as error:
             self._fail(job, error)
             return Readiness.ENDED
@@ -103,7 +118,7 @@ class TrialHost:
         """Do one piece of work: build, train an epoch, finish; return whether the trial has ended.
 
         Raises:
-            StorageFullError: there is no room for what must be written; the trial has no result and can go on later.
+            StorageError: what must be written cannot be; the trial has no result and can go on later.
             Exception: with several processes, whatever rank 0 or a restart of all of them must deal with.
         """
         from far.train.faults import typed
@@ -111,18 +126,16 @@ class TrialHost:
         job = self._job
         assert job is not None
         self.record = None
-        ready = self.prepare()
-        if ready is not Readiness.GO:
-            return ready is Readiness.ENDED
         try:
-            return self._advance(job)
+            ready = self.prepare()
+            return self._advance(job) if ready is Readiness.GO else ready is Readiness.ENDED
         except Exception as error:
             cause = typed(error, job.directory)
             details = "".join(traceback.format_exception(error))
         # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
-        _note(job, details)
+        note(job, details)
         alone = self.world.size == 1
-        if not self.world.is_main or isinstance(cause, StorageFullError) or not (alone or isinstance(cause, FarError)):
+        if not self.world.is_main or isinstance(cause, StorageError) or not (alone or isinstance(cause, FarError)):
             self.close()
             raise cause
         if isinstance(cause, CancelledError):
@@ -130,17 +143,11 @@ class TrialHost:
             self.failed = True  # the peers wait in a collective
             self.close()
             return True
-        if isinstance(cause, DamagedError):
-            self._drop()
-            if not alone:
-                self.close()
-                raise cause
-            return False  # it has been set aside: the next try takes the one before it
+        if isinstance(cause, DamagedError):  # it has been set aside: the next try takes the one before it
+            end_attempt(job, cause)
+            return self._again(job, cause)
         if isinstance(cause, OutOfMemoryError) and self._adapt(job, cause):
-            if not alone:
-                self.close()
-                raise cause  # the peers are in the middle of a collective: all start anew
-            return False
+            return self._again(job, cause)
         self._fail(job, cause)
         return True
 
@@ -158,6 +165,32 @@ class TrialHost:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _again(self, job: Job, cause: FarError) -> bool:
+        """Begin the next attempt here, or let all processes start anew: the peers are in the middle of a collective."""
+        self._drop()
+        if self.world.size > 1:
+            self.close()
+            raise cause
+        self._begin(job)
+        return False
+
+    def _begin(self, job: Job) -> None:
+        """Record that an attempt begins, before anything that may kill the process and go uncounted."""
+        paths = TrialPaths(job.directory)
+        spec = read_spec(paths)
+        attempts = [*(spec.get("attempts") or []), {**attempt_record(), **self._micro_batch(spec)}]
+        write_json(paths.trial, {**spec, "attempts": attempts})
+        write_phase(paths, "starting")
+
+    def _micro_batch(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return the micro-batch that the attempt will have: memory may run out before the trial itself can tell."""
+        from far.train.engine import micro_batch
+
+        with contextlib.suppress(Exception):  # a wrong configuration is told of when the trial is built
+            config = TrialConfig.model_validate(spec["config"])
+            return {"micro_batch": micro_batch(config.recipe, config.run, self.world.size, self.world.device.type)}
+        return {}
 
     def _advance(self, job: Job) -> bool:
         if self._run is None:
@@ -183,7 +216,7 @@ class TrialHost:
         try:
             do(Replica(job.replica))
         except ReplicaError as error:
-            _note(job, f"{error}\n")
+            note(job, f"{error}\n")
 
     def _open(self, job: Job) -> TrialRun:
         """Build or resume the trial."""
@@ -191,6 +224,8 @@ class TrialHost:
 
         paths = TrialPaths(job.directory)
         spec = read_spec(paths)
+        if self.world.is_main:
+            write_phase(paths, "building")
         run = TrialRun(
             TrialConfig.model_validate(spec["config"]),
             spec["identity"],
@@ -199,7 +234,7 @@ class TrialHost:
             data_root=job.data_root,
             weights_root=Path(spec.get("weights_root", ".")),
             profile=spec.get("profile"),
-            attempts=list(spec.get("attempts", [])),
+            attempts=list(spec.get("attempts", []))[:-1],  # the trial appends this start itself
         )
         if self.world.is_main:
             write_json(paths.trial, {**spec, "attempts": run.attempts})
@@ -261,25 +296,58 @@ def end_attempt(job: Job, cause: FarError) -> None:
     write_json(paths.trial, spec)
 
 
-def _note(job: Job, text: str) -> None:
+def note(job: Job, text: str) -> None:
     """Append to the trial's log, if there is room."""
     with contextlib.suppress(OSError), TrialPaths(job.directory).log.open("a", encoding="utf-8") as log:
         log.write(text)
 
 
-def _may_start(spec: dict[str, Any], job: Job) -> None:
-    """Wait a while before a retry.
+def attempt_record() -> dict[str, Any]:
+    """Return what is known of an attempt when it begins."""
+    from far.provenance import code_version
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"started_at": now, "host": socket.gethostname(), "pid": os.getpid(), "code": code_version()}
+
+
+def write_phase(paths: TrialPaths, phase: str) -> None:
+    """Say what the trial does before its first epoch; worthless after a crash, so neither atomic nor important."""
+    with contextlib.suppress(OSError):
+        paths.progress.write_text(json.dumps({"phase": phase, "epoch": 0, "done": 0, "total": 0}))
+
+
+def losses(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the attempts since the trial was submitted whose process was lost."""
+    attempts = (spec.get("attempts") or [])[spec.get("before", 0) :]
+    return [attempt for attempt in attempts if "ended" not in attempt]
+
+
+def too_often(spec: dict[str, Any], job: Job) -> LostError | None:
+    """Return the error for a trial that was lost more often than it may be, else None."""
+    lost = losses(spec)
+    if len(lost) <= job.retry.lost:
+        return None
+    reason = next((attempt["lost"] for attempt in reversed(lost) if "lost" in attempt), None)
+    return LostError(
+        f"its process was lost {len(lost)} times (retry.lost: {job.retry.lost})"
+        f"{f', the last time: {reason}' if reason else ''}; see {job.directory}/log.txt"
+    )
+
+
+def may_start(spec: dict[str, Any], job: Job) -> None:
+    """Refuse a trial that was lost too often.
 
     Raises:
         LostError: the trial was lost as often as it may be since it was submitted.
     """
-    attempts = (spec.get("attempts") or [])[spec.get("before", 0) :]
-    lost = sum("ended" not in attempt for attempt in attempts)
-    if lost > job.retry.lost:
-        raise LostError(
-            f"its process was lost {lost} times (retry.lost: {job.retry.lost}); see {job.directory}/log.txt"
-        )
-    if lost:
+    if error := too_often(spec, job):
+        raise error
+
+
+def wait_for_retry(job: Job) -> None:
+    """Wait before a trial that was lost is started again: longer each time."""
+    spec = read_json(TrialPaths(job.directory).trial)
+    if isinstance(spec, dict) and (lost := len(losses(spec))):
         time.sleep(min(job.retry.wait_seconds * 2 ** (lost - 1), LONGEST_WAIT))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
 from far.errors import ConfigError
 from orchestrator.executors.base import Job, Queue, Stop
 from orchestrator.executors.host import TrialHost
@@ -9,6 +12,20 @@ from orchestrator.executors.host import TrialHost
 
 class LocalExecutor:
     """Runs each job in this process; a trial that fails leaves a failed result and the next one starts."""
+
+    def opened(self, stop: Stop) -> AbstractContextManager[None]:
+        """Return nothing to hold: this process is all there is."""
+        return nullcontext()
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs that want several processes; see ``Executor.check``."""
+        for job in jobs:
+            if job.devices != 1:
+                raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
+
+    def waiting(self) -> dict[str, str]:
+        """Return nothing: the one trial that runs waits for nobody."""
+        return {}
 
     def run(self, queue: Queue, stop: Stop) -> None:
         """Run jobs until the queue is empty; see ``Executor.run``.
@@ -22,8 +39,7 @@ class LocalExecutor:
             job = queue.next()
             if job is None:
                 continue
-            if job.devices != 1:
-                raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
+            self.check([job])
             host = TrialHost(join_world(cpus=job.threads, gpus=job.gpus > 0), capture=False)
             try:
                 self._run(host, job, queue, stop)

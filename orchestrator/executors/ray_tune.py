@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from far.errors import ConfigError, LostError
-from orchestrator.executors.base import Job, Queue, Stop
+from far.errors import LostError
+from orchestrator.executors.base import Job, Node, Queue, Stop, bundle, describe, fits, places, refuse_unfit
+from orchestrator.executors.losses import Losses, reason
 from orchestrator.executors.outcome import write_failure
 from orchestrator.executors.trainable import TrialTrainable
+from orchestrator.signals import wake_main_thread
+
+T = TypeVar("T")
 
 
 class RayTuneExecutor:
@@ -29,35 +35,73 @@ class RayTuneExecutor:
 
     def __init__(self, logs: Path, *, address: str | None = None, concurrent: int | None = None) -> None:
         self.logs, self.address, self.concurrent = logs, address, concurrent
+        self._nodes: list[Node] = []
+        self._scratch: Path | None = None
+        self._losses: Losses | None = None
+        self._is_open = False
+
+    @contextlib.contextmanager
+    def opened(self, stop: Stop) -> Iterator[None]:
+        """Connect to the cluster, or start one; see ``Executor.opened``."""
+        from orchestrator.executors.cluster import cluster, watched_daemons
+        from orchestrator.executors.nodes import nodes_of
+
+        def died(name: str) -> None:
+            stop.request(LostError(f"{name} has died; run the same command again to go on"))
+            wake_main_thread()
+
+        if self.address is not None:
+            nodes_of(self.address)  # before Ray itself, which would wait for many minutes
+        try:
+            with cluster(self.address, self.logs) as self._scratch, watched_daemons(self.address, died):
+                self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                self._is_open = True
+                yield
+        finally:
+            self._is_open = False
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs that no node can hold; see ``Executor.check``."""
+        refuse_unfit(jobs, self._nodes)
+
+    def waiting(self) -> dict[str, str]:
+        """Return what Ray has jobs wait for; see ``Executor.waiting``."""
+        trials = list(self._losses.trials) if self._losses is not None else []
+        pending = [trial.config["job"] for trial in trials if trial.status == Trial.PENDING]
+        if not pending:
+            return {}
+        free = _within(ASK, ray.available_resources)
+        have = f"free: {describe(free)}" if free is not None else "Ray does not say what is free"
+        nodes = _within(ASK, ray.nodes) or []
+        alive = [node["Resources"] for node in nodes if node["Alive"]]
+        words = {}
+        for job in pending:
+            needs = " and ".join(f"{amount:g} {kind}s" for kind, amount in bundle(job, self._nodes).items())
+            never = f"; no living node can hold it: it {why}" if alive and (why := fits(job, alive)) else ""
+            words[job.key] = f"waits for {job.devices} x {needs} ({have}){never}"
+        return words
 
     def run(self, queue: Queue, stop: Stop) -> None:
         """Run jobs until the queue is empty; see ``Executor.run``."""
-        from orchestrator.executors.cluster import cluster, watched_node
-
-        def node_died() -> None:
-            stop.request(LostError("Ray's node manager on this machine has died; run the same command again to go on"))
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-        try:
-            # On a cluster that is not ours, a node's death is Ray's business: its trials start again elsewhere.
-            watch = watched_node(node_died) if self.address is None else contextlib.nullcontext()
-            with cluster(self.address, self.logs) as (resources, scratch), watch:
-                if not stop:
-                    self._fit(queue, stop, resources, scratch)
-        except KeyboardInterrupt:
-            if not isinstance(stop.reason, LostError):
-                raise
+        with contextlib.nullcontext() if self._is_open else self.opened(stop):
+            if not stop:
+                self._fit(queue, stop)
         if stop.reason is not None:
             raise stop.reason
 
-    def _fit(self, queue: Queue, stop: Stop, resources: dict[str, float], parent: Path | None) -> None:
+    def _fit(self, queue: Queue, stop: Stop) -> None:
+        nodes = self._nodes
         # Tune's own files are worthless afterwards, and must not meet the disk that the store has filled.
-        with tempfile.TemporaryDirectory(prefix="farlab-tune-", dir=parent, ignore_cleanup_errors=True) as scratch:
-            feed = _Feed(queue, stop, resources, self.concurrent)
+        with tempfile.TemporaryDirectory(
+            prefix="farlab-tune-", dir=self._scratch, ignore_cleanup_errors=True
+        ) as scratch:
+            feed = _Feed(queue, stop, nodes, self.concurrent)
+            self._losses = Losses(stop)
             tuner = tune.Tuner(
-                tune.with_resources(TrialTrainable, lambda config: _bundles(config["job"], resources)),
+                tune.with_resources(TrialTrainable, lambda config: _bundles(config["job"], nodes)),
                 tune_config=tune.TuneConfig(
                     search_alg=feed,
+                    scheduler=self._losses,
                     num_samples=len(queue),
                     reuse_actors=True,
                     trial_dirname_creator=_name,
@@ -79,20 +123,24 @@ class RayTuneExecutor:
         for outcome in results:
             if outcome.error is not None and outcome.config is not None:
                 job = outcome.config["job"]
-                write_failure(job.directory, LostError(f"its process died again and again: {outcome.error}"))
+                write_failure(
+                    job.directory, LostError(f"its process was lost again and again: {reason(outcome.error)}")
+                )
                 queue.ended(job)
 
 
 MOST_FAILURES = 100
 """Restarts of one trial that Tune may make; ``retry`` in the study ends it long before."""
+ASK = 5.0
+"""Seconds that Ray has to say what is free."""
 
 
 class _Feed(Searcher):
     """Gives Tune the next job when there is room for it, so that a budget or a search decides as late as possible."""
 
-    def __init__(self, queue: Queue, stop: Stop, resources: dict[str, float], concurrent: int | None) -> None:
+    def __init__(self, queue: Queue, stop: Stop, nodes: Sequence[Node], concurrent: int | None) -> None:
         super().__init__()
-        self.queue, self.stop, self.resources = queue, stop, resources
+        self.queue, self.stop, self.nodes = queue, stop, nodes
         self.concurrent = concurrent
         self.jobs: dict[str, Job] = {}
 
@@ -108,7 +156,7 @@ class _Feed(Searcher):
         job = self.queue.next()
         if job is None:
             return Searcher.FINISHED if self.queue.is_empty() else None
-        _check(job, self.resources)
+        refuse_unfit([job], self.nodes)
         self.jobs[trial_id] = job
         return {"job": job}
 
@@ -129,8 +177,7 @@ class _Feed(Searcher):
         """Return how many jobs Tune may hold: those that fit at once, and one to hand to the slot that is free next."""
         if self.concurrent is not None:
             return self.concurrent
-        need = _needs(like, self.resources)
-        return 1 + int(min(self.resources.get(kind, 0.0) / amount for kind, amount in need.items()))
+        return 1 + places(like, self.nodes) // like.devices
 
 
 class _Stopper(tune.Stopper):
@@ -174,31 +221,19 @@ def _name(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-def _bundle(job: Job, resources: dict[str, float]) -> dict[str, float]:
-    bundle = {"CPU": float(job.cpus)}
-    if resources.get("GPU", 0) > 0 and job.gpus:
-        bundle["GPU"] = float(job.gpus)
-    return bundle
+def _bundles(job: Job, nodes: Sequence[Node]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([bundle(job, nodes)] * job.devices, strategy="PACK")
 
 
-def _bundles(job: Job, resources: dict[str, float]) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([_bundle(job, resources)] * job.devices, strategy="PACK")
+def _within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """Return the answer of a call that may hang, None if it does not come in time."""
+    answers: list[T] = []
 
+    def call() -> None:
+        with contextlib.suppress(Exception):
+            answers.append(ask())
 
-def _needs(job: Job, resources: dict[str, float]) -> dict[str, float]:
-    return {kind: amount * job.devices for kind, amount in _bundle(job, resources).items()}
-
-
-def _check(job: Job, resources: dict[str, float]) -> None:
-    """Refuse what the cluster can never have room for: Ray would wait for it forever.
-
-    Raises:
-        ConfigError: the trial wants more than there is.
-    """
-    for kind, amount in _needs(job, resources).items():
-        if amount > resources.get(kind, 0.0):
-            raise ConfigError(
-                f"trial {job.key} wants {amount:g} {kind}s ({job.devices} processes), the cluster has "
-                f"{resources.get(kind, 0.0):g}",
-                key="run.devices" if kind == "GPU" else "run.cpus",
-            )
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else None

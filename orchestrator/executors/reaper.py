@@ -9,6 +9,7 @@ so, it ends what belongs to the cluster and removes its files.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -25,6 +26,10 @@ TITLE = b"ray::"
 """How a process's title begins that Ray renamed."""
 GRACE = 2.0
 """Seconds between asking a process to end and ending it."""
+PREFIX = "farlab-"
+"""How the name of a cluster's folder begins."""
+OWNERS = "owners.json"
+"""File in it that names the mark, the driver and the guardian."""
 
 
 class Reaper:
@@ -35,12 +40,27 @@ class Reaper:
 
     Attributes:
         mark: what to put into the environment before the cluster is started.
-        scratch: the cluster's folder; it is removed with everything in it.
+        scratch: the cluster's folder, for this user alone; it is removed with everything in it.
+        ray_folder: a folder in it for Ray, which opens to everybody what it is given.
+
+    Raises:
+        ConfigError: no folder can be made there.
     """
 
     def __init__(self, parent: Path) -> None:
+        clear_abandoned(parent)
         self.mark = uuid.uuid4().hex
-        self.scratch = Path(tempfile.mkdtemp(prefix="farlab-", dir=parent))
+        try:
+            self.scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            self.ray_folder = self.scratch / "r"
+            self.ray_folder.mkdir(mode=0o700)
+        except OSError as error:
+            from far.errors import ConfigError  # not above: the guardian runs with the standard library alone
+
+            why = error.strerror or str(error)
+            raise ConfigError(
+                f"{parent} cannot hold Ray's temporary files ({why}); name another folder", key="TMPDIR"
+            ) from None
         # A session of its own: neither Ctrl-C nor a closed terminal reaches it.
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, self.mark, str(self.scratch)],
@@ -49,6 +69,9 @@ class Reaper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        owners = {"mark": self.mark, "owners": [_identity(pid) for pid in (os.getpid(), self._guardian.pid)]}
+        with contextlib.suppress(OSError):
+            (self.scratch / OWNERS).write_text(json.dumps(owners))
 
     def reap(self) -> None:
         """End what is left and dismiss the guardian."""
@@ -56,6 +79,30 @@ class Reaper:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self._guardian.kill()
         self._guardian.communicate()
+
+
+def clear_abandoned(parent: Path) -> None:
+    """End the clusters in a folder whose driver and guardian are both gone, and remove their files."""
+    for scratch in parent.glob(f"{PREFIX}*"):
+        try:
+            if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
+                continue
+            record = json.loads((scratch / OWNERS).read_bytes())
+            mark, owners = str(record["mark"]), [tuple(owner) for owner in record["owners"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # being made at this moment, or not ours
+        if not any(owner == _identity(owner[0]) for owner in owners):
+            end_all(mark, str(scratch))
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _identity(pid: int) -> tuple[int, str]:
+    """Return a process's number and when it was started, which together no other process has; empty if it is gone."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return pid, ""
+    return (pid, "") if after_name[0] == "Z" else (pid, after_name[19])
 
 
 def marked(mark: str, scratch: str) -> list[int]:

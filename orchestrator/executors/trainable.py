@@ -16,9 +16,10 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from far.errors import FarError, OutOfMemoryError, StorageFullError
+from far.errors import FarError, OutOfMemoryError, StorageError
 from orchestrator.executors.base import Job
-from orchestrator.executors.host import Readiness, TrialHost, halve
+from orchestrator.executors.host import Readiness, TrialHost, halve, wait_for_retry
+from orchestrator.executors.losses import note_loss
 from orchestrator.executors.outcome import write_failure
 
 GRACE = 5.0
@@ -56,6 +57,7 @@ class TrialTrainable(tune.Trainable):
         from far.train.world import Rendezvous, join_world
 
         job: Job = config["job"]
+        wait_for_retry(job)
         size = job.devices
         rendezvous = Rendezvous(size) if size > 1 else None
         self._peers: list[Any] = []
@@ -76,22 +78,25 @@ class TrialTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Hand the warm processes the next trial."""
+        wait_for_retry(new_config["job"])
         self._start(new_config["job"], self._start_peers(new_config["job"]))
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run an epoch. A failure that a retry cannot mend is the trial's result; a full disk stops the sweep."""
-        ready = self._host.prepare()
-        if ready is not Readiness.GO:
-            return {"done": ready is Readiness.ENDED, "record": None, "stop": None}
-        pending = [peer.step.remote() for peer in self._peers]
+        """Run an epoch. A failure that a retry cannot mend is the trial's result; a store that cannot be written stops
+        the sweep.
+        """
         try:
+            ready = self._host.prepare()
+            if ready is not Readiness.GO:
+                return {"done": ready is Readiness.ENDED, "record": None, "stop": None}
+            pending = [peer.step.remote() for peer in self._peers]
             with _Watch(pending, self._job):
                 done = self._host.step()
                 if self._host.failed and self._peers:
                     raise RuntimeError("the trial has failed; its further processes are replaced")
                 ray.get(pending)
-        except StorageFullError as error:
+        except StorageError as error:
             return {"done": True, "record": None, "stop": error}
         return {"done": done, "record": self._host.record, "stop": None}
 
@@ -144,13 +149,14 @@ class _Watch:
                     if not self._over.wait(GRACE):
                         _record(self._job, error.cause)
                         os._exit(1)
-                except ray.exceptions.RayError:
+                except ray.exceptions.RayError as error:
+                    note_loss(self._job, error)
                     os._exit(1)
 
 
 def _record(job: Job, cause: BaseException) -> None:
     """Write what a peer met, before all processes of the trial start anew."""
-    if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(cause, StorageFullError):
+    if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(cause, StorageError):
         return
     if isinstance(cause, FarError):
         write_failure(job.directory, cause)

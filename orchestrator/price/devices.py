@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from far.cpus import whole_cpus
 from far.errors import ConfigError
 from far.registry import Registry
 
@@ -123,7 +123,7 @@ def _local(count: int | None) -> Target:
 
     name = processor()
     tokens = tuple(name.lower().replace("-", " ").replace("_", " ").split())
-    cores = count or len(os.sched_getaffinity(0))
+    cores = count or whole_cpus()
     return Target(name, "cpu", cores, CPU_CORE_TFLOPS, psutil.virtual_memory().total, tokens, here=True)
 
 

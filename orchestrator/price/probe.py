@@ -11,6 +11,7 @@ from typing import Any
 
 from far.errors import FarError
 from far.files import read_json, write_json
+from far.interpreter import child_environment, python_command
 from orchestrator.content import video_counts
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.price.devices import find_target
@@ -44,9 +45,9 @@ def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
         spec = Path(scratch) / "spec.json"
         roots = {"data_root": str(settings.data_root), "weights_root": str(settings.weights_root)}
         write_json(spec, {"config": config.model_dump(mode="json"), **roots})
-        command = [sys.executable, "-m", "far.train.probe", str(spec)]
+        command = python_command("-m", "far.train.probe", str(spec))
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+            done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             raise FarError(f"the probe of '{trial.row}' took more than {TIMEOUT:.0f} s") from None
     lines = done.stdout.strip().splitlines()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from far.errors import ConfigError
 from far.files import read_json
 from orchestrator.chaos.invariants import MARK, leftovers, violations
 from orchestrator.executors.cluster import prepare_environment
@@ -119,6 +123,72 @@ def lab(make_lab: Callable[..., Lab]) -> Iterator[Lab]:
     left = leftovers(made.mark, made.directory, patience=0.0)
     for text in left:
         os.kill(int(text.split()[1]), 9)
+
+
+class RayCluster:
+    """Nodes on this machine, each started as a user starts one, by ``ray start``.
+
+    Args:
+        python: the nodes' interpreter, with its options.
+        environment: what the nodes have in theirs beside this process's.
+    """
+
+    def __init__(self, python: Sequence[str] = (sys.executable,), **environment: str) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="r", dir="/tmp")  # sockets have short names
+        self._python, self._nodes = python, list[subprocess.Popen[bytes]]()
+        kept = {k: v for k, v in os.environ.items() if k.startswith("RAY_AUTH") or not k.startswith(("RAY_", "PYTHON"))}
+        self._environment = {**kept, "HOME": self._scratch.name, **environment}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+
+    def add_node(self, cpus: int) -> subprocess.Popen[bytes]:
+        """Start a node, the head if it is the first, and wait until it has joined."""
+        from orchestrator.executors.nodes import nodes_of
+
+        where = [f"--address={self.address}"]
+        if not self._nodes:
+            where = ["--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false"]
+            where += [f"--temp-dir={self._scratch.name}"]
+        arguments = ["ray", "start", *where, f"--num-cpus={cpus}", "--object-store-memory=83886080", "--block"]
+        code = (
+            f"import sys; sys.argv = {[*arguments, '--disable-usage-stats']}; import ray.scripts.scripts as s; s.main()"
+        )
+        node = subprocess.Popen(
+            [*self._python, "-c", code], env=self._environment, cwd=self._scratch.name, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._nodes.append(node)
+
+        def joined() -> bool:
+            with contextlib.suppress(ConfigError):
+                return len(nodes_of(self.address)) == len(self._nodes)
+            return False
+
+        wait_for(joined, every=0.5)
+        return node
+
+    def close(self) -> None:
+        """End all nodes."""
+        for node in self._nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+        self._scratch.cleanup()
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[Callable[..., RayCluster]]:
+    """Make clusters out of nodes on this machine."""
+    made: list[RayCluster] = []
+
+    def make(**options: Any) -> RayCluster:
+        made.append(RayCluster(**options))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        cluster.close()
 
 
 @pytest.fixture(scope="session")
