@@ -26,10 +26,9 @@ class Diagnostics:
         """Places by what is odd there; the data set is usable all the same."""
         self._errors: list[tuple[str, str]] = []
 
-    def place(self, path: Path, line: int | None = None) -> str:
-        """Return ``file`` or ``file:line``, relative to the data set's folder where the file lies in it."""
-        inside = path.relative_to(self.root) if self.root in path.parents else path
-        return one_line(str(inside)) + ("" if line is None else f":{line}")
+    def place(self, path: Path) -> str:
+        """Return a file as messages name it: relative to the data set's folder where it lies in it."""
+        return one_line(str(path.relative_to(self.root) if self.root in path.parents else path))
 
     def warn(self, what: str, place: str) -> None:
         """Note something odd that a person should know of."""
@@ -75,5 +74,6 @@ def counted(number: int, noun: str) -> str:
 
 def one_line(text: str) -> str:
     """Return a text of unknown origin, such that a terminal shows it on one line of bearable length."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

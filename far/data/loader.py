@@ -18,6 +18,7 @@ from far.data.augment import Draws, augmented, erase
 from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.cache import FrameSource, open_frames
 from far.data.decoder import VideoError
+from far.data.diagnostics import counted
 from far.data.manifest import Manifest, Video
 from far.data.prefetch import prefetched
 from far.data.sampling import SAMPLERS
@@ -72,7 +73,7 @@ class TrainStream(_Stream):
         self._batch = self.config.recipe.batch_size
         unlabelled = sum(video.label < 0 for video in self._videos)
         if unlabelled:
-            raise DataError(f"{unlabelled} videos of the training split have no label")
+            raise DataError(f"{counted(unlabelled, 'video')} of the training split without a label")
         if self._batch % (self.world * self.micro_batch):
             raise ConfigError(
                 f"a batch of {self._batch} videos is not a multiple of {self.world} devices x "
@@ -240,7 +241,9 @@ class EvalStream(_Stream):
         self._videos = self.manifest.split(self.split)
         unlabelled = sum(video.label < 0 for video in self._videos)
         if unlabelled and self.needs_labels:
-            raise DataError(f"{unlabelled} videos of the '{self.split}' split have no label, so no answer can be right")
+            raise DataError(
+                f"{counted(unlabelled, 'video')} of the split '{self.split}' without a label, so no answer can be right"
+            )
 
     @property
     def expected(self) -> int:

@@ -23,7 +23,7 @@ def training_problems(manifest: Manifest, config: TrialConfig) -> list[str]:
             problems.append(f"it has no {words} videos")
         elif unlabelled:
             problems.append(
-                f"{len(unlabelled)} of its {len(videos)} {words} videos have no label: {_names(unlabelled)}"
+                f"{len(unlabelled)} of its {len(videos)} {words} videos without a label: {_names(unlabelled)}"
             )
         elif not any(video.frames for video in videos):
             problems.append(f"none of its {counted(len(videos), f'{words} video')} can be opened: {_names(videos)}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from far.data.tree import unusable
 from far.errors import DataError
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
@@ -20,6 +21,8 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: it cannot be read, or is in another encoding.
     """
+    if why := unusable(path):  # a pipe would never end
+        raise DataError(f"{path}: {why} where a file is needed")
     try:
         data = path.read_bytes()
     except OSError as error:

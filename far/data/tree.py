@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from far.data.diagnostics import Diagnostics
@@ -12,6 +13,7 @@ from far.data.diagnostics import Diagnostics
 VIDEO_SUFFIXES = frozenset(
     [".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"]
 )
+_PARTS = attrgetter("parts")
 LIST_SUFFIXES = frozenset([".csv", ".json"])
 HIDDEN = "hidden files and folders, not read"
 FOLDER, BROKEN, SPECIAL = "a folder", "a broken link", "a device, a pipe or a socket"
@@ -56,7 +58,8 @@ def read_tree(top: Path, diagnostics: Diagnostics) -> Tree:
         except OSError as error:
             diagnostics.warn(f"folders that cannot be read ({error.strerror})", diagnostics.place(folder))
     for paths in (tree.videos, tree.lists, tree.others):
-        paths.sort()
+        paths.sort(key=_PARTS)
+    tree.unusable = dict(sorted(tree.unusable.items()))
     return tree
 
 
@@ -76,14 +79,18 @@ def _sort(entry: os.DirEntry[str], tree: Tree, folders: deque[Path], links: dequ
         (links if entry.is_symlink() else folders).append(path)
     if is_video and not is_file:
         tree.unusable[path] = unusable(path)
+    elif suffix in LIST_SUFFIXES and not is_file and not is_folder:
+        to.warn(f"not a list, but {unusable(path)}", to.place(path))
     elif is_file:
         kind = tree.videos if is_video else tree.lists if suffix in LIST_SUFFIXES else tree.others
         kind.append(path)
 
 
 def unusable(path: Path) -> str:
-    """Return what a path is that is no file; an empty text if there is nothing at all."""
+    """Return what a path is that is no file; an empty text for a file, or if there is nothing at all."""
     try:
+        if path.is_file():
+            return ""
         if path.is_dir():
             return FOLDER
         return SPECIAL if path.exists() else BROKEN if path.is_symlink() else ""

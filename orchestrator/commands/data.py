@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Its name here; default: the folder's.", show_default=False)
         ] = None,
     ) -> None:
-        """Read a data set's lists, look into its files, and write one manifest."""
+        """Read a data set's lists, look into its files, write one manifest, and say what is odd."""
         run_prepare(layout, folder, name)
 
     @data.command("check")
@@ -84,6 +84,7 @@ def register(app: typer.Typer) -> None:
 def run_prepare(layout: str, folder: Path, name: str | None) -> None:
     """Write a manifest under the data root and say what it holds."""
     from far.data.layouts import LAYOUTS, read_listing
+    from far.data.opening import DEMO
     from far.data.prepare import prepare
     from far.errors import ConfigError
     from orchestrator.settings import load_settings
@@ -92,7 +93,8 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
     name = folder.resolve().name if name is None else name
     # a name, not a path: nothing is to be written anywhere but in a folder of the data root
-    if name == "demo" or name.startswith(".") or Path(name).name != name or not name.isprintable():
+    is_name = Path(name).name == name and name.isprintable() and name[:1] not in ("", ".", "-")
+    if not is_name or name == DEMO:
         raise ConfigError(f"a data set cannot be called {name!r}; choose another --name", where="command line")
     directory = load_settings().data_root / name
     listing = read_listing(layout, folder)
@@ -124,13 +126,21 @@ def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
         used, *others = (one_line(str(path.relative_to(folder))) for path in files)
         videos = counted(len(listing.several), "video")
         typer.echo(f"{videos} with several files, e.g. {used} (used) and {', '.join(others)} (not)")
+    absent = {(video.split, video.id): one_line(video.sought) for video in listing.videos if video.path is None}
+    unopened = [
+        f"{video.split}/{video.id}"
+        for video in manifest.videos
+        if not video.frames and (video.split, video.id) not in absent
+    ]
     opened = sum(video.frames > 0 for video in manifest.videos)
     classes = counted(manifest.classes, "class")
     typer.echo(f"{counted(len(manifest.videos), 'video')}, {opened} of them can be opened, {classes}")
-    for what, places in listing.warnings.items():
-        typer.echo(f"warning: {describe(what, places)}", err=True)
+    troubles = {"listed, but not there": [*absent.values()], "cannot be opened": unopened, **listing.warnings}
+    for what, places in troubles.items():
+        if places:
+            typer.echo(f"warning: {describe(what, places)}", err=True)
     if any(len(places) > SHOWN_PLACES for places in listing.warnings.values()):
-        typer.echo(f"all of them: {manifest.directory / WARNINGS}", err=True)
+        typer.echo(f"all warnings on the lists: {manifest.directory / WARNINGS}", err=True)
 
 
 def assignment(key: str, value: object) -> str:

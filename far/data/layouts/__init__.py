@@ -37,7 +37,8 @@ def read_listing(layout: str, root: Path) -> Listing:
     """
     read = LAYOUTS[layout]
     if not root.is_dir():
-        raise DataError(f"{one_line(str(root))}: no such folder")
+        what = "a file, not the folder that holds it" if root.is_file() else "no such folder"
+        raise DataError(f"{one_line(str(root))}: {what}")
     root = root.absolute()
     try:
         return read(root, Diagnostics(root))

@@ -16,7 +16,7 @@ class FilesByName:
     others, then the first by path.
 
     Args:
-        tree: the files.
+        tree: the files, sorted by path.
         distributed: suffix of the data set's own files.
         diagnostics: told of a listed video's file that cannot be used.
         name: what a file is called in the lists, from its name without suffix.
@@ -32,10 +32,10 @@ class FilesByName:
         self.several: dict[str, list[Path]] = {}
         """Those of the videos found that have more than one file."""
 
-        def rank(path: Path) -> tuple[bool, bool, Path]:
-            return path.suffix.lower() != distributed, name(path.stem) != path.stem, path
+        def rank(path: Path) -> tuple[bool, bool]:
+            return path.suffix.lower() != distributed, name(path.stem) != path.stem
 
-        for path in sorted(tree.videos, key=rank):
+        for path in sorted(tree.videos, key=rank):  # by path already
             self._files.setdefault(name(path.stem), []).append(path)
 
     def find(self, name: str) -> Path | None:

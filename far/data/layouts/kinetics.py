@@ -74,9 +74,10 @@ def _read_list(path: Path, diagnostics: Diagnostics) -> Iterator[_Row]:
     if not set(_NEEDED) <= set(columns):
         diagnostics.warn("tables that are no lists of Kinetics, not read", diagnostics.place(path))
         return
+    list_name = diagnostics.place(path)
     for number, line in enumerate(lines, start=2):
         if line.strip():
-            place = diagnostics.place(path, number)
+            place = f"{list_name}:{number}"
             row = _row(line, delimiter, columns, path.stem, place)
             if isinstance(row, str):
                 diagnostics.error(place, row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,8 @@ def read_path_lists(root: Path, diagnostics: Diagnostics) -> Listing:
     for split in SPLITS:
         for number, line in enumerate(read_lines(lists[split]) if split in lists else (), start=1):
             line = line.strip().strip("\ufeff").strip()
-            video = _listed(line, split, lists[split], diagnostics.place(lists[split], number), files, diagnostics)
+            place = f"{one_line(lists[split].name)}:{number}"
+            video = _listed(line, split, lists[split], place, files, diagnostics)
             videos += [video] if video else []
     diagnostics.check()
     need_videos(videos, root, "train.csv")
@@ -45,10 +47,12 @@ def _lists(root: Path, diagnostics: Diagnostics) -> dict[str, Path]:
     """Return the list of each split."""
     lists: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.suffix.lower() not in (".csv", ".txt") or not is_file(path) or path.name == "labels.txt":
+        if path.suffix.lower() not in (".csv", ".txt") or path.name == "labels.txt":
             continue
         split = split_of(path.stem)
-        if split is None:
+        if why := unusable(path):
+            diagnostics.warn(f"not a list, but {why}", diagnostics.place(path))
+        elif split is None:
             diagnostics.warn("files that are no list of a split, not read", diagnostics.place(path))
         elif split in lists and path.read_bytes() != lists[split].read_bytes():
             names = f"{lists[split].name} and {path.name}"
@@ -99,7 +103,7 @@ def _identifier(name: str, found: list[Path]) -> str:
 
 
 class _Files:
-    """Files as lists write them: as they are, in quotes, with backslashes, or without their suffix."""
+    """Files as lists write them: as they are, in quotes, with backslashes or other accents, or without their suffix."""
 
     def __init__(self) -> None:
         self._stems: dict[Path, dict[str, list[Path]]] = {}
@@ -107,14 +111,16 @@ class _Files:
     def find(self, folder: Path, written: str) -> tuple[str, list[Path]]:
         """Return how a path is spelled right, and the files that it may be; several only without a suffix."""
         plain = written[1:-1].replace('""', '"') if written[:1] == written[-1:] in ('"', "'") else written
-        spellings = list(dict.fromkeys([written, plain, plain.replace("\\", "/")]))
+        slashed = plain.replace("\\", "/")
+        composed = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))  # macOS decomposes accents
+        spellings = list(dict.fromkeys([written, plain, slashed, *composed]))
         for name in spellings:
             if is_file(folder / name):
                 return name, [folder / name]
         for name in spellings:
             if Path(name).suffix.lower() not in VIDEO_SUFFIXES and (found := self._by_stem(folder / name)):
                 return name, found
-        return spellings[-1], []
+        return slashed, []
 
     def _by_stem(self, path: Path) -> list[Path]:
         if path.parent not in self._stems:

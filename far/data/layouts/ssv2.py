@@ -38,8 +38,9 @@ def read_something_something(root: Path, diagnostics: Diagnostics) -> Listing:
         candidates = [path for name in names for path in lists.get(name, [])]
         if candidates:
             path = _only(candidates, f"the split '{split}'", diagnostics)
+            place = diagnostics.place(path)
             for line, entry in read_json_list(path):
-                video = _video(entry, split, numbers, files, diagnostics.place(path, line), diagnostics)
+                video = _video(entry, split, numbers, files, f"{place}:{line}", diagnostics)
                 videos += [video] if video else []
     diagnostics.check()
     need_videos(videos, root, f"{_PREFIX}train.json")
@@ -60,13 +61,14 @@ def _only(paths: list[Path], what: str, diagnostics: Diagnostics) -> Path:
 
 def _class_numbers(path: Path, diagnostics: Diagnostics) -> dict[str, int]:
     numbers: dict[str, int] = {}
+    place = diagnostics.place(path)
     for line, name, value in read_json_object(path):
         number = _class_number(value)
         if number is None:
             right = 'the class\'s number, as in {"Holding something": "0"}'
-            diagnostics.error(diagnostics.place(path, line), f"'{one_line(name)}': expected {right}")
+            diagnostics.error(f"{place}:{line}", f"'{one_line(name)}': expected {right}")
         elif _plain(name) in numbers:
-            diagnostics.error(diagnostics.place(path, line), f"the class '{one_line(name)}' is there twice")
+            diagnostics.error(f"{place}:{line}", f"the class '{one_line(name)}' is there twice")
         else:
             numbers[_plain(name)] = number
     diagnostics.check()

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import farlab
+from far.config import parse_override
 from far.data.generate import write_video
+from far.data.manifest import Video, make_manifest, write_manifest
+from orchestrator.commands import data
 
 
 @pytest.fixture
@@ -76,3 +81,159 @@ def test_mistakes_are_named(
 ) -> None:
     assert farlab.run(["data", *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_what_only_looks_like_a_video_is_named_and_stops_nothing(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workspace / "mine/val/wave"
+    (folder / "gone.mp4").symlink_to("nowhere")
+    (folder / "zero.mp4").symlink_to("/dev/zero")
+    (folder / "folder.mp4").mkdir()
+    (folder / "._a.mp4").write_bytes(b"macOS")
+    os.mkfifo(folder / "pipe.mp4")
+    (workspace / "mine/val/Wave").mkdir()
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    shown = capsys.readouterr()
+    assert "val: 3 of 6 listed videos are there" in shown.out
+    assert "not a video file, but a broken link (1): val/wave/gone.mp4" in shown.err
+    assert "not a video file, but a device, a pipe or a socket (2): val/wave/pipe.mp4, val/wave/zero.mp4" in shown.err
+    assert "not a video file, but a folder (1): val/wave/folder.mp4" in shown.err
+    assert "hidden files and folders, not read (1): val/wave/._a.mp4" in shown.err
+    assert "cannot be opened (1): val/nod/broken" in shown.err
+    assert "classes of almost the same name (1): 'Wave' and 'wave'" in shown.err
+    assert "classes without a video (1): 0 'Wave'" in shown.err
+    assert farlab.run(["data", "check", "mine"]) == 3
+    assert "missing: 3" in capsys.readouterr().out
+
+
+def test_every_warning_is_written_out(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(8):
+        (workspace / f"mine/train/{number}.mp4").touch()
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    said = capsys.readouterr().err
+    assert "videos in no class's folder, not used (8): train/0.mp4, train/1.mp4, " in said
+    assert "train/4.mp4, and 3 more" in said
+    kept = workspace / "data/mine/warnings.txt"
+    assert str(kept) in said
+    assert "videos in no class's folder, not used: train/7.mp4\n" in kept.read_text()
+    for number in range(8):
+        (workspace / f"mine/train/{number}.mp4").unlink()
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("name", ["my data", "123", "true", "a: b", "it's", "x #y", "~", "größe", "{a", "1e3", "$HOME"])
+def test_the_line_to_use_it_with_can_be_pasted(workspace: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert farlab.run(["data", "prepare", "folder", "mine", "--name", name]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("use it with: "))
+    settings = [parse_override(text).values for text in shlex.split(line.removeprefix("use it with: "))]
+    assert settings == [{"data.source": name}, {"data.classes": 2}]
+    assert farlab.run(["train", "csv", "-n", "recipe.batch_size=2", *shlex.split(line)[3:]]) == 0
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "/etc", ".hidden", "-x", "a/b", "a\nb", "demo"])
+def test_a_name_never_leaves_the_data_root(workspace: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(workspace.rglob("*"))
+    assert farlab.run(["data", "prepare", "folder", "mine", f"--name={name}"]) == 2
+    assert "cannot be called" in capsys.readouterr().err
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_where_nothing_is_there_what_was_looked_for_is_said(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "train.csv").write_text("".join(f"clips\\{number}.mp4 0\n" for number in range(9)))
+    assert farlab.run(["data", "prepare", "csv", "."]) == 3
+    said = capsys.readouterr().err
+    assert "none of the 9 listed videos is there; looked for " in said
+    assert f"{workspace}/clips/0.mp4 (train.csv:1), " in said
+    assert "and 6 more" in said
+
+
+def test_known_files_are_not_decoded_again_until_they_change(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def looked_at() -> list[int]:
+        assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+        assert farlab.run(["data", "check", "mine"]) == 3
+        assert "broken" in capsys.readouterr().out
+        return [len((workspace / "data/mine" / name).read_text().splitlines()) for name in journals]
+
+    journals = (".prepare.jsonl", ".check.jsonl")
+    assert looked_at() == looked_at() == [5, 5]
+    (workspace / "mine/val/nod/broken.mp4").write_bytes(b"no video either")
+    assert looked_at() == [6, 6]
+    for name in journals:  # records of other decoders: what these could not read, ours may
+        path = workspace / "data/mine" / name
+        path.write_text(path.read_text().replace('"decoders":"', '"decoders":"old'))
+    assert looked_at() == [7, 7]
+
+
+def test_a_pipe_gets_a_line_a_minute(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    assert "looking into files" not in capsys.readouterr().err
+    monkeypatch.setattr(data, "SECONDS_BETWEEN_LINES", 0.0)
+    assert farlab.run(["data", "check", "mine"]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert [f"decoding files: {done} of 5" for done in range(6)] == lines
+
+
+def test_rates_that_are_no_numbers_stay_out_of_the_statistics(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = [float("nan"), float("inf"), 0.0, 25.0]
+    videos = [Video(str(i), "train", f"{i}.mp4", 0, 9, rate, 48, 32, "0") for i, rate in enumerate(rates)]
+    folder = workspace / "data/old"
+    folder.mkdir(parents=True)
+    write_manifest(make_manifest(videos, ["a"], media_root=folder, source="csv", directory=folder))
+    assert farlab.run(["data", "stats", "old", "--json"]) == 0
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    numbers = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert numbers["splits"]["train"]["fps"] == {"min": 25.0, "median": 25.0, "max": 25.0}
+    assert farlab.run(["data", "stats", "old"]) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
+class TestSample:
+    @pytest.fixture(autouse=True)
+    def prepared(self, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (workspace / "mine/val/wave").rename(workspace / "mine/val/$a_{b$")
+        lists = {"train": [{"id": "a", "template": "$a_{b$"}], "test": [{"id": "a"}], "val": [{"id": "broken"}]}
+        for name, content in {**lists, "labels": {"$a_{b$": "0"}}.items():
+            (workspace / "mine" / f"{name}.json").write_text(json.dumps(content))
+        assert farlab.run(["data", "prepare", "ssv2", "mine"]) == 0
+        capsys.readouterr()
+
+    def test_unlabelled_videos_and_their_views(self, capsys: pytest.CaptureFixture[str]) -> None:
+        views = ["data.views.clips=2", "data.views.crops=3"]
+        assert farlab.run(["data", "sample", "mine", *views, "-p", "csv", "--split", "test", "-o", "s.svg"]) == 0
+        assert "s.svg: 6 clips of test" in capsys.readouterr().out
+        assert Path("s.svg").read_text().count("<image") == 6 * 16
+
+    def test_a_class_is_no_formula(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert farlab.run(["data", "sample", "mine", "-p", "csv", "-o", "s.png"]) == 0
+        assert "s.png: 1 clip of train" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["-o", "s.xyz"], 2, "no picture has the suffix '.xyz'"),
+            (["-o", "sample"], 2, "no picture has the suffix ''"),
+            (["-o", "no/s.png"], 2, "no folder no"),
+            (["--split", "tset"], 2, "Did you mean 'test'"),
+            (["--split", "val"], 3, "no video of the split 'val' can be read: broken: "),
+            (["data.views=many"], 2, "data.views"),
+            (["data.flip=true", "data.flip=false"], 2, "is set twice"),
+        ],
+    )
+    def test_what_cannot_be_drawn_is_said(
+        self, arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert farlab.run(["data", "sample", "mine", "-p", "csv", *arguments]) == code
+        assert message in capsys.readouterr().err

@@ -50,8 +50,8 @@ COMMANDS = [
     [
         ({**GOOD, "val": (0, 0)}, 20, "it has no validation videos"),
         ({**GOOD, "train": (0, 0)}, 20, "it has no training videos"),
-        ({**GOOD, "train": (8, 3)}, 20, "3 of its 8 training videos have no label: train0, train1, train2"),
-        ({**GOOD, "val": (4, 4)}, 20, "4 of its 4 validation videos have no label: val0, val1, val2, and 1 more"),
+        ({**GOOD, "train": (8, 3)}, 20, "3 of its 8 training videos without a label: train0, train1, train2"),
+        ({**GOOD, "val": (4, 4)}, 20, "4 of its 4 validation videos without a label: val0, val1, val2, and 1 more"),
         ({**GOOD, "train": (3, 0)}, 20, "a batch of 4 (recipe.batch_size) is larger than its 3 training videos"),
         (GOOD, 0, "none of its 8 training videos can be opened"),
     ],
