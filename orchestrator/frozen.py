@@ -16,7 +16,7 @@ from typing import Any
 
 from far import __version__
 from far.config import TrialConfig
-from far.config.overrides import Layer, flatten
+from far.config.overrides import Layer, Source, flatten
 from far.errors import ConfigError
 from far.files import write_atomic
 from orchestrator.plan import Plan
@@ -101,7 +101,7 @@ def load_frozen(path: Path) -> Study:
             budget=BudgetConfig.model_validate(record["budget"]),
             search=SearchConfig.model_validate(record["search"]) if record["search"] else None,
             overrides=tuple(record["overrides"]),
-            base=(Layer(record["base"], lambda _: str(path)),),
+            base=(Layer(record["base"], lambda _: str(path), Source.BASE),),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ConfigError(
@@ -126,7 +126,7 @@ def _record(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]
     source = study.path.read_bytes() if study.path.is_file() else b""
     base: dict[str, Any] = {}
     for layer in study.base:
-        base.update({".".join(path): value for path, (value, _) in flatten(layer).items()})
+        base.update({".".join(path): setting.value for path, setting in flatten(layer).items()})
     profile = {f.name: getattr(study.profile, f.name) for f in fields(Profile) if f.name not in ("path", "layers")}
     return {
         "farlab": __version__,

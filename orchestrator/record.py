@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from far.config.overrides import Layer
+from far.config.overrides import Layer, Source
 from far.errors import ConfigError
 from far.files import TrialPaths
 
@@ -107,7 +107,7 @@ def read_record(path: Path) -> Record:
         found["key"],
         str(found.get("profile") or path.stem),
         config["seed"],
-        Layer({name: value for name, value in config.items() if name != "seed"}, lambda _: str(path)),
+        Layer({name: value for name, value in config.items() if name != "seed"}, lambda _: str(path), Source.RECORD),
         found.get("identity") or {},
         tuple(dict.fromkeys(said_code(code) for code in ran if isinstance(code, dict))),
     )

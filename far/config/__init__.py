@@ -1,7 +1,7 @@
 """Configuration of one trial: strict schema, YAML that remembers its lines, dotted overrides. No torch."""
 
 from far.config.document import Document, load_document
-from far.config.overrides import parse_override, resolve
+from far.config.overrides import parse_override, parse_overrides, resolve
 from far.config.schema import DataConfig, InitConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "TrialConfig",
     "load_document",
     "parse_override",
+    "parse_overrides",
     "resolve",
 ]

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from far.errors import ConfigError
 from far.registry import Registry
 
-Positive = Annotated[int, Field(ge=1)]
+LARGEST = 10**9
+"""No size or number of this project is larger; what is would only end in a crash further on."""
+
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,9 +34,9 @@ class Added:
 
 
 class Strict(BaseModel):
-    """A section of the configuration: strict types, no unknown keys, immutable once resolved."""
+    """A section of the configuration: strict types, finite numbers, no unknown keys, immutable once resolved."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def counted(self, exclude: Collection[str] = ()) -> dict[str, Any]:
         """Return the settings as plain data, without those that came later and are as they were before.

@@ -9,8 +9,6 @@ from pydantic import Field, field_validator
 from far.config.base import Fraction, Positive, Strict, known
 from far.data.sampling import SAMPLERS
 
-Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
-
 
 class DemoConfig(Strict):
     """The generated data set: its size and what makes it hard (see ``far.data.demo``)."""
@@ -19,13 +17,13 @@ class DemoConfig(Strict):
     """Training videos; the classes take turns."""
     val_clips: Positive = 400
     """Validation videos, with digit images that training never shows."""
-    size: Positive = 64
+    size: Annotated[int, Field(ge=1, le=4096)] = 64
     """Height and width in pixels."""
     noise: Fraction = 0.1
     """Standard deviation of each frame's noise, as a share of the contrast between background and digit."""
-    clutter: Annotated[int, Field(ge=0)] = 3
+    clutter: Annotated[int, Field(ge=0, le=1000)] = 3
     """Still fragments of other digits in each video."""
-    motion: Annotated[float, Field(gt=0)] = 10.0
+    motion: Annotated[float, Field(gt=0, le=4096)] = 10.0
     """Length of the motion's path in pixels."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the data set, not of the trials that use it."""
@@ -55,10 +53,12 @@ class DataConfig(Strict):
     """Of the final test; validation between epochs uses one view."""
     flip: bool = False
     """Mirror half of the training clips; never where left and right are classes (Something-Something V2, the demo)."""
-    mean: Channels = Field(default=[0.485, 0.456, 0.406])
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = Field(default=[0.485, 0.456, 0.406])
     """Subtracted from red, green and blue in [0, 1]; the default is ImageNet's, as VideoMAE, MVD and OmniMAE have it
     (mae_st: 0.45 for each)."""
-    std: Channels = Field(default=[0.229, 0.224, 0.225])
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = Field(
+        default=[0.229, 0.224, 0.225]
+    )
     """Divides red, green and blue (mae_st: 0.225 for each)."""
 
     @field_validator("sampling")

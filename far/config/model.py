@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -17,6 +18,8 @@ from far.model.position import EMBEDDINGS
 
 AUTO = "auto"
 FAR = "far"
+MOST_TOKENS = 1_000_000
+"""Tokens of a clip; attention over so many is out of reach, and so is an array over them in the planner."""
 HeadLayout = dict[str, Positive]
 """Shares of the heads by attention pattern, e.g. ``{global: 2, sparse-dense: 1}``; order is head order."""
 
@@ -30,12 +33,15 @@ class ModelConfig(Strict):
     width: Positive | None = None
     depth: Annotated[int, Field(ge=1, le=10_000)] | None = None
     heads: Positive | None = None
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, le=1000)] = 4.0
     clip: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(default=[16, 224, 224])
     """Frames, height, width of one clip in pixels."""
     tubelet: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(default=[2, 16, 16])
     """Frames, height, width of one token in pixels."""
-    attention: HeadLayout | list[HeadLayout] = Field(default={"global": 1, "sparse-dense": 1})
+    attention: HeadLayout | list[HeadLayout] = Field(
+        default={"global": 1, "sparse-dense": 1},
+        examples=[{"global": 2, "sparse-dense": 1}, [{"global": 1}, {"sparse-dense": 1}]],
+    )
     """One head layout for all blocks, or a list that is tiled over the blocks."""
     interaction: str = "bottleneck"
     interaction_position: str = "before-attention"
@@ -87,8 +93,9 @@ class ModelConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _sizes_from_backbone(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("backbone", "small") in BACKBONES:
-            size = BACKBONES[values.get("backbone", "small")]
+        name = values.get("backbone", "small") if isinstance(values, dict) else None
+        if isinstance(name, str) and name in BACKBONES:
+            size = BACKBONES[name]
             defaults = {"width": size.width, "depth": size.depth, "heads": size.heads}
             values = {**values, **{k: v for k, v in defaults.items() if values.get(k) is None}}
         return values
@@ -130,6 +137,9 @@ class ModelConfig(Strict):
                     key="model.clip",
                     choices=[n for n in (below, below + patch) if n],
                 )
+        tokens = math.prod(self.grid)
+        if tokens > MOST_TOKENS:
+            raise ConfigError(f"cut into {tokens} tokens: at most {MOST_TOKENS} can be planned with", key="model.clip")
         NETWORKS[self.network].check(self)
         return self
 

@@ -7,19 +7,34 @@ a value given to a setting replaces it whole (so ``model.attention: {global: 1}`
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from enum import IntEnum
+from typing import Any, NamedTuple, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from far.config.combinations import Conflict, conflicts, without_effect
+from far.config.document import parse_yaml
+from far.config.messages import shown, validated
 from far.config.schema import Strict, TrialConfig
 from far.errors import ConfigError
 
-M = TypeVar("M", bound=BaseModel)
 Where = Callable[[tuple[str, ...]], str]
 """Maps a path of keys inside a layer to a place a person can go to, e.g. ``study.yaml:7``."""
+EPOCHS, WARMUP = ("recipe", "epochs"), ("recipe", "warmup_epochs")
+
+
+class Source(IntEnum):
+    """Who set a setting, from the general to the particular."""
+
+    RECORD = 0
+    """A trial of before, which is taken as it is."""
+    PROFILE = 1
+    BASE = 2
+    """A study, for all of its rows."""
+    TYPED = 3
+    """A row, an axis or the command line: it is meant for just these trials."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,23 @@ class Layer:
 
     values: Mapping[str, Any]
     where: Where
+    source: Source = Source.TYPED
+
+
+class Setting(NamedTuple):
+    """A value, where it stands, and whose it is."""
+
+    value: Any
+    where: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration, and what was adapted in it, in words."""
+
+    config: TrialConfig
+    notes: tuple[str, ...] = ()
 
 
 def parse_override(text: str) -> Layer:
@@ -36,17 +68,31 @@ def parse_override(text: str) -> Layer:
     Raises:
         ConfigError: there is no ``=``, or the value is not YAML.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    key = key.strip()
+    if not equals or not key:
         raise ConfigError(f"'{text}' is not of the form key=value", where="command line")
     try:
-        parsed = YAML(typ="safe").load(value)
-    except YAMLError:
-        raise ConfigError(f"the value '{value}' is not YAML", key=key, where="command line") from None
-    return Layer({key.strip(): parsed}, lambda _: "command line")
+        parsed = parse_yaml(value, "command line")
+    except ConfigError as error:
+        raise error.at(key=key) from None
+    return Layer({key: parsed}, lambda _: "command line")
+
+
+def parse_overrides(texts: Sequence[str]) -> tuple[Layer, ...]:
+    """Read the overrides of a command line.
+
+    Raises:
+        ConfigError: see ``parse_override``; or one of them undoes another.
+    """
+    layers = tuple(parse_override(text) for text in texts)
+    seen: set[tuple[str, ...]] = set()
+    for layer in layers:
+        for path in flatten(layer):
+            if path in seen:
+                raise ConfigError("is given twice", key=".".join(path), where="command line")
+            seen.add(path)
+    return layers
 
 
 @functools.cache
@@ -65,13 +111,13 @@ def section_of(schema: type[BaseModel], name: str) -> type[BaseModel] | None:
     return None
 
 
-def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[str, ...], tuple[Any, str]]:
-    """Return every setting of a layer by its full path, with its place.
+def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[str, ...], Setting]:
+    """Return every setting of a layer by its full path.
 
     Raises:
-        ConfigError: a key is unknown, or a plain value stands where a section is.
+        ConfigError: a key is unknown or set twice (nested and dotted), or a plain value stands where a section is.
     """
-    found: dict[tuple[str, ...], tuple[Any, str]] = {}
+    found: dict[tuple[str, ...], Setting] = {}
 
     def walk(section: type[BaseModel], prefix: tuple[str, ...], raw: tuple[str, ...], values: Any) -> None:
         for key, value in values.items():
@@ -89,7 +135,13 @@ def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[s
                 raise error.at(key=".".join((*prefix, str(key))), where=layer.where(here)) from None
             path = (*path, last)
             if nested is None:
-                found[path] = (value, layer.where(here))
+                if path in found:
+                    raise ConfigError(
+                        f"duplicate key: it is set in {found[path].where} as well",
+                        key=".".join(path),
+                        where=layer.where(here),
+                    )
+                found[path] = Setting(value, layer.where(here), layer.source)
             elif isinstance(value, Mapping):
                 walk(nested, path, here, value)
             else:
@@ -105,22 +157,102 @@ def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[s
 
 
 def resolve(layers: Iterable[Layer]) -> TrialConfig:
-    """Lay settings over each other and validate the whole.
+    """Lay settings over each other and validate the whole; see :func:`resolved`."""
+    return resolved(layers).config
+
+
+def resolved(layers: Iterable[Layer]) -> Resolved:
+    """Lay settings over each other, validate the whole, and fit a profile's warm-up to a shorter training.
 
     Raises:
-        ConfigError: with the place and the dotted key of what is wrong.
+        ConfigError: with the place and the dotted key of what is wrong, and of what it does not go together with.
     """
-    settings: dict[tuple[str, ...], tuple[Any, str]] = {}
+    settings: dict[tuple[str, ...], Setting] = {}
+    profile_epochs = TrialConfig().recipe.epochs
     for layer in layers:
-        settings.update(flatten(layer))
+        for path, setting in flatten(layer).items():
+            settings.pop(path, None)  # so that they stand in the order in which they were set
+            settings[path] = setting
+            if path == EPOCHS and layer.source is Source.PROFILE and isinstance(setting.value, int):
+                profile_epochs = setting.value
     tree: dict[str, Any] = {}
-    for path, (value, _) in settings.items():
+    for path, setting in settings.items():
         node = tree
         for part in path[:-1]:
             node = node.setdefault(part, {})
-        node[path[-1]] = value
-    places = {path: where for path, (_, where) in settings.items()}
-    return validated(TrialConfig, tree, lambda path: _nearest(places, path))
+        node[path[-1]] = setting.value
+    places = {path: setting.where for path, setting in settings.items()}
+    config = validated(TrialConfig, tree, lambda path: _nearest(places, path))
+    made = _with_scaled_warmup(config, settings, profile_epochs)
+    for conflict in conflicts(made.config):
+        sources = {settings[path].source for key in conflict.keys if (path := tuple(key.split("."))) in settings}
+        if sources != {Source.RECORD}:
+            raise _as_error(conflict, made.config, settings)
+    return made
+
+
+def refuse_without_effect(trials: Iterable[tuple[TrialConfig, Sequence[Layer]]]) -> None:
+    """Refuse settings that change nothing in any of the trials that they are typed for.
+
+    Args:
+        trials: each configuration, with the layers that were typed for it: a row's and the command line's.
+
+    Raises:
+        ConfigError: with the place and the key of the setting, and what takes its effect away.
+    """
+    idle: dict[tuple[str, str, str], str] = {}
+    effective: set[tuple[str, str, str]] = set()
+    for config, layers in trials:
+        reasons = without_effect(config)
+        last = {path: setting for layer in layers for path, setting in flatten(layer).items()}
+        for path, setting in last.items():
+            key = ".".join(path)
+            if setting.source is Source.TYPED and setting.value is not None:
+                typed = key, setting.where, shown(setting.value)
+                if key in reasons:
+                    idle.setdefault(typed, reasons[key])
+                else:
+                    effective.add(typed)
+    for typed, reason in idle.items():
+        if typed not in effective:
+            raise ConfigError(f"has no effect: {reason}", key=typed[0], where=typed[1])
+
+
+def _with_scaled_warmup(
+    config: TrialConfig, settings: Mapping[tuple[str, ...], Setting], profile_epochs: int
+) -> Resolved:
+    """Scale a warm-up that nobody but the profile asked for to a training that somebody made shorter than it."""
+    recipe = config.recipe
+    own = WARMUP in settings and settings[WARMUP].source is not Source.PROFILE
+    shortened = EPOCHS in settings and settings[EPOCHS].source is not Source.PROFILE
+    if own or not shortened or not recipe.epochs < recipe.warmup_epochs <= profile_epochs:
+        return Resolved(config)
+    scaled = round(recipe.warmup_epochs * recipe.epochs / profile_epochs, 6)
+    note = (
+        f"recipe.warmup_epochs = {scaled:g}: {recipe.warmup_epochs:g} of {profile_epochs} epochs, scaled to "
+        f"recipe.epochs = {recipe.epochs}; set it to have another"
+    )
+    return Resolved(
+        config.model_copy(update={"recipe": recipe.model_copy(update={"warmup_epochs": scaled})}),
+        (note,),
+    )
+
+
+def _as_error(conflict: Conflict, config: TrialConfig, settings: Mapping[tuple[str, ...], Setting]) -> ConfigError:
+    """Name all settings that do not go together, at the place of the one that was set last."""
+    order = {".".join(path): number for number, path in enumerate(settings)}
+    key, *others = sorted(conflict.keys, key=lambda key: order.get(key, -1), reverse=True)
+    places = {".".join(path): setting.where for path, setting in settings.items()}
+
+    def said(key: str) -> str:
+        return f"{key} = {_value(config, key)}" + (f" ({places[key]})" if key in places else "")
+
+    beside = f"{_value(config, key)} beside {' and '.join(map(said, others))}: " if others else ""
+    return ConfigError(beside + conflict.message, key=key, where=places.get(key))
+
+
+def _value(config: TrialConfig, key: str) -> str:
+    return shown(functools.reduce(getattr, key.split("."), config))
 
 
 def _nearest(places: Mapping[tuple[str, ...], str], path: tuple[str, ...]) -> str:
@@ -130,73 +262,3 @@ def _nearest(places: Mapping[tuple[str, ...], str], path: tuple[str, ...]) -> st
             return places[path[:length]]
     below = [where for key, where in places.items() if key[: len(path)] == path]
     return below[-1] if below else ""
-
-
-def validated(schema: type[M], tree: Mapping[str, Any], where: Where) -> M:
-    """Build a section from plain data, turning the first violation into a ``ConfigError`` with its place."""
-    try:
-        return schema.model_validate(dict(tree))
-    except ConfigError as error:
-        path = tuple((error.key or "").split("."))
-        raise error.at(where=where(path) or None) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = tuple(str(part) for part in first["loc"])
-        known, annotation = _descend(schema, path)
-        place = where(path) or None
-        if first["type"] == "extra_forbidden":
-            section = next(_members(annotation, lambda kind: hasattr(kind, "model_fields")), None)
-            raise ConfigError(
-                f"unknown key '{path[-1]}'",
-                key=".".join(path),
-                where=place,
-                choices=section.model_fields if section else (),
-                got=path[-1],
-            ) from None
-        is_literal = first["type"] == "literal_error"
-        choices = [
-            c for kind in _members(annotation, lambda k: get_origin(k) is Literal) for c in get_args(kind) if is_literal
-        ]
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
-        raise ConfigError(
-            ("unknown value" if choices else message[:1].lower() + message[1:]) + given,
-            key=".".join(known or path),
-            where=place,
-            choices=choices,
-            got=first["input"],
-        ) from None
-
-
-def _members(annotation: Any, wanted: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yield an annotation, or the members of its union, that are of the wanted kind."""
-    if wanted(annotation):
-        yield annotation
-    elif get_origin(annotation) in (Union, UnionType, Annotated):
-        for member in get_args(annotation):
-            yield from _members(member, wanted)
-
-
-def _descend(schema: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
-    """Follow a location through sections, mappings and lists as far as it names what a person wrote.
-
-    Returns:
-        The part of the location that was written (pydantic appends e.g. the member of a union that it tried), and
-        the annotation that stands there.
-    """
-    here: Any = schema
-    for depth, part in enumerate(path):
-        step = None
-        for kind in _members(here, lambda k: get_origin(k) not in (Union, UnionType, Annotated)):
-            if hasattr(kind, "model_fields") and part in kind.model_fields:
-                step = kind.model_fields[part].annotation
-            elif get_origin(kind) is dict:
-                step = get_args(kind)[1]
-            elif get_origin(kind) is list and part.isdigit():
-                step = get_args(kind)[0]
-            if step is not None:
-                break
-        if step is None:
-            return path[:depth], here
-        here = step
-    return path, here

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from far.config.base import Added, Fraction, NonNegative, Positive, Strict
 
-Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+def _ascending(value: list[float]) -> list[float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range goes from its lower to its upper end: [{value[1]:g}, {value[0]:g}]")
+    return value
+
+
+Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 
 
 class AugmentConfig(Strict):
@@ -67,7 +74,9 @@ class RecipeConfig(Strict):
     """Epochs over which the rate rises linearly from 0."""
     weight_decay: NonNegative = 0.05
     """AdamW's; biases, norms and other one-dimensional parameters and position embeddings have none."""
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(default=[0.9, 0.999])
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
+        default=[0.9, 0.999]
+    )
     """AdamW's momenta."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the rate from each block to the one before it; the head has the full rate."""

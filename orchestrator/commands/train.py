@@ -43,10 +43,10 @@ def register(app: typer.Typer) -> None:
         from orchestrator.cli.inputs import refuse_same_key
 
         refuse_same_key(overrides or [])
-        resolved, profile, record = _resolve(config, overrides or [], seed)
+        resolved, profile, record, notes = _resolve(config, overrides or [], seed)
         if dry_run:
-            return _show(resolved)
-        return _train(resolved, profile, record)
+            return _show(resolved, notes)
+        return _train(resolved, profile, record, notes)
 
     @app.command("evaluate")
     def evaluate(
@@ -64,22 +64,27 @@ def register(app: typer.Typer) -> None:
         return _evaluate(checkpoint, views, order, output, json_)
 
 
-def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None]:
-    """Return the configuration, its profile's name and, where a trial is to be repeated, that trial's record."""
-    from far.config import parse_override, resolve
+def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None, tuple[str, ...]]:
+    """Return the configuration, its profile's name, the record of a trial to be repeated, and what was adapted."""
+    from far.config import parse_overrides
+    from far.config.overrides import refuse_without_effect, resolved
     from far.errors import ConfigError
     from far.files import is_there
     from orchestrator.cli.inputs import refuse_given
     from orchestrator.record import is_record, read_record
     from orchestrator.settings import load_settings
+    from orchestrator.study.load import no_seed
     from orchestrator.study.profiles import find_profile, profile_directories
 
     path = Path(config)
-    over = [parse_override(text) for text in overrides]
+    typed = parse_overrides(overrides)
+    no_seed(*typed, instead="--seed")
     if is_record(config):
         refuse_given("seed", because="the trial's record has its seed")
         record = read_record(path)
-        return resolve([record.layer, *over]).model_copy(update={"seed": record.seed}), record.profile, record
+        made = resolved([record.layer, *typed])
+        refuse_without_effect([(made.config, typed)])
+        return made.config.model_copy(update={"seed": record.seed}), record.profile, record, made.notes
     directories = profile_directories(load_settings().workspace)
     is_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
     if is_file and not (is_there(config) and path.is_file()):
@@ -88,10 +93,13 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
         profile = find_profile(path.stem, [path.parent, *directories], source=path)
     else:
         profile = find_profile(config, directories)
-    return resolve([*profile.layers, *over]).model_copy(update={"seed": seed}), profile.name, None
+    no_seed(*profile.layers, instead="--seed")
+    made = resolved([*profile.layers, *typed])
+    refuse_without_effect([(made.config, typed)])
+    return made.config.model_copy(update={"seed": seed}), profile.name, None, made.notes
 
 
-def _train(config: TrialConfig, profile: str, record: Record | None = None) -> int:
+def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
     from far.errors import CancelledError, FarError
     from far.identity import identity, trial_key
     from far.provenance import code_version
@@ -125,6 +133,8 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None) -> i
     if store.state(key) == "finished":
         say(f"trial {key} is finished: {_line(store.result(key) or {})}")
         return 0
+    for note in notes:
+        say(f"note: {note}")
     lock = store.lock_trial(key)
     if world.is_main:
         lock.acquire()
@@ -179,7 +189,7 @@ def _line(result: Mapping[str, Any]) -> str:
     )
 
 
-def _show(config: TrialConfig) -> int:
+def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     """Print the resolved configuration, the rate of each parameter group, and the steps.
 
     Returns:
@@ -217,6 +227,8 @@ def _show(config: TrialConfig) -> int:
     if steps is not None:
         length = f"{steps} steps an epoch, {schedule.total_steps if steps else 0} in all"
     console.print(f"{length}; warm-up {config.recipe.warmup_epochs:g} epochs to {schedule.peak:.3g}")
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     return 2 if problems else 0

@@ -28,5 +28,7 @@ def register(app: typer.Typer) -> None:
             if study.search is not None:
                 size += f", a search of {study.search.trials} trials over {len(study.search.space)} settings"
             print(f"{study.path}: {size}, profile {study.profile.name}: ok")
+        for note in dict.fromkeys(text for study in studies for text in study.notes):
+            print(f"note: {note}", file=sys.stderr)
         for duplicate in plan.duplicates:
             print(f"warning: {duplicate}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from far.config import TrialConfig, resolve
-from far.config.overrides import Layer
+from far.config.overrides import Layer, Source
 from orchestrator.study import Study
 from orchestrator.study.schema import Parameter, SearchConfig, plain_names
 
@@ -30,7 +30,7 @@ def configuration(study: Study, settings: dict[str, Any]) -> TrialConfig:
     Raises:
         ConfigError: the proposal cannot be meant, e.g. a ratio that does not divide the heads.
     """
-    config = resolve([*study.base, Layer(settings, lambda keys: f"search space of '{study.name}'")])
+    config = resolve([*study.base, Layer(settings, lambda keys: f"search space of '{study.name}'", Source.BASE)])
     return config.model_copy(update={"seed": study.seeds[0]})
 
 

@@ -108,6 +108,7 @@ def _independent(file: StudyFile, document: Document) -> None:
 
 def _grid(file: StudyFile, document: Document) -> Iterator[list[Draft]]:
     for key, values in file.grid.items():
+        _distinct(values, document, ("grid", key))
         yield [
             Draft(
                 _label(key, value, file.grid),
@@ -131,6 +132,7 @@ def _zips(file: StudyFile, document: Document) -> Iterator[list[Draft]]:
                 key=".".join(path),
                 where=document.where(path),
             )
+        _distinct(list(zip(*group.values(), strict=True)), document, path)
         drafts = []
         for index, values in enumerate(zip(*group.values(), strict=True)):
             point = dict(zip(group, values, strict=True))
@@ -138,6 +140,20 @@ def _zips(file: StudyFile, document: Document) -> Iterator[list[Draft]]:
             layers = tuple(_point({k: v}, document, (*path, k, str(index))) for k, v in point.items())
             drafts.append(Draft(name, layers, path))
         yield drafts
+
+
+def _distinct(values: Sequence[Any], document: Document, path: tuple[str, ...]) -> None:
+    """Refuse an axis that has one of its points twice."""
+    seen: set[str] = set()
+    for value in values:
+        text = json.dumps(value)
+        if text in seen:
+            raise ConfigError(
+                f"{text} is listed twice, which makes two rows of one name",
+                key=".".join(path),
+                where=document.where(path),
+            )
+        seen.add(text)
 
 
 def _point(values: dict[str, Any], document: Document, path: tuple[str, ...]) -> Layer:
@@ -161,6 +177,12 @@ def _excluded(drafts: list[Draft], file: StudyFile, document: Document) -> list[
     for index, pattern in enumerate(file.exclude):
         path = ("exclude", str(index))
         row = pattern.get("row")
+        if row is not None and not isinstance(row, str):
+            raise ConfigError(
+                f"a row's name is text: quote it, as {row!r} was read as a number or the like",
+                key=f"exclude.{index}.row",
+                where=document.where((*path, "row")),
+            )
         wanted = _merged([_layer({k: v for k, v in pattern.items() if k != "row"}, document, *path)])
         hits = {
             i
@@ -177,7 +199,7 @@ _ABSENT = object()
 
 
 def _merged(layers: Sequence[Layer]) -> dict[tuple[str, ...], Any]:
-    return {path: value for layer in layers for path, (value, _) in flatten(layer).items()}
+    return {path: setting.value for layer in layers for path, setting in flatten(layer).items()}
 
 
 def _unique(drafts: Sequence[Draft], document: Document) -> None:

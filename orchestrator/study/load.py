@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from far.config import Document, TrialConfig, load_document, parse_override, resolve
-from far.config.overrides import Layer, flatten, validated
+from far.config import Document, TrialConfig, load_document, parse_overrides, resolve
+from far.config.messages import validated
+from far.config.overrides import Layer, Source, flatten, refuse_without_effect, resolved
 from far.errors import ConfigError
 from orchestrator.garbage import gc_paused
 from orchestrator.settings import load_settings
@@ -55,6 +56,8 @@ class Study:
     file: StudyFile | None = field(default=None, repr=False)
     base: tuple[Layer, ...] = field(default=(), repr=False)
     """Profile and base, under every row; a search lays its proposals over them."""
+    notes: tuple[str, ...] = ()
+    """What was adapted in the rows, in words."""
 
     def row(self, name: str) -> Row:
         """Return a row by its name, or by a spelling of it that only one row has.
@@ -97,14 +100,17 @@ def load_study(
     places = profile_directories(path.parent, settings.workspace)
     scales = Scales(file, document, name, asked, places)
     chosen = find_profile(name, places, where=asked, abstract=scales.complete)
-    base = (*chosen.layers, Layer(file.base, lambda keys: document.where(("base", *keys))))
-    over = tuple(_override(text) for text in overrides)
+    base = (*chosen.layers, Layer(file.base, lambda keys: document.where(("base", *keys)), Source.BASE))
+    over = parse_overrides(overrides)
+    no_seed(*base, *over)
     drafts = scales.checked(expand(file, document))
-    rows = tuple(_row(draft, base, scales.layers(draft), over, document) for draft in drafts)
+    made = [_row(draft, base, scales.layers(draft), over, document) for draft in drafts]
+    rows = tuple(row for row, _ in made)
+    _effective(rows, drafts, () if file.search else over, file.resources)
     if not rows and file.search is None:
         raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
-    resolve((*base, *over))  # so that a search's base, too, is checked now
     if file.search is not None:
+        resolve((*base, *over))  # what proposals go over
         check_search(file.search, (*base, *over), over, rows, document)
     return Study(
         name=file.study,
@@ -123,32 +129,52 @@ def load_study(
         overrides=tuple(overrides),
         file=file,
         base=(*base, *over),
+        notes=tuple(dict.fromkeys(note for _, notes in made for note in notes)),
     )
 
 
-def _override(text: str) -> Layer:
-    layer = parse_override(text)
-    _no_seed(layer)
-    return layer
-
-
-def _row(draft: Draft, base: Sequence[Layer], scale: Sequence[Layer], over: Sequence[Layer], document: Document) -> Row:
+def _row(
+    draft: Draft, base: Sequence[Layer], scale: Sequence[Layer], over: Sequence[Layer], document: Document
+) -> tuple[Row, tuple[str, ...]]:
     settings: dict[str, Any] = {}
     for layer in (*scale, *draft.layers):
-        _no_seed(layer)
-        settings.update({".".join(path): value for path, (value, _) in flatten(layer).items()})
-    config = resolve((*base, *scale, *draft.layers, *over))
-    return Row(draft.name, config, settings, document.where(draft.source))
+        no_seed(layer)
+        settings.update({".".join(path): setting.value for path, setting in flatten(layer).items()})
+    made = resolved((*base, *scale, *draft.layers, *over))
+    return Row(draft.name, made.config, settings, document.where(draft.source)), made.notes
 
 
-def _no_seed(layer: Layer) -> None:
-    for path, (_, where) in flatten(layer).items():
-        if path == ("seed",):
-            raise ConfigError(
-                "the seed is an axis of its own: use 'seeds' in the study, or --seeds",
-                key="seed",
-                where=where,
-            )
+def no_seed(*layers: Layer, instead: str = "'seeds' in the study, or --seeds") -> None:
+    """Refuse a seed among the settings of a study or of a command: it is an axis of its own.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for layer in layers:
+        for path, setting in flatten(layer).items():
+            if path == ("seed",):
+                raise ConfigError(
+                    f"the seed is an axis of its own: use {instead}",
+                    key="seed",
+                    where=setting.where,
+                )
+
+
+def _effective(rows: Sequence[Row], drafts: Sequence[Draft], over: Sequence[Layer], resources: ResourcesConfig) -> None:
+    """Refuse settings that are written for rows, or given on the command line, and change nothing in any of them."""
+    trials = [(row.config, (*draft.layers, *over)) for row, draft in zip(rows, drafts, strict=True)]
+    fixed = {"run.devices": "gpus", "run.cpus": "cpus"}
+    for layer in over:
+        for path, setting in flatten(layer).items():
+            name = fixed.get(".".join(path), "")
+            value = resources.gpu_number if name == "gpus" else getattr(resources, name, None)
+            if value is not None and not (name == "gpus" and value < 1):
+                raise ConfigError(
+                    f"has no effect: resources.{name} of the study is {value:g}",
+                    key=".".join(path),
+                    where=setting.where,
+                )
+    refuse_without_effect(trials)
 
 
 def _baseline(file: StudyFile, rows: Sequence[Row], document: Document) -> str | None:

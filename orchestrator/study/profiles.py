@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import Field
 
 from far.config import load_document
-from far.config.overrides import Layer, validated
+from far.config.messages import validated
+from far.config.overrides import Layer, Source
 from far.config.schema import Strict
 from far.errors import ConfigError
 
@@ -122,5 +123,5 @@ def _chain(
                 where=document.where(("profile",)),
             )
         where = document.where(("extends",))
-        yield path, file, Layer(file.settings, lambda keys, d=document: d.where(("settings", *keys)))  # type: ignore[misc]
+        yield path, file, Layer(file.settings, lambda keys, d=document: d.where(("settings", *keys)), Source.PROFILE)  # type: ignore[misc]
         following, source = file.extends, None

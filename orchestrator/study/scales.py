@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from far.config import Document
-from far.config.overrides import Layer
+from far.config.overrides import Layer, Source
 from far.errors import ConfigError
 from orchestrator.study.expand import Draft
 from orchestrator.study.profiles import find_profile
@@ -78,7 +78,7 @@ class Scales:
         whole: tuple[Layer, ...] = ()
         if named is not None:
             whole = find_profile(str(named), self._places, where=self._document.where((*path, PROFILE))).layers
-        own = Layer(settings, lambda keys: self._document.where((*path, *keys)))
+        own = Layer(settings, lambda keys: self._document.where((*path, *keys)), Source.BASE)
         return (*whole, own) if settings else whole
 
     def _error(self, message: str, *keys: str, **more: Any) -> ConfigError:

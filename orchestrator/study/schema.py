@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from far.config.schema import Positive, Strict
 from far.errors import ConfigError
@@ -14,7 +15,27 @@ from far.errors import ConfigError
 Settings = dict[str, Any]
 """Settings of a trial, nested or dotted; checked against ``TrialConfig`` when a row is resolved."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+def _name(value: str) -> str:
+    if not re.match(PATTERN, value):
+        slug = re.sub(r"^[_.-]+|[_.-]+$", "", re.sub(r"[^A-Za-z0-9_.-]+", "-", value))
+        raise ValueError(
+            f"'{value}': a name begins with a letter or a digit and holds letters, digits, '_', '.' and '-' alone"
+            + (f", e.g. {slug}" if slug else "")
+        )
+    return value
+
+
+def _row_name(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a row needs a name")
+    return value
+
+
+Name = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": PATTERN}), AfterValidator(_name)]
+RowName = Annotated[str, AfterValidator(_row_name)]
 Seed = Annotated[int, Field(ge=0)]
 Axis = Annotated[list[Any], Field(min_length=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -22,6 +43,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 AUTO = "auto"
 """Of ``resources.gpus``: shared as measured memory allows."""
+TABLES = range(2, 9)
+"""The paper's tables of results; Table 1 is its recipe."""
 MOST_SEEDS = 10_000
 """A number beyond this is a seed where the number of seeds was asked for."""
 
@@ -204,19 +227,21 @@ class StudyFile(Strict):
     study: Name
     title: str = ""
     description: str = ""
-    table: Positive | None = None
+    table: Annotated[int, Field(json_schema_extra={"enum": list(TABLES)})] | None = None
     """The paper's table that this study reproduces; its numbers are then printed beside."""
     row_header: str = "Row"
     profile: Name | None = None
     """The scale to run at unless the command line says otherwise."""
     base: Settings = Field(default={})
-    rows: dict[str, Settings | None] = Field(default={})
+    rows: dict[RowName, Settings | None] = Field(default={}, examples=[{"A": {"recipe.lr": 0.001}, "B": {}}])
     ablate: AblateConfig | None = None
-    grid: dict[str, Axis] = Field(default={})
+    grid: dict[str, Axis] = Field(default={}, examples=[{"recipe.lr": [0.001, 0.002]}])
     """Every combination."""
-    zip: dict[str, Axis] | list[dict[str, Axis]] = Field(default={})
+    zip: dict[str, Axis] | list[dict[str, Axis]] = Field(
+        default={}, examples=[{"recipe.lr": [0.001, 0.002], "recipe.epochs": [20, 10]}]
+    )
     """Coupled settings, taken in step; a list of such groups is combined."""
-    include: dict[str, Settings] = Field(default={})
+    include: dict[RowName, Settings] = Field(default={}, examples=[{"A": {"recipe.lr": 0.001}}])
     """Rows added after grid and zip."""
     exclude: list[Annotated[Settings, Field(min_length=1)]] = Field(default=[])
     """Combinations left out: those in which every named setting has the given value (``row: NAME`` too)."""
@@ -225,12 +250,19 @@ class StudyFile(Strict):
     another profile's settings. The study then runs at these profiles only."""
     baseline: str | None = None
     """The row that the others are compared with; default: the first."""
-    seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = 2
+    seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = Field(default=2, examples=[3, [0, 1, 4]])
     """A number n for 0 … n-1, or a list."""
     resources: ResourcesConfig = ResourcesConfig()
     retry: RetryConfig = RetryConfig()
     budget: BudgetConfig = BudgetConfig()
     search: SearchConfig | None = None
+
+    @field_validator("table")
+    @classmethod
+    def _in_paper(cls, value: int | None) -> int | None:
+        if value is not None and value not in TABLES:
+            raise ConfigError(f"the paper has no table {value} of results", key="table", choices=TABLES, got=value)
+        return value
 
     @field_validator("seeds")
     @classmethod

@@ -84,10 +84,10 @@ def _check_blocks(search: SearchConfig, document: Document) -> None:
 def _check_owners(search: SearchConfig, over: Sequence[Layer], rows: Sequence[Row], document: Document) -> None:
     """Refuse what is set elsewhere and would be overridden, or would mean two things in one study."""
     for layer in over:
-        for path, (_, where) in flatten(layer).items():
+        for path, setting in flatten(layer).items():
             if (key := ".".join(path)) in search.space:
                 raise ConfigError(
-                    "is chosen by the study's search, so that setting it has no effect", key=key, where=where
+                    "is chosen by the study's search, so that setting it has no effect", key=key, where=setting.where
                 )
     for row in rows:
         for key in search.space:

@@ -52,7 +52,7 @@ def test_what_changes_a_number_changes_the_key(override: str) -> None:
         "model.attention=[{global: 1, sparse-dense: 1}]",
         "model.position_embedding=sinusoid-1d",
         "data.source=elsewhere",
-        "data.demo.train_clips=10",  # its content is what counts
+        "data.demo.train_clips=500",  # its content is what counts
         "data.stride=7",  # of dense sampling only
         "recipe.augment.randaug_magnitude=3.0",  # of RandAugment, which is off
         "recipe.augment.mix_group=8",

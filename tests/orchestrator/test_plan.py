@@ -83,7 +83,7 @@ def test_rows_that_are_the_same_trial_are_flagged_by_name(plan) -> None:
         base: {model.interaction: none}
         rows:
           one: {}
-          two: {model.interaction_position: after-mlp}
+          two: {model.attention: [{global: 1, sparse-dense: 1}]}
           three: {model.classifier: global-mean}
           four: {model.attention: {global: 2, sparse-dense: 2}}
         """

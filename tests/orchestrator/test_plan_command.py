@@ -13,7 +13,7 @@ import farlab
 
 STUDY = """
 study: small
-rows: {a: {}, b: {model.interaction: none}, c: {model.interaction: none, model.interaction_position: after-mlp}}
+rows: {a: {}, b: {model.interaction: none}, c: {model.interaction: none, model.drop_path: 0.0}}
 base:
   data.demo: {train_clips: 20, val_clips: 20, size: 32}
   model.clip: [16, 32, 32]
@@ -43,6 +43,32 @@ def test_plan_lists_trials_flags_equal_rows_and_prices(capsys: pytest.CaptureFix
     shown = capsys.readouterr()
     assert "6 cells, 4 distinct trials: 0 done, 4 to run" in shown.out
     assert "'b' and 'c' are the same trial" in shown.err
+
+
+def test_a_scaled_warm_up_is_said_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    study = ["head_ratio", "--profile", "ssv2-small-mvd"]
+    for words in (["validate", *study], ["plan", *study], ["sweep", "-n", *study], ["train", "-n", "ssv2-small-mvd"]):
+        assert farlab.run([*words, "recipe.epochs=3"]) == 0
+        said = capsys.readouterr()
+        assert "recipe.warmup_epochs = 0.375: 5 of 40 epochs" in " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recipe.epochs=2", "recipe.warmup_epochs=5"], "recipe.warmup_epochs: 5.0 beside recipe.epochs = 2"),
+        (["recipe.augment.mixup=0.8", "recipe.batch_size=1"], "recipe.batch_size: 1 beside recipe.augment.mixup = 0.8"),
+        (["data.stride=2"], "data.stride: has no effect: data.sampling is segments-mvd"),
+        (["recipe.lr=1e400"], "recipe.lr: must be a finite number"),
+        (["seed=3"], "seed: the seed is an axis of its own"),
+    ],
+)
+def test_senseless_settings_are_refused_by_every_command(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["validate", "head_ratio"], ["plan", "head_ratio"], ["sweep", "head_ratio"], ["train", "demo"]):
+        assert farlab.run([*command, *words]) == 2
+        assert f"command line: {said}" in capsys.readouterr().err
 
 
 def test_plan_without_the_data_set_shows_and_prices_what_it_can(capsys: pytest.CaptureFixture[str]) -> None:

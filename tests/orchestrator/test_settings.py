@@ -32,7 +32,7 @@ def test_nearest_file_upwards_with_paths_relative_to_it(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('store = "x"\nprofil = "demo"\n', r"farlab\.toml:2: profil: unknown key.*'profile'"),
-        ("# one\nstore = 3\n", r"farlab\.toml:2: store: .*string"),
+        ("# one\nstore = 3\n", r"farlab\.toml:2: store: .*text"),
         ('store = "x\n', r"farlab\.toml:1: not valid TOML"),
     ],
 )

@@ -13,6 +13,7 @@ from far import costs
 from far.errors import ConfigError
 from orchestrator.study import Study, load_study, profile_names
 from orchestrator.study.profiles import packaged_studies
+from orchestrator.study.schema import TABLES
 
 PAPER = ["attention_pattern", "interaction", "classifier", "head_ratio", "interaction_position"]
 SHIPPED = sorted(path for path in packaged_studies().rglob("*.yaml") if path.parent.name != "profiles")
@@ -185,11 +186,11 @@ def test_ablations_have_one_row_a_distinct_set_of_components(study) -> None:
         ("study: s\nrows:\n  a:\n    model.widht: 3", 4, "model.widht", "'width'"),
         ("study: s\nrows:\n  a:\n    model:\n      attention: {globl: 1}", 5, "model.attention", "'global'"),
         ("study: s\nrows:\n  a: {model.interaction: bottlneck}", 3, "model.interaction", "'bottleneck'"),
-        ("study: s\nrows:\n  a: {recipe.epochs: 2.5}", 3, "recipe.epochs", "integer"),
-        ("study: s\nrows:\n  a: {recipe.epochs: '3'}", 3, "recipe.epochs", "integer"),
+        ("study: s\nrows:\n  a: {recipe.epochs: 2.5}", 3, "recipe.epochs", "whole number"),
+        ("study: s\nrows:\n  a: {recipe.epochs: '3'}", 3, "recipe.epochs", "whole number"),
         ("study: s\nrows:\n  a: {model.attention: {global: 3, temporal: 1}}", 3, "model.attention", "3:1"),
         ("study: s\nrows: {Abc: {}}\nbaseline: Abd", 3, "baseline", "'Abc'"),
-        ("study: s\nrows: {a: {}}\nseeds: 0", 3, "seeds", "greater than"),
+        ("study: s\nrows: {a: {}}\nseeds: 0", 3, "seeds", "at least 1"),
         ("study: s\nrows: {a: {}}\nseeds: [1, 1]", 3, "seeds", "twice"),
         ("study: s\nrows:\n  a: {seed: 3}", 3, "seed", "seeds"),
         ("study: s\nrows: {a: {}}\nprofile: dmo", 3, "profile", "'demo'"),
@@ -205,6 +206,29 @@ def test_ablations_have_one_row_a_distinct_set_of_components(study) -> None:
         ("study: s\nablate:\n  modes: [leave-one]\n  components: {a: {without: {x: 1}}}", 3, "ablate.modes", "one-out"),
         ("study: s\nrows: {a: {}}\nrows: {b: {}}", 3, "", "duplicate"),
         ("study: s\nrows: {a: {}", None, "", "YAML"),
+        ("study: my study\nrows: {a: {}}", 1, "study", "e.g. my-study"),
+        ("study: s\nrows: [a, b]", 2, "rows", "must be a mapping of keys to values, e.g. {A: "),
+        ("study: s\nrows:", 2, "rows", "must be a mapping"),
+        ("study: s\nrows: {'': {}}", 2, "rows", "needs a name"),
+        ("study: s\nrows: {a: {}}\nseeds: [0, -1]", 3, "seeds.1", "must be at least 0, not -1"),
+        ("study: s\nrows: {a: {}}\nseeds: [0, 1.0]", 3, "seeds.1", "must be a whole number, not 1.0"),
+        ("study: s\nrows: {a: {}}\nseeds: []", 3, "seeds", "at least 1 entry, e.g. 3 or [0, 1, 4]"),
+        ("study: s\nrows: {a: {}}\nseeds: two", 3, "seeds", "a whole number or a list, e.g. 3 or [0, 1, 4], not 'two'"),
+        ("study: s\nrows: {a: {}}\nbase: !include b.yaml", 3, "", "'!include' is a YAML tag"),
+        ("study: s\nrows: {a: {}}\nbase: {seed: 3}", 3, "seed", "'seeds'"),
+        ("study: s\nrows: {a: {}}\nbase: {recipe.epochs: 3, recipe: {epochs: 4}}", 3, "recipe.epochs", "duplicate key"),
+        ("study: s\nrows:\n  a: {recipe.lr: 0.1, recipe: {lr: 0.2}}", 3, "recipe.lr", "duplicate key"),
+        ("study: s\nrows: {a: {}}\ngrid:\n  recipe.lr: [0.1, 0.2, 0.1]", 4, "grid.recipe.lr", "0.1 is listed twice"),
+        ("study: s\nzip: {recipe.lr: [1, 1], recipe.epochs: [2, 2]}", 2, "zip", "[1, 2] is listed twice"),
+        ("study: s\nrows: {a: {}}\ntable: 9", 3, "table", "no table 9 of results (valid: 2, 3"),
+        ("study: s\nrows: {a: {}}\ntable: 1", 3, "table", "no table 1"),
+        ("study: s\nrows: {1e3: {}}\nexclude: [{row: 1e3}]", 3, "exclude.0.row", "quote it"),
+        ("study: s\nrows: {a: {}}\nresources: {gpus: many}", 3, "resources.gpus", "must be a number or 'auto'"),
+        ("study: s\nrows: {a: {}}\nretry: {wait_seconds: .inf}", 3, "retry.wait_seconds", "a finite number"),
+        ("study: s\nrows: {a: {}}\nbudget: {hours: 1e400}", 3, "budget.hours", "a finite number"),
+        ("study: s\nrows:\n  a: {data.stride: 2}", 3, "data.stride", "has no effect: data.sampling"),
+        ("study: s\nrows: {a: {}}\ngrid:\n  data.stride: [2, 4]", 4, "data.stride", "has no effect"),
+        ("study: s\nrows:\n  a: {recipe.warmup_epochs: 9}", 3, "recipe.warmup_epochs", "recipe.epochs = 6"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(study, text: str, line: int | None, key: str, said: str) -> None:
@@ -249,3 +273,46 @@ def test_profiles_that_extend_each_other_are_refused(study, tmp_path: Path) -> N
     (tmp_path / "profiles" / "b.yaml").write_text("profile: b\nextends: a")
     with pytest.raises(ConfigError, match="a -> b -> a"):
         study("study: s\nprofile: a\nrows: {a: {}}")
+
+
+def test_row_names_are_those_that_were_typed(study) -> None:
+    assert names(study("study: s\nrows:\n  1e3: {}\n  0.10: {}\n  ~: {}\n  0x10: {}\n  yes: {}\n")) == [
+        "1e3", "0.10", "~", "0x10", "yes",
+    ]  # fmt: skip
+
+
+def test_the_papers_tables_are_those_that_a_study_may_name() -> None:
+    from reports.paper import paper_tables
+
+    assert list(TABLES) == paper_tables()[1:]
+
+
+def test_a_grid_over_a_component_and_its_setting_is_meant(study) -> None:
+    """In some of the rows the setting has no effect; that two of them are then the same trial is said elsewhere."""
+    grid = "{model.interaction: [none, bottleneck], recipe.new_module_lr: [1.0, 2.0]}"
+    assert len(study(f"study: s\ngrid: {grid}").rows) == 4
+    with pytest.raises(ConfigError, match=r"new_module_lr: has no effect: model\.interaction is none"):
+        study(f"study: s\nbase: {{model.interaction: none}}\ngrid: {grid.replace('none, bottleneck', 'none')}")
+
+
+def test_an_override_must_have_an_effect_in_some_row() -> None:
+    assert load_study("interaction", overrides=["recipe.new_module_lr=2.0"])
+    with pytest.raises(ConfigError, match=r"command line: recipe\.new_module_lr: has no effect"):
+        load_study("attention_pattern", overrides=["recipe.new_module_lr=2.0"])
+
+
+def test_run_settings_beside_the_studys_own_resources_are_refused(study) -> None:
+    text = "study: s\nrows: {a: {}}\nresources: {gpus: 2, cpus: 3}"
+    for override in ("run.devices=4", "run.cpus=1"):
+        with pytest.raises(ConfigError, match=r"command line: run\..*: has no effect: resources\..pus of the study"):
+            study(text, overrides=[override])
+    assert study("study: s\nrows: {a: {}}\nresources: {gpus: 0.5}", overrides=["run.devices=2"])
+
+
+def test_a_profiles_warm_up_is_scaled_and_said_for_a_shorter_training() -> None:
+    short = load_study("head_ratio", profile="ssv2-small-mvd", overrides=["recipe.epochs=3"])
+    assert {row.config.recipe.warmup_epochs for row in short.rows} == {0.375}
+    assert short.notes == (
+        "recipe.warmup_epochs = 0.375: 5 of 40 epochs, scaled to recipe.epochs = 3; set it to have another",
+    )
+    assert load_study("head_ratio", profile="ssv2-small-mvd").notes == ()

@@ -52,7 +52,7 @@ def test_the_shipped_studies_are_the_papers_setting(study: str) -> None:
 
 
 @pytest.mark.parametrize("study", SHIPPED)
-@pytest.mark.parametrize("override", ["recipe.epochs=2", "data.source=demo", "model.position_embedding=learned"])
+@pytest.mark.parametrize("override", ["recipe.epochs=20", "data.source=demo", "model.position_embedding=learned"])
 def test_any_other_setting_is_named(study: str, override: str) -> None:
     key, _, value = override.partition("=")
     (only,) = deviations(load_study(study, profile="ssv2-small-mvd", overrides=[override]))

@@ -1,0 +1,102 @@
+"""Settings that are each right and make no sense together, and settings that have no effect beside others.
+
+A stored trial's configuration is not asked these questions, only what somebody writes: earlier trials stay readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from far.config.schema import TrialConfig
+from far.model.networks import NETWORKS
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What is wrong with the values of some settings, named by their dotted keys."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def conflicts(config: TrialConfig) -> Iterator[Conflict]:
+    """Yield what makes no sense in a configuration whose settings are each valid."""
+    yield from _schedule(config)
+    yield from _batch(config)
+    model = config.model
+    if isinstance(model.attention, list) and len(model.attention) > model.sizes[1]:
+        unused = len(model.attention) - model.sizes[1]
+        yield Conflict(("model.attention", "model.depth"), f"the last {unused} layouts would have no block")
+    if model.drop_path == 1:
+        yield Conflict(("model.drop_path",), "a rate of 1 always drops the last block")
+
+
+def _schedule(config: TrialConfig) -> Iterator[Conflict]:
+    recipe = config.recipe
+    if recipe.warmup_epochs > recipe.epochs:
+        yield Conflict(
+            ("recipe.warmup_epochs", "recipe.epochs"), "training ends in the warm-up and never reaches its rate"
+        )
+    if recipe.min_lr > recipe.lr:
+        yield Conflict(("recipe.min_lr", "recipe.lr"), "the rate would rise to where the cosine ends")
+    if recipe.label_smoothing == 1:
+        yield Conflict(("recipe.label_smoothing",), "with the whole target spread over all classes nothing is learned")
+
+
+def _batch(config: TrialConfig) -> Iterator[Conflict]:
+    recipe, augment, run = config.recipe, config.recipe.augment, config.run
+    if augment.mixes and recipe.batch_size == 1:
+        mixing = [f"recipe.augment.{name}" for name in ("mixup", "cutmix") if getattr(augment, name)]
+        yield Conflict((*mixing, "recipe.batch_size"), "a batch of one holds nobody to mix a video with")
+    elif augment.mixes and augment.mix_group > recipe.batch_size + recipe.batch_size % 2:
+        yield Conflict(("recipe.augment.mix_group", "recipe.batch_size"), "a group is a part of the batch")
+    if augment.crop and augment.crop_scale[1] > 1:
+        yield Conflict(("recipe.augment.crop_scale",), "a crop is at most the whole frame: 1.0")
+    if run.micro_batch is not None and recipe.batch_size % run.micro_batch:
+        yield Conflict(("run.micro_batch", "recipe.batch_size"), "a batch is a whole number of micro-batches")
+
+
+def without_effect(config: TrialConfig) -> dict[str, str]:
+    """Return the settings that change nothing beside the others of a configuration, each with the reason."""
+    found: dict[str, str] = {}
+
+    def unused(reason: str, *keys: str) -> None:
+        for key in keys:
+            found.setdefault(key, reason)
+
+    model, data, augment = config.model, config.data, config.recipe.augment
+    if model.interaction == "none" or "interaction" in NETWORKS[model.network].absent:
+        missing = "model.interaction is none" if model.network == "far" else f"model.network is {model.network}"
+        unused(missing, "model.interaction_position", "recipe.new_module_lr")
+    if model.sizes[1] == 1:
+        unused("model.depth is 1, and the first block is never dropped", "model.drop_path")
+    if data.sampling != "dense":
+        unused(f"data.sampling is {data.sampling}; only dense sampling has a stride", "data.stride")
+    if data.source != "demo":
+        unused(f"data.source is {data.source}", *(f"data.demo.{name}" for name in type(data.demo).model_fields))
+    if data.source == "demo" and model.clip[1] == model.clip[2]:
+        unused("the demo's frames are as square as model.clip, so that all crops are the same", "data.views.crops")
+    if not augment.randaug_ops:
+        unused("recipe.augment.randaug_ops is 0", *_augment("randaug_magnitude", "randaug_std", "randaug_probability"))
+    elif not augment.randaug_probability:
+        unused("recipe.augment.randaug_probability is 0", *_augment("randaug_ops", "randaug_magnitude", "randaug_std"))
+    if not augment.crop:
+        unused("recipe.augment.crop is false", *_augment("crop_scale", "crop_ratio"))
+    if not augment.mixup and not augment.cutmix:
+        both = "recipe.augment.mixup and recipe.augment.cutmix are 0"
+        unused(both, *_augment("mix_probability", "mix_switch", "mix_group"))
+    elif not augment.mix_probability:
+        unused("recipe.augment.mix_probability is 0", *_augment("mixup", "cutmix", "mix_switch", "mix_group"))
+    elif not augment.mixup or not augment.cutmix:
+        off = "mixup" if not augment.mixup else "cutmix"
+        unused(f"recipe.augment.{off} is 0, so there is nothing to switch between", *_augment("mix_switch"))
+    if augment.repeats == 1:
+        unused("recipe.augment.repeats is 1", *_augment("repeat_frames"))
+    if config.init.weights is None:
+        unused("init.weights is not set", "init.family")
+    return found
+
+
+def _augment(*names: str) -> list[str]:
+    return [f"recipe.augment.{name}" for name in names]
