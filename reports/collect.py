@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from far.errors import ConfigError
 from far.redaction import redacted
 from orchestrator.garbage import gc_paused
 from reports.results import STATE_OF, Results, RowResults, TrialRecord
@@ -24,23 +23,6 @@ if TYPE_CHECKING:
     from orchestrator.study import Study
 
 
-def study_of_table(number: int) -> Path | None:
-    """Return the study file of one of the paper's tables: from ``studies/`` here, else the shipped one."""
-    from orchestrator.study.lookup import study_directories
-
-    wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
-    for directory in study_directories():
-        for path in sorted(directory.glob("*.yaml")):
-            if wanted.search(path.read_text(encoding="utf-8", errors="replace")):
-                return path
-    return None
-
-
-def tables_with_study() -> list[int]:
-    """Return the numbers of the paper's tables for which there is a study."""
-    return [number for number in range(2, 9) if study_of_table(number)]
-
-
 @gc_paused()
 def collect(
     studies: Sequence[Path | str],
@@ -50,7 +32,9 @@ def collect(
     seeds: Sequence[int] | int | None = None,
     store: Path | None = None,
     tracking: str | None = None,
+    of_tables: Collection[Path | str] = (),
     optional: Collection[Path | str] = (),
+    everything: bool = False,
 ) -> list[Results]:
     """Load studies, plan them, and read what has finished.
 
@@ -61,17 +45,20 @@ def collect(
         seeds: instead of the studies' own.
         store: instead of the workspace's own.
         tracking: read this MLflow server instead; ``mlflow`` is the workspace's own.
+        of_tables: studies that were asked for by the number of their table.
         optional: studies that are left out where they do not run at this profile.
+        everything: add all others that were submitted to the store.
 
     Raises:
-        ConfigError: a study cannot be meant.
+        ConfigError: a study cannot be meant, or two have one name.
         TrackingError: the server cannot be read.
     """
     from orchestrator.plan import make_plan
     from orchestrator.replica import refresh
     from orchestrator.settings import load_settings
-    from orchestrator.study import load_study
+    from orchestrator.study import load_study, refuse_same_name
     from orchestrator.study.scales import OtherScaleError
+    from reports.asked import before_shipped, submitted
     from reports.contents import DataContent, WeightsContent
     from reports.nearest import other_settings
     from reports.reading import ReadOnce
@@ -88,6 +75,10 @@ def collect(
         except OtherScaleError:
             if each not in optional:
                 raise
+    refuse_same_name(loaded)
+    if everything:
+        names = [study.name for study in loaded]
+        loaded += submitted(place, profile=profile, overrides=overrides, seeds=seeds, known=names)
     content, weights = DataContent(settings, place), WeightsContent(settings, place)
     found = []
     for study in loaded:
@@ -95,7 +86,9 @@ def collect(
         problems = [*plan.problems, *plan.damaged]
         if plan.trials and all(trial.state == "missing" for trial in plan.trials):
             problems += other_settings(plan.trials[0].identity, place)
-        found.append(join(study, plan.trials, place, settings, problems=problems))
+        remark = before_shipped(study.path) if study.path in of_tables else ""
+        joined = join(study, plan.trials, place, settings, problems=problems)
+        found.append(replace(joined, remarks=(remark,) if remark else ()))
     if tracking is not None:
         from reports.from_mlflow import read_runs
 
@@ -140,6 +133,7 @@ def join(
         problems=tuple(problems),
         tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
+        submitted=store.study(study.name).frozen(study.profile.name).exists(),
     )
 
 
@@ -165,19 +159,3 @@ def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:
         result = cast("Mapping[str, Any]", store.result(trial.key) or {})
     directory = store.paths(trial.key).directory
     return TrialRecord(trial.row, trial.seed, trial.key, state, result, directory, trial.identity, link)
-
-
-def studies_for(tables: Sequence[int]) -> list[Path]:
-    """Return one study for each table.
-
-    Raises:
-        ConfigError: a table has none.
-    """
-    paths = []
-    for number in tables:
-        path = study_of_table(number)
-        if path is None:
-            choices = [str(n) for n in tables_with_study()]
-            raise ConfigError(f"no study has 'table: {number}'", key="--table", choices=choices, got=str(number))
-        paths.append(path)
-    return paths

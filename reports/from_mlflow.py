@@ -69,27 +69,27 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
     cache /= _folder(uri)  # what one server says is not to be taken for what another says
     # Two stores may have run the same trial: what has finished counts.
     by_key = {run.data.tags.get("farlab.key"): run for run in sorted(runs, key=lambda r: r.info.status == "FINISHED")}
-    by_place = {
-        (row, run.data.tags.get("farlab.seed")): run
-        for run in runs
-        for row in run.data.tags.get("farlab.row", "").split(ROWS_TOGETHER)
-    }
+    by_place: dict[tuple[str, str | None], list[Any]] = {}
+    for run in runs:
+        tag = run.data.tags.get("farlab.row", "")
+        for name in {tag, *tag.split(ROWS_TOGETHER)}:
+            by_place.setdefault((name, run.data.tags.get("farlab.seed")), []).append(run)
     rows = []
     for row in results.rows:
         trials = []
         for trial in row.trials:
             record = _record(client, trial, by_key.get(trial.key), uri, cache)
-            other = by_place.get((row.name.replace("'", ""), str(trial.seed)))
-            if record.state is State.MISSING and other is not None:
-                candidate = _record(client, trial, other, uri, cache)
-                same = _but_data(candidate.result.get("identity")) == _but_data(trial.identity)
-                record = candidate if same else record
+            if record.state is State.MISSING:
+                for other in by_place.get((row.name.replace("'", ""), str(trial.seed)), ()):
+                    candidate = _record(client, trial, other, uri, cache)
+                    if _but_data(candidate.result.get("identity")) == _but_data(trial.identity):
+                        record = candidate
             trials.append(record)
         rows.append(RowResults(row.name, trials))
     problems = () if experiment else (f"the tracking server {uri} has no experiment '{results.study}'",)
     from dataclasses import replace
 
-    return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri)
+    return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri, submitted=bool(experiment))
 
 
 def _runs(client: MlflowClient, experiment: str, profile: str) -> Sequence[Any]:

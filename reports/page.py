@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
 from orchestrator.study.profiles import packaged_studies
+from orchestrator.workspace import find_workspace
 from reports.renderers.templates import as_html, fill
 from reports.results import Results
 from reports.shown import can_be_opened_elsewhere, here, study_word, without_places
@@ -79,8 +80,8 @@ def build_page(
         options: where data and weights lie.
         refresh: seconds after which a browser loads the page again, while it is being rewritten.
     """
-    by_study = {found.study: found for found in results}
-    sections = [section(table, by_study.get(table.study), options) for table in tables]
+    by_study = {(found.study, found.profile): found for found in results}
+    sections = [section(table, by_study.get((table.study, table.profile)), options) for table in tables]
     total = Counter[str]()
     for each in sections:
         total.update(each.counts)
@@ -100,11 +101,15 @@ def build_page(
 
 def _places(results: Sequence[Results], options: Options) -> list[tuple[str, str]]:
     """Return the folders of this machine that a page may come from, and what a reader sees instead."""
-    roots = [(Path.cwd(), ""), (Path.home(), "~"), (packaged_studies().parent, "")]
-    roots += [(each.absolute(), each.name) for each in (options.data_root, options.weights_root)]
-    roots += [(found.store.absolute(), found.store.name) for found in results if found.store]
-    outside = [(root, word) for root, word in roots if not word or not root.is_relative_to(Path.cwd())]
-    both = [(form, word) for root, word in outside for form in (root, root.resolve())]
+    own = (Path.cwd(), find_workspace(Path.cwd()).folder, packaged_studies().parent)
+    others = [Path.home(), *(found.store for found in results if found.store), options.data_root, options.weights_root]
+    roots = [(folder, "") for folder in own]
+    roots += [
+        (folder.absolute(), "~" if folder == Path.home() else folder.name)
+        for folder in others
+        if not any(folder.absolute().is_relative_to(each) for each in own)
+    ]
+    both = [(form, word) for root, word in roots for form in (root, root.resolve())]
     return [(as_html(str(root)), word) for root, word in both]
 
 

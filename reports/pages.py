@@ -33,7 +33,7 @@ def write_page(
         collect: reads the results anew.
         numbers: tables asked for.
         everything: whether Tables 1, 7 and 8 belong to it.
-        every: seconds.
+        every: seconds. Of everything, only what was submitted to the store is waited for.
 
     Returns:
         The tables as they were written last.
@@ -43,18 +43,21 @@ def write_page(
     settings = load_settings()
     options = Options(data_root=settings.data_root, weights_root=settings.weights_root)
     path = output if output.suffix.lower() in (".html", ".htm") else output / "index.html"
-    written: list[tuple[str, ...]] = []
+    written: tuple[str, ...] | None = None
     while True:
         results = collect()
         tables = build_all(numbers, results, everything=everything)
         state = tuple(f"{t.key} {t.state}" for found in results for row in found.rows for t in row.trials)
-        pending = any(t.state in PENDING for found in results for row in found.rows for t in row.trials)
+        awaited = [found for found in results if found.submitted or not everything]
+        pending = any(t.state in PENDING for found in awaited for row in found.rows for t in row.trials)
         again = every if pending else None
-        if again is None or not written or written[-1] != state:
+        if again is None or written != state:
             deliver(build_page(tables, results, options, refresh=again), path)
-            written.append(state)
         if again is None:
+            if every and written is None:
+                typer.echo("nothing to wait for: no trial is running or to come")
             return tables
-        if len(written) == 1:
+        if written is None:
             typer.echo(f"watching; open {path.resolve().as_uri()} (Ctrl-C ends it)")
+        written = state
         time.sleep(again)

@@ -141,6 +141,8 @@ class Results:
     remarks: Sequence[str] = ()
     """What a reader must know of the study itself, e.g. that it stands before a shipped one."""
     tracking_uri: str | None = None
+    submitted: bool = True
+    """Whether a sweep was given this study: else nothing of it is on its way."""
     search: SearchFindings | None = None
     """What the study's search has found, if it has one."""
 

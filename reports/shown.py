@@ -7,17 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from far.errors import ConfigError
+
 LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNORECASE)
 
 
 def study_word(path: Path) -> str:
-    """Return how a study is named on the command line: by its name if that finds it, else by its file."""
+    """Return how a study is named on the command line: by its name if that finds it from anywhere, else by its file."""
     from orchestrator.study.lookup import find_study
-    from orchestrator.study.profiles import packaged_studies
 
-    if path.is_relative_to(packaged_studies()) and find_study(path.stem) == path:
-        return path.stem
-    return here(path)
+    try:
+        found = path.is_absolute() and find_study(path.stem) == path
+    except ConfigError:  # the name means two studies
+        found = False
+    return path.stem if found else here(path)
 
 
 def here(path: Path) -> str:

@@ -6,12 +6,13 @@ import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
 from far.files import TrialPaths
 from orchestrator.study.names import find_name
 from reports import paper
+from reports.cells import COSTS
 from reports.comparability import findings, incomparable
 from reports.notes import scale_warning
 from reports.results import Results, RowResults, TrialRecord
@@ -79,7 +80,8 @@ def _number(results: Results, line: RowResults, metric: str) -> list[str]:
     show = SHOWN[metric]
     values = [value for t in line.finished if (value := _value(t, metric)) is not None]
     if values:
-        spread = f" ± {statistics.stdev(values):.4g} (sample standard deviation)" if len(values) > 1 else ""
+        varies = len(values) > 1 and (metric not in COSTS or len(set(values)) > 1)
+        spread = f" ± {statistics.stdev(values):.4g} (sample standard deviation)" if varies else ""
         mean = show(statistics.fmean(values))
         lines = [f"  {mean}{spread} = mean over {len(values)} of {len(line.trials)} seeds"]
     else:
@@ -108,7 +110,7 @@ def _record(trial: TrialRecord) -> list[str]:
     if result:
         code = result.get("code") or {}
         lines += [
-            f"    finished {result.get('finished_at')}; {result.get('epochs')} epochs, {result.get('seconds')} s",
+            f"    finished {result.get('finished_at')}; {result.get('epochs')} epochs{_seconds(result.get('seconds'))}",
             f"    evaluated {result.get('evaluated')}/{result.get('expected')} videos; data {result.get('data_hash')}",
             f"    code {code.get('version')} at {code.get('git')}{' with changes' if code.get('dirty') else ''}",
         ]
@@ -192,6 +194,10 @@ def command(results: Results) -> str:
     shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
     parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]
     return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])
+
+
+def _seconds(value: Any) -> str:
+    return f", {SHOWN['seconds'](value)}" if isinstance(value, int | float) else ""
 
 
 def _points(value: float) -> str:

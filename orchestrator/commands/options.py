@@ -100,7 +100,7 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     Raises:
         ConfigError: see ``load_study``; or no study is named, or two have one name.
     """
-    from orchestrator.study import load_study, study_files
+    from orchestrator.study import load_study, refuse_same_name, study_files
 
     names, overrides = split_targets(targets)
     if not names:
@@ -108,11 +108,7 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     parsed = parse_seeds(seeds)
     files = list({file.resolve(): file for name in names for file in study_files(name)}.values())
     studies = [load_study(file, profile=profile, overrides=overrides, seeds=parsed) for file in files]
-    by_name: dict[str, Path] = {}
-    for study in studies:
-        other = by_name.setdefault(study.name, study.path)
-        if other != study.path:
-            raise ConfigError(f"two studies are called '{study.name}'", key="study", where=f"{other}, {study.path}")
+    refuse_same_name(studies)
     return studies
 
 

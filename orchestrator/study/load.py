@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,19 @@ class Study:
         if found is None:
             raise ConfigError(f"study '{self.name}' has no row '{name}'", choices=by_name, got=name)
         return by_name[found]
+
+
+def refuse_same_name(studies: Iterable[Study]) -> None:
+    """Refuse two studies of one name: a store keeps one submission a name.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    by_name: dict[str, Path] = {}
+    for study in studies:
+        other = by_name.setdefault(study.name, study.path)
+        if other != study.path:
+            raise ConfigError(f"two studies are called '{study.name}'", key="study", where=f"{other}, {study.path}")
 
 
 @gc_paused()

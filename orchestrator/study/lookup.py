@@ -31,7 +31,7 @@ def find_study(path_or_name: Path | str) -> Path:
     for directory in study_directories():
         if found := _named(directory, text):
             return found
-    known = sorted({file.stem for directory in study_directories() for file in _files(directory)})
+    known = sorted({file.stem for directory in study_directories() for file in files_in(directory)})
     raise ConfigError(f"unknown study '{text}'", where="command line", choices=known, got=text)
 
 
@@ -47,7 +47,7 @@ def study_files(target: Path | str) -> list[Path]:
     path = Path(target)
     if not (is_there(str(target)) and path.is_dir()):
         return [find_study(path)]
-    files = list(_files(path))
+    files = list(files_in(path))
     if not files:
         raise ConfigError("the directory holds no study (*.yaml, *.yml)", where=str(path))
     return files
@@ -94,7 +94,7 @@ def _named(directory: Path, name: str) -> Path | None:
     Raises:
         ConfigError: these are two files.
     """
-    files = list(_files(directory))
+    files = list(files_in(directory))
     by_file = [file for file in files if file.stem == name]
     by_study = [file for file in files if file.stem != name and name_in(file) == name]
     if len(by_file) + len(by_study) > 1 and not (len(by_file) == 1 and name_in(by_file[0]) == name):
@@ -105,7 +105,7 @@ def _named(directory: Path, name: str) -> Path | None:
     return next(iter([*by_file, *by_study]), None)
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def files_in(directory: Path) -> Iterator[Path]:
     """Yield a directory's files of studies, sorted."""
     try:
         entries = sorted(directory.iterdir())

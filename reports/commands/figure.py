@@ -141,4 +141,6 @@ def one_study(
     found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
     if len(found) != 1:
         raise ConfigError("name one study: STUDY or --table N", where="command line")
+    for text in found[0].remarks:
+        typer.echo(f"note: {text}", err=True)
     return found[0]

@@ -96,6 +96,8 @@ def measured(
 
     found = []
     for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
+        for text in results.remarks:
+            typer.echo(f"note: {text}", err=True)
         comparison = compare_rows(results)
         if comparison:
             found += [d for d in comparison.differences.values() if d.components is not None]

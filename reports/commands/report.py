@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         study: Annotated[
             list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)
         ] = None,
-        all_: Annotated[bool, typer.Option("--all", help="Every table that has a study.")] = False,
+        all_: Annotated[bool, typer.Option("--all", help="The paper's tables, and every study in the store.")] = False,
         profile: ProfileOption = None,
         seeds: SeedsOption = None,
         format_: Annotated[
@@ -120,7 +120,8 @@ def load(
         ConfigError: they ask for nothing, or for what does not exist.
     """
     from orchestrator.commands.options import existing_store, parse_seeds, split_targets
-    from reports.collect import collect, studies_for, tables_with_study
+    from reports.asked import studies_for, studies_of_table, tables_with_study
+    from reports.collect import collect
     from reports.tables import NEED_NO_STUDY
 
     names, overrides = split_targets(targets or [])
@@ -133,7 +134,8 @@ def load(
         refuse_given("store", because="--from reads the tracking server instead")
     known = tables_with_study()
     wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
-    found = list({path.resolve(): path for path in [*studies_for(wanted), *study_paths(studies)]}.values())
+    of_tables = [path for n in known for path in studies_of_table(n)] if all_ else studies_for(wanted)
+    found = list({path.resolve(): path for path in [*of_tables, *study_paths(studies)]}.values())
     if not found:
         unread = ("targets", "profile", "seeds", "store", "from_")
         refuse_given(*unread, because="this table needs no results of yours")
@@ -144,7 +146,9 @@ def load(
         overrides=overrides,
         store=existing_store(store),
         tracking=tracking,
-        optional=studies_for([number for number in wanted if number in NEED_NO_STUDY]),
+        of_tables=of_tables,
+        optional=[path for n in wanted if n in NEED_NO_STUDY for path in studies_of_table(n)],
+        everything=all_,
     )
 
 

@@ -50,7 +50,11 @@ def test_the_table_of_a_server_is_that_of_the_store(
         row["seeds"]["2"].pop("key")  # what has not run has no key where the data are not known
     assert found == expected
     assert farlab.run([*asked, "html", "-o", "t.html"]) == 0
-    assert f"{server.uri}/#/experiments/" in Path("t.html").read_text()
+    assert server.uri not in Path("t.html").read_text()  # this machine's own server: others cannot open it
+    asked[-1:] = ["--explain", "1:1", "top1"]
+    assert farlab.run(asked) == 0
+    assert f"run {server.uri}/#/experiments/" in capsys.readouterr().out
+    asked[-3:] = ["--format"]
     server.stop()
     assert farlab.run([*asked, "json"]) == 1
     assert server.uri in capsys.readouterr().err
