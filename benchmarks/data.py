@@ -28,6 +28,7 @@ from far.config import TrialConfig, parse_override, resolve
 from far.data.cache import DecodedFrames
 from far.data.generate import write_video
 from far.data.guard import POOL
+from far.data.indexing import open_indexes
 from far.data.layouts import read_listing
 from far.data.loader import TrainStream
 from far.data.manifest import Manifest
@@ -185,10 +186,12 @@ def opening(opens: int) -> None:
     me = psutil.Process()
     with tempfile.TemporaryDirectory(prefix="farlab-bench-") as folder:
         manifest = open_manifest(profile("data.demo.train_clips=200", "data.demo.val_clips=50").data, Path(folder))
+        indexes = open_indexes(manifest)
         started = time.perf_counter()
         for number in range(1, opens + 1):
             video = manifest.videos[number % len(manifest.videos)]
-            POOL.decode(manifest.file(video), lambda count: np.arange(0, count, 2))
+            index = indexes.get(video)
+            POOL.decode(manifest.file(video), index, np.arange(0, index.count, 2))
             if (number + 1) % max(opens // 10, 1) == 0:  # before a worker is replaced, not after
                 workers = [f"{resident(each):.0f}" for each in me.children() if "far.data.worker" in each.cmdline()]
                 seconds = time.perf_counter() - started

@@ -8,16 +8,20 @@ two writers of one clip write the same bytes.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
 import uuid
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from far.data.decoder import Frames, Pick, VideoError
+from far.data.decoder import Frames, Pick
 from far.data.guard import POOL
+from far.data.indexing import FrameIndexes, open_indexes
 from far.data.manifest import Manifest, Video
 from far.errors import StorageError
 from far.files import storage_errors
@@ -26,7 +30,8 @@ log = logging.getLogger(__name__)
 
 LIMIT = 2 << 30
 """Bytes of decoded frames up to which a data set is cached."""
-_INDEX_BYTES = 8
+_CHECKSUM_BYTES = 8
+_OLD = re.compile(r"\.frames-[0-9a-f]{16}\.bin")
 
 
 class FrameSource(Protocol):
@@ -37,26 +42,36 @@ class FrameSource(Protocol):
 
 
 class DecodedFrames:
-    """Decodes every time."""
+    """Decodes every time.
 
-    def __init__(self, manifest: Manifest) -> None:
+    Args:
+        manifest: the data set.
+        indexes: its videos' frame indexes; by default those beside the manifest.
+    """
+
+    def __init__(self, manifest: Manifest, indexes: FrameIndexes | None = None) -> None:
         self._manifest = manifest
+        self._indexes = indexes or open_indexes(manifest)
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
-        return POOL.decode(self._manifest.file(video), pick).frames
+        index = self._indexes.confirmed(video)
+        return POOL.decode(self._manifest.file(video), index, pick(index.count)).frames
 
 
 class CachedFrames:
-    """Decodes each video once a machine."""
+    """Decodes each video once per machine. Arguments as for ``DecodedFrames``."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, indexes: FrameIndexes | None = None) -> None:
         self._manifest = manifest
+        self._indexes = indexes or open_indexes(manifest)
         self._rows = {(video.split, video.id): row for row, video in enumerate(manifest.videos)}
-        sizes = np.array([_bytes(video) for video in manifest.videos], np.int64)
-        header = _INDEX_BYTES * len(sizes)
+        self._shapes = [self._indexes.shape(video) for video in manifest.videos]
+        sizes = np.array([math.prod(shape) for shape in self._shapes], np.int64)
+        header = _CHECKSUM_BYTES * len(sizes)
         self._offsets = header + np.concatenate([[0], np.cumsum(sizes)])
-        path = manifest.directory / f".frames-{manifest.content_hash[:16]}.bin"
+        _discard_old(manifest)
+        path = manifest.directory / f".frames-{manifest.content_hash[:16]}-{self._indexes.digest()[:16]}.bin"
         _create(path, int(self._offsets[-1]))
         self._bytes = np.memmap(path, np.uint8, "r+")
         self._checksums = self._bytes[:header].view(np.uint64)
@@ -64,37 +79,40 @@ class CachedFrames:
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
-        if not video.frames:  # what could not be opened when the manifest was made
-            return POOL.decode(self._manifest.file(video), pick).frames
+        index = self._indexes.confirmed(video)
         row = self._rows[video.split, video.id]
-        shape = (video.frames, video.height, video.width, 3)
+        shape = (index.count, index.height, index.width, 3)
+        if shape != self._shapes[row]:  # not known when the cache was laid out
+            return POOL.decode(self._manifest.file(video), index, pick(index.count)).frames
         stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
         if not self._verified[row]:
             if self._checksums[row] != _checksum(stored):
-                try:
-                    frames = POOL.decode(self._manifest.file(video), lambda count: np.arange(count)).frames
-                except VideoError:  # those that are wanted may decode nevertheless: a cache must not change which do
-                    return POOL.decode(self._manifest.file(video), pick).frames
-                if frames.shape != shape:  # the manifest is wrong about this file: never cached
-                    return frames[pick(len(frames))]
+                frames = POOL.decode(self._manifest.file(video), index, np.arange(index.count)).frames
+                if frames.shape != shape:
+                    return frames[pick(index.count)]
                 stored[...] = frames
                 self._checksums[row] = _checksum(frames)
             self._verified[row] = True
-        return stored[pick(video.frames)]
+        return stored[pick(index.count)]
 
 
 def open_frames(manifest: Manifest) -> FrameSource:
     """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
-    if sum(_bytes(video) for video in manifest.videos) <= LIMIT:
+    indexes = open_indexes(manifest)
+    if sum(math.prod(indexes.shape(video)) for video in manifest.videos) <= LIMIT:
         try:
-            return CachedFrames(manifest)
+            return CachedFrames(manifest, indexes)
         except (OSError, StorageError) as error:
             log.warning("%s: videos are decoded anew every time, which is slower: %s", manifest.directory, error)
-    return DecodedFrames(manifest)
+    return DecodedFrames(manifest, indexes)
 
 
-def _bytes(video: Video) -> int:
-    return video.frames * video.height * video.width * 3
+def _discard_old(manifest: Manifest) -> None:
+    """Remove caches of earlier versions: they are named by the content alone, and may hold other frames."""
+    with suppress(OSError):
+        for path in manifest.directory.glob(".frames-*.bin"):
+            if _OLD.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _checksum(frames: Frames) -> np.uint64:

@@ -1,25 +1,28 @@
-"""Decoding behind a small interface: a file and frame numbers in, RGB frames or a typed error out.
+"""Decoding behind a small interface: a file, its frame index and frame numbers in, RGB frames or a typed error out.
 
-decord comes first; PyAV opens what decord cannot (AV1, for one). Both run where the caller is; ``far.data.guard`` runs
-them in a process that can be killed.
+Each decoder reads by the index, so that frame i is the same frame whichever of them reads it. They run where the caller
+is; ``far.data.guard`` runs them in a process that can be killed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from far.data.frame_index import DECORD, PYAV, FrameIndex
 from far.errors import DataError
 from far.registry import Registry
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import av
+
 Frames = NDArray[np.uint8]
 """RGB frames (N, H, W, 3), upright."""
 Pick = Callable[[int], NDArray[np.int64]]
@@ -42,44 +45,34 @@ class VideoError(DataError):
         return type(self), (self.path, self.reason)
 
 
-class CannotOpenError(VideoError):
-    """A file in which this decoder finds no video that it knows; another decoder may."""
-
-
 class Reader(Protocol):
     """An open video."""
 
-    count: int
-    """Number of frames."""
-    fps: float
-    """Mean frames a second."""
-
     def get(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames of these numbers, which ascend without repeats, also from call to call.
+        """Return the frames of these numbers, which ascend without repeats.
 
-        Whatever it raises means a bad file.
+        Whatever it raises means that this decoder cannot read them.
         """
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
 
 
-DECODERS: Registry[Callable[[Path], Reader]] = Registry("video decoder")
-"""In the order in which they are tried on a file."""
+DECODERS: Registry[Callable[[Path, FrameIndex], Reader]] = Registry("video decoder")
 
 
-@DECODERS.register("decord")
+@DECODERS.register(DECORD)
 class DecordReader:
-    """Reads with decord: one thread, native size, rotation applied."""
+    """Reads with decord: one thread, native size, rotation applied. It seeks exactly in some kinds of file only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: FrameIndex) -> None:
         import decord
 
         # Without a limit decord puts neighbours in the place of frames that it cannot decode, and says nothing.
         # Any positive fraction that rounds to no frame at all makes the first such frame an error.
         self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, fault_tol=1e-9)
-        self.count = len(self._reader)
-        self.fps = float(self._reader.get_avg_fps())
+        if len(self._reader) != index.count:
+            raise ValueError(f"it finds {len(self._reader)} frames, not {index.count}")
 
     def get(self, indices: NDArray[np.int64]) -> Frames:
         """Return the frames of these numbers."""
@@ -87,177 +80,154 @@ class DecordReader:
         return frames
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         del self._reader
 
 
-@DECODERS.register("pyav")
+@DECODERS.register(PYAV)
 class PyavReader:
-    """Reads with PyAV, from the beginning to the last frame wanted; counts frames by their packets."""
+    """Reads with PyAV: from the key frame before each frame wanted, else from the beginning; always exact.
 
-    def __init__(self, path: Path) -> None:
-        import av
-
-        self._container = av.open(str(path))
-        if not self._container.streams.video:
-            raise ValueError("no video stream")
-        self._stream = self._container.streams.video[0]
-        self._stream.codec_context.thread_count = 1
-        self._stream.codec_context.options = {"err_detect": "explode"}
-        self.count = sum(packet.size > 0 for packet in self._container.demux(self._stream))
-        self.fps = float(self._stream.average_rate or 0)
-        self._container.seek(0)
-        self._decoded = enumerate(self._container.decode(self._stream))
-
-    def get(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames of these numbers; a later call may only go on from there."""
-        wanted, frames = set(indices.tolist()), []
-        for number, frame in self._decoded:
-            if number in wanted:
-                frames.append(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
-            if len(frames) == len(wanted):
-                return np.stack(frames)
-        raise ValueError(f"it ends before frame {indices[len(frames)]} of {self.count}")
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._container.close()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What decoding every frame of a file showed.
-
-    Attributes:
-        count: frames that decode.
-        header: frames that the container announces, 0 if it says nothing.
-        fps: mean frames a second.
-        width: pixels, upright.
-        height: pixels, upright.
-        decoder: which decoder read it.
+    A frame is told by its time, which is that of its packet. Where it does not turn up after seeking, the file is
+    decoded in order and its frames are counted, which is what their numbers mean.
     """
 
-    count: int
-    header: int
-    fps: float
-    width: int
-    height: int
-    decoder: str
+    def __init__(self, path: Path, index: FrameIndex) -> None:
+        self._path, self._index = path, index
+
+    def get(self, indices: NDArray[np.int64]) -> Frames:
+        """Return the frames of these numbers."""
+        if self._index.seek_points.size:
+            with suppress(Exception):  # whatever it is, decoding in order decides
+                return self._by_seeking(self._index.timestamps[indices])
+        return self._in_order(indices)
+
+    def _by_seeking(self, wanted: NDArray[np.int64]) -> Frames:
+        points = self._index.seek_points[np.searchsorted(self._index.seek_points, wanted, "right") - 1]
+        found: list[Frames] = []
+        with open_video(self._path) as container:
+            stream = container.streams[self._index.stream]
+            point: int | None = None
+            decoded: Iterator[av.VideoFrame] = iter(())
+            for time, start in zip(wanted.tolist(), points.tolist(), strict=True):
+                if start != point:
+                    container.seek(start, stream=stream)
+                    point, decoded = start, decoded_frames(container, self._index.stream)
+                frame = next(frame for frame in decoded if frame.pts is not None and frame.pts >= time)
+                if frame.pts != time or frame.is_corrupt:
+                    raise LookupError
+                found.append(upright(frame, self._index.width, self._index.height))
+        return np.stack(found)
+
+    def _in_order(self, wanted: NDArray[np.int64]) -> Frames:
+        found, numbers = [], iter(wanted.tolist())
+        number = next(numbers)
+        with open_video(self._path) as container:
+            for position, frame in enumerate(decoded_frames(container, self._index.stream)):
+                if frame.is_corrupt:
+                    raise ValueError(f"frame {position} is damaged")
+                if position == number:
+                    found.append(upright(frame, self._index.width, self._index.height))
+                    number = next(numbers, -1)
+                    if number < 0:
+                        return np.stack(found)
+        raise ValueError(f"it ends before frame {number} of {self._index.count}")
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_video(path: Path) -> av.container.InputContainer:
+    """Open a file with PyAV, to decode its videos with one thread each."""
+    import av
+
+    container = av.open(str(path), metadata_errors="replace")
+    for stream in container.streams.video:
+        stream.codec_context.thread_count = 1
+    return container
+
+
+def decoded_frames(container: av.container.InputContainer, stream: int) -> Iterator[av.VideoFrame]:
+    """Yield a stream's frames as they are decoded; packets that were cut off are no frames."""
+    for packet in container.demux(container.streams[stream]):
+        if not packet.is_corrupt:
+            yield from packet.decode()  # type: ignore[misc]
+
+
+def upright(frame: av.VideoFrame, width: int, height: int) -> Frames:
+    """Return a decoded frame as RGB of this size, turned and mirrored as its display matrix says."""
+    turn, flip_rows, flip_columns = orientation(frame)
+    stored_width, stored_height = (height, width) if turn else (width, height)
+    picture: Any = frame.to_ndarray(format="rgb24", width=stored_width, height=stored_height)
+    if turn:
+        picture = picture.transpose(1, 0, 2)
+    if flip_rows:
+        picture = picture[::-1]
+    if flip_columns:
+        picture = picture[:, ::-1]
+    upright_picture: Frames = picture
+    return upright_picture
+
+
+def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """Return whether to exchange rows and columns of a frame, and then to reverse the rows, and the columns.
+
+    From its display matrix (ISO/IEC 14496-12, 6.2.2): x' = a·x + c·y, y' = b·x + d·y. An angle between is taken for the
+    nearest right angle.
+    """
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = frame.side_data
+    matrix = side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, d < 0, a < 0
+    return True, b < 0, c < 0
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Frames wanted, and what the file is.
+    """Frames wanted, and which decoder read them.
 
     Attributes:
         frames: RGB frames in the order asked for.
-        count: frames of the whole video.
-        fps: mean frames a second.
-        decoder: which decoder read it.
+        decoder: its name in ``DECODERS``.
     """
 
     frames: Frames
-    count: int
-    fps: float
     decoder: str
 
 
-def decode(path: Path, pick: Pick, decoder: str) -> Decoded:
-    """Decode with one decoder.
+def decode(path: Path, index: FrameIndex, wanted: NDArray[np.int64]) -> Decoded:
+    """Decode frames with the reader of the index, or with PyAV where that one fails.
 
     Raises:
-        CannotOpenError: this decoder does not get as far as a number of frames.
-        VideoError: it does, but decoding fails, or repeats frames in place of those it lost.
-    """
-    with _opened(path, decoder) as reader:
-        wanted = pick(reader.count)
-        unique, inverse = np.unique(wanted, return_inverse=True)
-        frames = _get(reader, unique, path, decoder)
-        frames = frames if len(unique) == len(wanted) and (unique == wanted).all() else frames[inverse]
-        return Decoded(frames, reader.count, reader.fps, decoder)
-
-
-def verify(path: Path, decoder: str, at_once: int = 16) -> Facts:
-    """Decode every frame, a few at a time, and tell what the file is.
-
-    Raises:
-        CannotOpenError: this decoder does not get as far as a number of frames.
-        VideoError: it does, but some frame does not decode.
-    """
-    with _opened(path, decoder) as reader:
-        for start in range(0, reader.count, at_once):
-            frames = _get(reader, np.arange(start, min(start + at_once, reader.count)), path, decoder)
-        _, height, width, _ = frames.shape
-        return Facts(reader.count, _announced(path), reader.fps, width, height, decoder)
-
-
-def probe(path: Path, decoder: str) -> Facts:
-    """Tell what the file is from its packets and its first frame.
-
-    Raises:
-        VideoError: it cannot be opened, or its first frame does not decode.
-    """
-    with _opened(path, decoder) as reader:
-        _, height, width, _ = _get(reader, np.arange(1), path, decoder).shape
-        return Facts(reader.count, _announced(path), reader.fps, width, height, decoder)
-
-
-def first_able(path: Path, work: Callable[[Path, str], T]) -> T:
-    """Return ``work(path, decoder)`` of the first decoder that can open the file.
-
-    Raises:
-        VideoError: there is no such file, it is empty, none can open it, or the one that can fails on it.
+        VideoError: none can read them.
     """
     if not path.is_file():
         raise VideoError(path, "no such file")
-    if path.stat().st_size == 0:
-        raise VideoError(path, "the file is empty")
-    refusals = []
-    for decoder in DECODERS:
+    unique, inverse = np.unique(wanted, return_inverse=True)
+    reasons = []
+    for decoder in dict.fromkeys((index.reader, PYAV)):
         try:
-            return work(path, decoder)
-        except CannotOpenError as error:
-            refusals.append(error.reason)
-    raise VideoError(path, "; ".join(refusals))
+            with closing(DECODERS[decoder](path, index)) as reader:
+                frames = reader.get(unique)
+        except Exception as error:  # decord's errors derive from nothing narrower
+            reasons.append(f"{decoder} cannot decode it ({explain(error, path)})")
+        else:
+            same = len(unique) == len(wanted) and (unique == wanted).all()
+            return Decoded(frames if same else frames[inverse], decoder)
+    raise VideoError(path, reasons[-1])
 
 
-@contextmanager
-def _opened(path: Path, decoder: str) -> Iterator[Reader]:
-    try:
-        reader = DECODERS[decoder](path)
-    except Exception as error:  # decord's errors derive from nothing narrower
-        raise CannotOpenError(path, f"{decoder} cannot open it ({_reason(error, path)})") from error
-    with closing(reader):
-        if reader.count < 1:
-            raise CannotOpenError(path, f"{decoder} finds no frame in it")
-        yield reader
-
-
-def _get(reader: Reader, indices: NDArray[np.int64], path: Path, decoder: str) -> Frames:
-    try:
-        return reader.get(indices)
-    except Exception as error:
-        # decord takes the padded rows of some frames narrower than 64 pixels for a fourth channel: not the file's fault
-        kind = CannotOpenError if _DECORD_PADDING in str(error) else VideoError
-        raise kind(path, f"{decoder} cannot decode it ({_reason(error, path)})") from error
-
-
-def _announced(path: Path) -> int:
-    """Return the number of frames in the container's header, 0 if it has none."""
-    import av
-
-    with suppress(Exception), av.open(str(path)) as container:
-        return int(container.streams.video[0].frames)
-    return 0
-
-
-_DECORD_PADDING = "size must exactly match"
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |Check failed: .* \(\S+ vs\. \S+\) |\[Errno -?\d+\] ")
 
 
-def _reason(error: Exception, path: Path) -> str:
+def explain(error: Exception, path: Path) -> str:
     """Return a decoder's message without its source places, numbers and the path, which the caller names."""
-    text = _PLACE.sub("", " ".join(str(error).split()))
+    text: Any = _PLACE.sub("", " ".join(str(error).split()))
     if "duplicate frames" in text:
         return "frames are lost, and their neighbours would stand in for them"
     if text.startswith("Error reading"):

@@ -15,19 +15,22 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from far.data.decoder import Decoded, Facts, Pick, VideoError
+from far.data.decoder import Decoded, VideoError
+from far.data.frame_index import PYAV, FrameIndex
 from far.data.worker import receive, send
 from far.interpreter import child_environment, python_command
 
 T = TypeVar("T")
 
 TIMEOUT = 60.0
-"""Seconds that one file may take."""
+"""Seconds that decord may take for one file."""
 CHECK_TIMEOUT = 600.0
 """Seconds that decoding all of a file may take."""
 RETIRE_AFTER = 1000
@@ -54,36 +57,32 @@ class Worker:
         )
         self.files = 0
 
-    def decode(self, path: Path, pick: Pick, timeout: float) -> Decoded:
+    def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float) -> Decoded:
         """Return frames of one file, or raise ``VideoError``; if it hung or crashed, the worker is dead after that."""
-        shape, *facts = self._ask("decode", path, timeout, pick)
+        shape, decoder = self._ask("decode", path, timeout, index, wanted)
         frames = np.empty(shape, np.uint8)
         if self._map is None or len(self._map) < frames.nbytes:  # a new map costs three times the copy
             self._map = mmap.mmap(self._memory, frames.nbytes, prot=mmap.PROT_READ)
         frames.data.cast("B")[:] = memoryview(self._map)[: frames.nbytes]
-        return Decoded(frames, *facts)
+        return Decoded(frames, decoder)
 
-    def facts(self, task: str, path: Path, timeout: float) -> Facts:
-        """Return what ``verify`` or ``probe`` tells of one file, or raise ``VideoError`` like ``decode``."""
-        facts: Facts = self._ask(task, path, timeout)
-        return facts
+    def index(self, task: str, path: Path, timeout: float, *needs: Any) -> FrameIndex:
+        """Return what ``index`` or ``confirm`` tells of one file, or raise ``VideoError`` like ``decode``."""
+        index: FrameIndex = self._ask(task, path, timeout, *needs)
+        return index
 
-    def _ask(self, task: str, path: Path, timeout: float, pick: Pick | None = None) -> Any:
+    def _ask(self, task: str, path: Path, timeout: float, *needs: Any) -> Any:
         assert self._process.stdin and self._process.stdout
         self.files += 1
         try:
-            send(self._process.stdin, (task, str(path.absolute()), timeout))
-            while True:
-                if not select.select([self._process.stdout], [], [], timeout)[0]:
-                    self.close()
-                    raise UndecidedError(path, f"decoding did not end within {timeout:g} s")
-                kind, content = receive(self._process.stdout)
-                if kind == "error":
-                    raise VideoError(path, content)
-                if kind != "count":
-                    return content
-                assert pick is not None
-                send(self._process.stdin, pick(content))
+            send(self._process.stdin, (task, str(path.absolute()), timeout, needs))
+            if not select.select([self._process.stdout], [], [], timeout)[0]:
+                self.close()
+                raise UndecidedError(path, f"decoding did not end within {timeout:g} s")
+            kind, content = receive(self._process.stdout)
+            if kind == "error":
+                raise VideoError(path, content)
+            return content
         except (EOFError, BrokenPipeError, ConnectionResetError):
             code = self._process.wait()
             kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory
@@ -122,21 +121,32 @@ class Pool:
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
-    def decode(self, path: Path, pick: Pick, timeout: float = TIMEOUT) -> Decoded:
+    def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float | None = None) -> Decoded:
         """Decode frames of one file in a worker.
+
+        Args:
+            path: the file.
+            index: its frame index.
+            wanted: numbers of the frames, in any order, repeats allowed.
+            timeout: seconds that it may take; by default ``TIMEOUT`` with decord, which is known to hang, and
+                ``CHECK_TIMEOUT`` with PyAV, which is not, so that a busy machine does not decide what can be read.
 
         Raises:
             VideoError: the file is bad, took too long, or crashed the decoder.
         """
-        return self._with_worker(lambda worker: worker.decode(path, pick, timeout))
+        if index.reader != PYAV:
+            with suppress(VideoError):  # it hung, or crashed: another decoder may not
+                return self._with_worker(lambda worker: worker.decode(path, index, wanted, timeout or TIMEOUT))
+            index = replace(index, reader=PYAV)
+        return self._with_worker(lambda worker: worker.decode(path, index, wanted, timeout or CHECK_TIMEOUT))
 
-    def verify(self, path: Path, timeout: float = CHECK_TIMEOUT) -> Facts:
-        """Decode every frame of one file in a worker and tell what it is; raises like ``decode``."""
-        return self._with_worker(lambda worker: worker.facts("verify", path, timeout))
+    def index(self, path: Path, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
+        """Make one file's frame index in a worker; raises like ``decode``."""
+        return self._with_worker(lambda worker: worker.index("index", path, timeout))
 
-    def probe(self, path: Path, timeout: float = TIMEOUT) -> Facts:
-        """Tell what a file is without decoding all of it; raises like ``decode``."""
-        return self._with_worker(lambda worker: worker.facts("probe", path, timeout))
+    def confirm(self, path: Path, index: FrameIndex, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
+        """Decode every frame of one file in a worker and return its index as that shows it; raises like ``decode``."""
+        return self._with_worker(lambda worker: worker.index("confirm", path, timeout, index))
 
     def _with_worker(self, work: Callable[[Worker], T]) -> T:
         worker = self._take()

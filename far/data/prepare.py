@@ -7,15 +7,17 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from far.data.decoder import VideoError
 from far.data.diagnostics import counted, one_line, some
+from far.data.frame_index import VERSION, FrameIndex
 from far.data.generate import Progress
 from far.data.guard import POOL, UndecidedError
+from far.data.indexing import open_indexes, write_indexes
 from far.data.listing import Listed, Listing
 from far.data.manifest import Manifest, Video, make_manifest, write_manifest
 from far.errors import DataError
@@ -54,7 +56,7 @@ def prepare(
             f"looked for {sought}"
         )
     journal = Journal(directory / ".prepare.jsonl")
-    facts = journal.run([(_name(video), video.path) for video in present if video.path], _look, progress)
+    facts = journal.run([(_name(video), video.path) for video in present if video.path], look, progress)
     missing: dict[str, list[str]] = {}
     videos = []
     for video in listing.videos:
@@ -68,6 +70,8 @@ def prepare(
         videos, listing.labels, media_root=root.absolute(), source=layout, directory=directory, note=note
     )
     write_manifest(manifest)
+    names = {f"{video.split}/{video.id}": (video.split, video.id) for video in manifest.videos}
+    write_indexes(manifest, {names[name]: fact for name, fact in facts.items() if name in names})
     lines = [f"{what}: {place}\n" for what, places in listing.warnings.items() for place in places]
     if lines:
         write_atomic(directory / WARNINGS, "".join(lines))
@@ -82,23 +86,23 @@ def _name(video: Listed) -> str:
 
 def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
     path, root = listed.path or Path(listed.id), root.absolute()
+    index = FrameIndex.from_json(facts["index"]) if "index" in facts else None
     return Video(
         id=listed.id,
         split=listed.split,
         path=str(path.relative_to(root) if root in path.parents else path),
         label=listed.label,
-        frames=facts.get("frames", 0),
-        fps=facts.get("fps") or 0.0,  # None in the journal: not a finite number
-        width=facts.get("width", 0),
-        height=facts.get("height", 0),
+        frames=index.count if index else 0,
+        fps=index.fps if index else 0.0,
+        width=index.width if index else 0,
+        height=index.height if index else 0,
         sha256=facts.get("sha256", ""),
     )
 
 
-def _look(path: Path) -> dict[str, Any]:
-    """Return what a manifest says of a file; one that cannot be opened has a hash, but no frames."""
-    facts = POOL.probe(path)
-    return {"frames": facts.count, "fps": facts.fps, "width": facts.width, "height": facts.height}
+def look(path: Path) -> dict[str, Any]:
+    """Return what is known of a file without decoding all of it: its frame index."""
+    return {"index": POOL.index(path).as_json()}
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,11 @@ def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, to
     journal = Journal(manifest.directory / ".check.jsonl")
     files = [(f"{video.split}/{video.id}", manifest.file(video)) for video in manifest.videos]
     records = journal.run([(name, path) for name, path in files if path.is_file()], _verify, progress)
+    indexes = open_indexes(manifest)
+    for video in manifest.videos:
+        record = records.get(f"{video.split}/{video.id}", {})
+        if "index" in record:
+            indexes.set_decoded(video, FrameIndex.from_json(record["index"]))
     findings = [
         finding
         for video in manifest.videos
@@ -142,7 +151,7 @@ def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, to
 
 
 def _verify(path: Path) -> dict[str, Any]:
-    return asdict(POOL.verify(path))
+    return {"index": POOL.confirm(path, POOL.index(path)).as_json()}
 
 
 def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | None:
@@ -155,10 +164,11 @@ def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | 
         return finding("undecodable", record["reason"])
     if video.sha256 and record.get("sha256", video.sha256) != video.sha256:
         return finding("changed", "its bytes are not those that were prepared")
-    if record["count"] < record["header"]:
-        return finding("truncated", f"{record['count']} frames of the {record['header']} that it announces")
-    if record["count"] < clip:
-        return finding("short", f"{record['count']} frames, fewer than a clip of {clip}")
+    count, truncated = record["index"]["count"], record["index"]["truncated"]
+    if truncated:
+        return finding("truncated", f"{count} frames; {truncated}")
+    if count < clip:
+        return finding("short", f"{count} frames, fewer than a clip of {clip}")
     return None
 
 
@@ -178,7 +188,8 @@ class Journal:
         self._known = {
             (record["name"], record["size"], record["mtime"]): record["result"]
             for record in read_json_lines(path)
-            if "reason" not in record["result"] or record.get("decoders") == self._decoders
+            if record.get("version") == VERSION
+            and ("reason" not in record["result"] or record.get("decoders") == self._decoders)
         }
 
     def run(
@@ -210,7 +221,7 @@ class Journal:
         return results
 
     def _write(self, name: str, size: int, mtime: int, result: dict[str, Any]) -> None:
-        record: dict[str, Any] = {"name": name, "size": size, "mtime": mtime, "result": result}
+        record: dict[str, Any] = {"version": VERSION, "name": name, "size": size, "mtime": mtime, "result": result}
         if "reason" in result:
             record["decoders"] = self._decoders
         append_json_line(self._path, record)

@@ -12,17 +12,21 @@ import pickle
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from far.data.decoder import Frames, VideoError, decode, first_able, probe, verify
+from far.data.decoder import Frames, VideoError, decode
+from far.data.frame_index import FrameIndex
+from far.data.scan import confirmed, index_file
 
 HEADER = struct.Struct("<I")
 KEPT = 64 << 20
 """Bytes of shared memory that a worker keeps from one file to the next."""
+
+_INDEXING: dict[str, Callable[..., FrameIndex]] = {"index": index_file, "confirm": confirmed}
 
 
 def send(stream: IO[bytes], message: object) -> None:
@@ -49,28 +53,22 @@ def receive(stream: IO[bytes]) -> Any:
 def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until the parent goes.
 
-    A request is (task, path, seconds). For ``decode`` the number of frames is told, the frames wanted are asked for,
-    and the answer is their shape and what the file is; for ``verify`` and ``probe`` it is the facts. Or why not.
+    A request is (task, path, seconds, what the task needs). The answer to ``decode`` is the shape of the frames and the
+    decoder that read them; to ``index`` and ``confirm`` it is the frame index. Or why there is none.
     """
-
-    def pick(count: int) -> NDArray[np.int64]:
-        send(answers, ("count", count))
-        wanted: NDArray[np.int64] = receive(requests)
-        return wanted
-
     while True:
         try:
-            task, path, seconds = receive(requests)
+            task, path, seconds, needs = receive(requests)
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_REAL, seconds + 5)
         try:
             if task == "decode":
-                decoded = first_able(Path(path), lambda path, decoder: decode(path, pick, decoder))
+                decoded = decode(Path(path), *needs)
                 memory.write(decoded.frames)
-                send(answers, ("frames", (decoded.frames.shape, decoded.count, decoded.fps, decoded.decoder)))
+                send(answers, ("frames", (decoded.frames.shape, decoded.decoder)))
             else:
-                send(answers, ("facts", first_able(Path(path), {"verify": verify, "probe": probe}[task])))
+                send(answers, ("index", _INDEXING[task](Path(path), *needs)))
         except VideoError as error:
             send(answers, ("error", error.reason))
         signal.setitimer(signal.ITIMER_REAL, 0)

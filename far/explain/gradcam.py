@@ -48,12 +48,14 @@ def load_clip(path: Path, config: TrialConfig) -> Clip:
     import torch
 
     from far.data import transform
-    from far.data.decoder import decode, first_able
+    from far.data.decoder import decode
     from far.data.sampling import SAMPLERS
+    from far.data.scan import index_file
 
     length, height, width = config.model.clip
     sampler = SAMPLERS[config.data.sampling](config.data.stride)
-    decoded = first_able(path, lambda p, decoder: decode(p, lambda n: sampler.view(n, length, 0, 1), decoder))
+    index = index_file(path)
+    decoded = decode(path, index, sampler.view(index.count, length, 0, 1))
     whole = transform.resize_to_cover(transform.to_tensor(decoded.frames), (height, width))
     clip = transform.crop(whole, (height, width))
     frames = clip.permute(1, 2, 3, 0).clamp(0, 255).to(torch.uint8).numpy()

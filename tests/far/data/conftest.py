@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from far.config.schema import DataConfig, DemoConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig
@@ -12,6 +17,16 @@ DEMO = DataConfig(demo=DemoConfig(train_clips=400, val_clips=200))
 def demo_set(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """A small demo set, really generated, shared by the tests."""
     return open_manifest(DEMO, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a video of each recipe, by its name; not to be written to."""
+    folder = tmp_path_factory.mktemp("corpus")
+    # in a process of its own: where decord has been imported, its libvpx stands in for PyAV's, whose encoder then fails
+    environment = {**os.environ, "SVT_LOG": "0"}
+    subprocess.run([sys.executable, Path(__file__).with_name("corpus.py"), folder], env=environment, check=True)
+    return folder
 
 
 @pytest.fixture

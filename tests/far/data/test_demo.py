@@ -11,6 +11,7 @@ from far.config.schema import DataConfig, DemoConfig
 from far.data import Manifest, demo, open_manifest
 from far.data.decoder import decode
 from far.data.manifest import read_manifest
+from far.data.scan import index_file
 from far.errors import ConfigError, DataError
 
 TINY = DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32))
@@ -19,7 +20,7 @@ TINY = DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32))
 def features(manifest: Manifest, split: str, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Grey frames (N, T, 64, 64) of a split with their labels, decoded by decord."""
     clips = [
-        decode(manifest.file(video), lambda n: np.array(frames), "decord").frames.mean(axis=-1)
+        decode(manifest.file(video), index_file(manifest.file(video)), np.array(frames)).frames.mean(axis=-1)
         for video in manifest.split(split)
     ]
     return np.stack(clips).astype(np.float32) / 255, np.array([v.label for v in manifest.split(split)])
@@ -109,7 +110,7 @@ def test_generation_is_deterministic_and_safe_for_two_at_once(tmp_path: Path) ->
 
 def test_files_are_what_the_manifest_says(demo_set: Manifest) -> None:
     video = demo_set.split("val")[7]
-    frames = decode(demo_set.file(video), lambda n: np.arange(n), "decord").frames
+    frames = decode(demo_set.file(video), index_file(demo_set.file(video)), np.arange(demo.FRAMES)).frames
     assert frames.shape == (video.frames, video.height, video.width, 3)
     assert demo_set.file(video).read_bytes()[4:8] == b"ftyp"
     counts = np.bincount([v.label for v in demo_set.split("val")], minlength=demo_set.classes)

@@ -113,7 +113,7 @@ def test_unreadable_videos_are_skipped_and_counted(broken_set: Manifest, trial: 
     assert sum(batch.failed for batch in batches) == 2
     assert set(stream.failures) == {"train/00003", "train/00004"}
     assert len(ids) == len(set(ids)) == 18  # nothing stands in for them
-    assert "decord" in stream.failures["train/00003"]
+    assert stream.failures["train/00003"] == "its bytes are not those that were prepared"
 
 
 def test_a_micro_batch_of_nothing_trains_nothing(broken_set: Manifest, trial: TrialConfig) -> None:
@@ -174,7 +174,7 @@ def test_a_full_disk_is_an_error_before_anything_is_mapped(
     manifest = replace(made, directory=small_disk)
     with pytest.raises(StorageFullError, match="no space left to write"):
         CachedFrames(manifest)
-    assert list(small_disk.iterdir()) == []
+    assert list(small_disk.glob(".frames-*")) == []
     frames = open_frames(manifest)  # training goes on, decoding every time, and says so
     assert "no space left to write" in caplog.text
     assert isinstance(frames, DecodedFrames)

@@ -1,0 +1,177 @@
+"""Frame i is the i-th that a player shows: over a corpus of containers, codecs and structures, by every path."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from far.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig, ViewsConfig
+from far.data import Manifest
+from far.data.cache import CachedFrames, DecodedFrames, FrameSource
+from far.data.decoder import PyavReader, VideoError, decode
+from far.data.frame_index import FrameIndex, pack, unpack
+from far.data.indexing import FILE_NAME, open_indexes
+from far.data.layouts import read_listing
+from far.data.loader import EvalStream, TrainStream
+from far.data.prepare import check, prepare
+from far.data.sampling import SAMPLERS
+from far.data.scan import confirmed, index_file
+from far.randomness import numpy_rng
+from tests.far.data.corpus import BLOCK, COLUMNS, RECIPES, ROWS, Recipe, number_of
+
+LENGTH = 16
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+FOR_DECORD = {"h264.mp4", "h264.mkv", "h264.mov", "h264_1gop.mp4", "vp8.webm", "vp9.webm", "vp9_alt.webm", "vp9.mp4"}
+"""Of the usual kinds, which decord reads exactly."""
+
+
+def picks(count: int) -> list[np.ndarray]:
+    """Return the frames of every sampling rule, tested and drawn, and some without order."""
+    rng = np.random.default_rng(count)
+    chosen = [rng.integers(0, count, 12), np.arange(count)[::-7]]
+    for name in SAMPLERS:
+        sampler = SAMPLERS[name](4)
+        chosen += [sampler.view(count, LENGTH, view, views) for views in (1, 5) for view in range(views)]
+        chosen += [sampler.train(count, LENGTH, rng) for _ in range(2)]
+    return chosen
+
+
+def test_the_corpus_is_wide_enough() -> None:
+    assert len(RECIPES) >= 40
+    assert len({Path(recipe.name).suffix for recipe in RECIPES}) >= 9
+    assert len({recipe.codec for recipe in RECIPES}) >= 15
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_frame_is_the_one_that_a_player_shows(corpus: Path, recipe: Recipe) -> None:
+    path, numbers = corpus / recipe.name, np.array(recipe.numbers)
+    index = index_file(path)
+    assert index.count == len(numbers)
+    assert (index.width, index.height, index.truncated) == (COLUMNS * BLOCK, ROWS * BLOCK, "")
+    assert index.reader == "pyav" or not index.inexact
+    assert recipe.name not in FOR_DECORD or index.reader == "decord"
+    shown = confirmed(path, index)
+    assert shown.as_json() == index.as_json()
+    for reader in {index.reader, "pyav"}:
+        for wanted in picks(index.count):
+            frames = decode(path, replace(index, reader=reader), wanted).frames
+            assert [number_of(frame) for frame in frames] == numbers[wanted].tolist(), reader
+    if index.seek_points.size:  # by seeking, not by falling back on decoding from the beginning
+        for wanted in picks(index.count):
+            unique = np.unique(wanted)
+            frames = PyavReader(path, index)._by_seeking(index.timestamps[unique])
+            assert [number_of(frame) for frame in frames] == numbers[unique].tolist()
+
+
+@pytest.fixture(scope="module")
+def data_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The whole corpus as a data set: trained and tested on."""
+    folder = tmp_path_factory.mktemp("set")
+    for split in ("train", "val"):
+        (folder / f"{split}.csv").write_text("".join(f"{corpus / recipe.name} 0\n" for recipe in RECIPES))
+    listing = read_listing("csv", folder)
+    return prepare(listing, layout="csv", root=folder, directory=folder / "out")
+
+
+def configured(sampling: str, views: int) -> TrialConfig:
+    return TrialConfig(
+        model=ModelConfig(backbone="tiny", clip=[LENGTH, ROWS * BLOCK, COLUMNS * BLOCK]),
+        data=DataConfig(source="corpus", classes=1, sampling=sampling, views=ViewsConfig(clips=views, crops=1)),
+        recipe=RecipeConfig(batch_size=len(RECIPES)),
+        run=RunConfig(workers=1),
+    )
+
+
+def numbers_of(clip: torch.Tensor, config: TrialConfig) -> list[int]:
+    """Return the numbers on a normalised clip (3, T, H, W)."""
+    mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (config.data.mean, config.data.std))
+    return [number_of(frame) for frame in ((clip * std + mean) * 255).permute(1, 2, 3, 0).numpy()]
+
+
+@pytest.mark.parametrize("source", [DecodedFrames, CachedFrames])
+@pytest.mark.parametrize("sampling", list(SAMPLERS))
+def test_training_and_testing_see_those_frames_with_and_without_a_cache(
+    data_set: Manifest, source: type[FrameSource], sampling: str
+) -> None:
+    config = configured(sampling, views=2)
+    sampler = SAMPLERS[sampling](config.data.stride)
+    train = TrainStream(data_set, config, rank=0, world=1, micro_batch=len(RECIPES), frames=source(data_set))  # type: ignore[call-arg]
+    batch = next(iter(train.epoch(3)))
+    assert len(batch.ids) == len(RECIPES)
+    for clip, name in zip(batch.clips, batch.ids, strict=True):
+        numbers = np.array(BY_NAME[name].numbers)
+        wanted = sampler.train(len(numbers), LENGTH, numpy_rng(config.seed, "frames", name, 3, 0))
+        assert numbers_of(clip, config) == numbers[wanted].tolist(), name
+    test = EvalStream(data_set, config, "val", rank=0, world=1, micro_batch=16, frames=source(data_set))  # type: ignore[call-arg]
+    seen = 0
+    for views in test:
+        for clip, name, view in zip(views.clips, views.ids, views.clip, strict=True):
+            numbers = np.array(BY_NAME[name].numbers)
+            assert numbers_of(clip, config) == numbers[sampler.view(len(numbers), LENGTH, view, 2)].tolist(), name
+            seen += 1
+    assert (seen, test.failures) == (2 * len(RECIPES), {})
+
+
+def test_checking_agrees_with_preparing(data_set: Manifest) -> None:
+    assert [video.frames for video in data_set.videos] == [len(BY_NAME[video.id].numbers) for video in data_set.videos]
+    assert check(data_set, clip=1) == []
+
+
+def test_a_data_set_prepared_earlier_is_indexed_at_first_use(data_set: Manifest, tmp_path: Path) -> None:
+    directory = tmp_path / "earlier"
+    shutil.copytree(data_set.directory, directory, ignore=shutil.ignore_patterns(FILE_NAME, ".*"))
+    earlier = replace(data_set, directory=directory)
+    told: list[tuple[int, int]] = []
+    made, stored = open_indexes(earlier, lambda done, total: told.append((done, total))), open_indexes(data_set)
+    assert told[-1] == (len(earlier.videos), len(earlier.videos))
+    assert made.digest() == stored.digest()
+    assert earlier.content_hash == data_set.content_hash
+    open_indexes(earlier, lambda done, total: pytest.fail("made again"))
+
+
+def test_a_cache_of_an_earlier_version_is_discarded(data_set: Manifest) -> None:
+    old = data_set.directory / f".frames-{data_set.content_hash[:16]}.bin"
+    old.write_bytes(b"frames that may be others")
+    CachedFrames(data_set)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["h264.mp4", "h264.mkv", "h264.mov", "h264.avi", "h264_frag.mp4", "vp9.webm", "av1.mkv", "mpeg2.mpg", "h264.ts"],
+)
+def test_a_file_that_was_cut_off_is_truncated_or_refused(corpus: Path, tmp_path: Path, name: str) -> None:
+    data = (corpus / name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: len(data) * 6 // 10 + 5])
+    try:
+        index = index_file(path)
+    except VideoError:
+        assert name in ("h264.mp4", "h264.mov", "h264_frag.mp4")  # what says where frames are is lost
+        return
+    assert index.truncated
+    assert 0 < index.count < len(BY_NAME[name].numbers)
+    shown = confirmed(path, index)
+    got = [number_of(frame) for frame in decode(path, shown, np.arange(shown.count)).frames]
+    assert got[0] == 0 and got == sorted(set(got))  # in order; of the last group of pictures some may be missing
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), unique=True, max_size=50))
+def test_times_survive_storing(times: list[int]) -> None:
+    array = np.array(sorted(times), np.int64)
+    assert np.array_equal(unpack(pack(array)), array)
+
+
+def test_an_index_survives_storing(corpus: Path) -> None:
+    index = index_file(corpus / "h264.mp4")
+    again = FrameIndex.from_json(index.as_json())
+    assert again.as_json() == index.as_json()
+    state = (corpus / "h264.mp4").stat()
+    assert (again.size, again.mtime_ns) == (state.st_size, state.st_mtime_ns)
