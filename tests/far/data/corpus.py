@@ -34,7 +34,7 @@ def number_of(picture: np.ndarray) -> int:
     """Return the number that a picture (H, W, 3) carries, -1 if none."""
     if picture.shape[:2] != (ROWS * BLOCK, COLUMNS * BLOCK):
         return -1
-    blocks = picture.mean(2).reshape(ROWS, BLOCK, COLUMNS, BLOCK)[:, 8:-8, :, 8:-8].mean((1, 3)).ravel() > 125
+    blocks = picture[..., 1].reshape(ROWS, BLOCK, COLUMNS, BLOCK)[:, 12:-12, :, 12:-12].mean((1, 3)).ravel() > 125
     bits, complement, pattern = blocks[:BITS], blocks[BITS : 2 * BITS], blocks[2 * BITS :]
     if (bits == complement).any() or tuple(pattern.astype(int)) != PATTERN:
         return -1
@@ -59,6 +59,14 @@ class Recipe:
     """Done to the written file."""
     shows: range | None = None
     """Default: all frames."""
+
+    @property
+    def id(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def file(self) -> str:
+        return f"{self.id}{Path(self.name).suffix}"
 
     @property
     def numbers(self) -> list[int]:
@@ -256,4 +264,4 @@ RECIPES = [
 
 if __name__ == "__main__":
     for each in RECIPES:
-        write(Path(sys.argv[1]) / each.name, each)
+        write(Path(sys.argv[1]) / each.file, each)
