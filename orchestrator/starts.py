@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from far.config import TrialConfig
+from far.config import TrialConfig, resolve
 from far.errors import ConfigError, WeightsError
 from far.train.checkpoint import latest
 from far.weights.coverage import Coverage, uneven
@@ -44,6 +45,10 @@ def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
     Raises:
         ConfigError, WeightsError: a row that is to be run cannot start from its file, or leaves open how it is read.
     """
+    for study in plan.studies:
+        if study.search is not None:
+            with _named(f"study '{study.name}', search"):
+                start_of(resolve(study.base), settings)
     if all(trial.config.init.weights is None for trial in plan.trials):
         return plan
     accounts = _Accounts(settings)
@@ -67,12 +72,19 @@ def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, acco
     content = (left[0].identity.get("init") or {}).get("content")
     if content is None or str(content).startswith("unavailable"):
         return None  # a random start, or a file that is not here, which the plan says
-    try:
+    with _named(f"study '{study}', row '{row}'"):
         return accounts.of(left[0])
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say in an error which row it is about."""
+    try:
+        yield
     except ConfigError as error:
-        raise error.at(where=f"study '{study}', row '{row}'") from None
+        raise error.at(where=where) from None
     except WeightsError as error:
-        raise WeightsError(f"study '{study}', row '{row}': {error}") from None
+        raise WeightsError(f"{where}: {error}") from None
 
 
 def begun(store: Store, key: str) -> bool:

@@ -100,8 +100,10 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     from orchestrator.commands.options import note_environment, workspace_line
     from orchestrator.commands.plan import warnings
     from orchestrator.frozen import refuse_namesake
+    from orchestrator.starts import accounts, with_starts
 
     note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
+    plan = plan if plan.starts else with_starts(plan, store, settings)  # `retry` and `resume` come here without
     for line in warnings(plan):
         print(line, file=sys.stderr)
     for study in plan.studies:
@@ -112,7 +114,6 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     from orchestrator.content import video_counts
     from orchestrator.price import find_target
     from orchestrator.price.packing import packed
-    from orchestrator.starts import accounts
     from orchestrator.sweep import make_executor, run_sweep
 
     for text in accounts(plan):

@@ -108,6 +108,14 @@ def test_what_has_run_is_not_asked_about(say: Say, tmp_path: Path) -> None:
     assert code == 0 and "head.weight of the file in 'Global-Mean', random in 'Group-Mean'" in err
 
 
+def test_a_search_is_asked_as_well(say: Say, tmp_path: Path) -> None:
+    base = STUDY[STUDY.index("base:") : STUDY.index("rows:")]
+    search = "search: {space: {recipe.lr: {low: 1.0e-4, high: 1.0e-3}}, trials: 2}\n"
+    (tmp_path / "tuned.yaml").write_text(f"study: tuned\n{base}  init: {{weights: ft.pt}}\n{search}")
+    code, _, err = say("sweep", "tuned.yaml", "--executor", "local")
+    assert code == 2 and "study 'tuned', search: init.family: " in err and "ft.pt" in err
+
+
 def test_what_does_not_fit_names_row_and_file(say: Say) -> None:
     code, _, err = say("plan", "heads.yaml", "init.weights=ft.pt", "init.family=videomae", "model.tubelet=[4,8,8]")
     assert code == 2 and "row 'Global-Mean'" in err and "ft.pt" in err and "model.tubelet: [2, 8, 8] is that" in err
