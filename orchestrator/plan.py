@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from far.config import DataConfig, InitConfig, TrialConfig
+from far.config import DataConfig, InitConfig, TrialConfig, resolve
 from far.errors import ConfigError, DataError, FarError, WeightsError
 from far.identity import identity, trial_keys
 from orchestrator.garbage import gc_paused
@@ -135,9 +135,24 @@ def make_plan(
     plan = Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
     if data_problems is None:
         return plan
-    unusable = tuple(dict.fromkeys(text for trial in plan.missing() for text in data_problems(trial.config)))
+    configs = [*(trial.config for trial in plan.missing()), *_search_bases(studies)]
+    unusable = tuple(dict.fromkeys(text for config in configs for text in data_problems(config)))
     problems = tuple(text for text in plan.problems if text not in unusable)
     return replace(plan, problems=problems, unusable=unusable)
+
+
+def _search_bases(studies: Sequence[Study]) -> Iterator[TrialConfig]:
+    """Yield what searches start from, as far as it decides whether their data can be trained on."""
+    for study in studies:
+        if study.search is None or any(key.startswith("data.") for key in study.search.space):
+            continue
+        try:
+            config = resolve(list(study.base))
+        except ConfigError:  # only its proposals make it whole
+            continue
+        if "recipe.batch_size" in study.search.space:
+            config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"batch_size": 1})})
+        yield config
 
 
 def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, store: Store) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from far.data.diagnostics import counted, one_line, some
+from far.data.diagnostics import Diagnostics, counted, describe, one_line, some
 from far.errors import DataError
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "validate", "valid"), "test": ("test",)}
@@ -50,7 +50,7 @@ class Listing:
         warnings: places (``train.csv:3``, or a class) by what is odd there.
 
     Raises:
-        DataError: a split lists two videos of one id, or a name cannot be written as UTF-8.
+        DataError: a split lists two videos of one id.
     """
 
     videos: list[Listed]
@@ -60,19 +60,11 @@ class Listing:
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check_encoding()
         self._check_ids()
         for split, number in Counter(video.split for video in self.videos).items():
             self.published.setdefault(split, number)
         for what, place in (*self._odd_videos(), *self._odd_classes()):
             self.warnings.setdefault(what, []).append(place)
-
-    def _check_encoding(self) -> None:
-        names = [(f"class {name}", name) for name in self.labels]
-        names += [(video.place or video.id, f"{video.id}{video.path or ''}") for video in self.videos]
-        bad = [one_line(what) for what, name in names if not _is_utf8(name)]
-        if bad:
-            raise DataError(f"{counted(len(bad), 'name')} not in UTF-8, which must be renamed: {some(bad)}")
 
     def _check_ids(self) -> None:
         first: dict[tuple[str, str], Listed] = {}
@@ -126,20 +118,37 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLITS.items() if name.strip().lower() in names), None)
 
 
-def need_videos(videos: list[Listed], root: Path, what: str) -> None:
+def need_videos(videos: list[Listed], diagnostics: Diagnostics, what: str) -> None:
     """Check that there is something to train or to validate with.
 
     Args:
         videos: what was listed.
-        root: the data set's folder.
+        diagnostics: what was odd so far, which may be why.
         what: what the layout reads.
 
     Raises:
         DataError: nothing is listed for training or validation.
     """
-    present = {video.split for video in videos}
-    if "train" not in present and "val" not in present:
-        raise DataError(f"{one_line(str(root))}: nothing listed for training or validation; this layout needs {what}")
+    if not any(video.split in ("train", "val") for video in videos):
+        why = "".join(f"; {describe(*odd)}" for odd in diagnostics.warnings.items())
+        root = one_line(str(diagnostics.root))
+        raise DataError(f"{root}: nothing listed for training or validation; this layout needs {what}{why}")
+
+
+def check_encoding(listing: Listing, root: Path) -> None:
+    """Check that a manifest can hold the names of a data set.
+
+    Raises:
+        DataError: the name of a class, a video or a file below ``root`` cannot be written as UTF-8.
+    """
+    bad = [f"the class {name}" for name in listing.labels if not _is_utf8(name)]
+    for video in listing.videos:
+        inside = str(video.path or "").removeprefix(str(root))
+        if not _is_utf8(video.id) or not _is_utf8(inside):
+            bad.append(video.place)
+    if bad:
+        names = f"{counted(len(bad), 'name')} not in UTF-8, to be renamed: {some(map(one_line, bad))}"
+        raise DataError(f"{one_line(str(root))}: {names}")
 
 
 def _folded(name: str) -> str:

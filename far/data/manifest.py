@@ -169,16 +169,17 @@ def read_manifest(path: Path) -> Manifest:
         header = json.loads(table.schema.metadata[_METADATA])
         rows = table.to_pydict()
         videos = [Video(*row) for row in zip(*(rows[name] for name in Video.__dataclass_fields__), strict=True)]
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        manifest = make_manifest(
+            videos,
+            header["labels"],
+            media_root=path.parent / header["media_root"],
+            source=header["source"],
+            directory=path.parent,
+            note=header["note"],
+        )
+        is_whole = manifest.content_hash == header["content_hash"]
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a data set manifest: {error}") from None
-    manifest = make_manifest(
-        videos,
-        header["labels"],
-        media_root=path.parent / header["media_root"],
-        source=header["source"],
-        directory=path.parent,
-        note=header["note"],
-    )
-    if manifest.content_hash != header["content_hash"]:
+    if not is_whole:
         raise DataError(f"{path} has been changed since it was written; prepare the data set again")
     return manifest

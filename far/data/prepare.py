@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from far.data.decoder import VideoError
-from far.data.diagnostics import counted, one_line, some
+from far.data.diagnostics import counted, describe, one_line, some
 from far.data.frame_index import VERSION, FrameIndex
 from far.data.generate import Progress
 from far.data.guard import POOL, UndecidedError
 from far.data.indexing import open_indexes, write_indexes
 from far.data.listing import Listed, Listing
 from far.data.manifest import Manifest, Video, make_manifest, write_manifest
+from far.data.tree import NO_VIDEO
 from far.errors import DataError
 from far.files import append_json_line, finite, read_json_lines, write_atomic
 
@@ -54,6 +55,7 @@ def prepare(
         raise DataError(
             f"{one_line(str(root))}: none of the {counted(len(listing.videos), 'listed video')} is there; "
             f"looked for {sought}"
+            + "".join(f"; {describe(*odd)}" for odd in listing.warnings.items() if NO_VIDEO in odd[0])
         )
     journal = Journal(directory / ".prepare.jsonl")
     facts = journal.run([(_name(video), video.path) for video in present if video.path], look, progress)
@@ -188,7 +190,8 @@ class Journal:
         self._known = {
             (record["name"], record["size"], record["mtime"]): record["result"]
             for record in read_json_lines(path)
-            if record.get("version") == VERSION
+            if {"name", "size", "mtime", "result"} <= set(record)
+            and record.get("version") == VERSION
             and ("reason" not in record["result"] or record.get("decoders") == self._decoders)
         }
 

@@ -16,6 +16,7 @@ VIDEO_SUFFIXES = frozenset(
 _PARTS = attrgetter("parts")
 LIST_SUFFIXES = frozenset([".csv", ".json"])
 HIDDEN = "hidden files and folders, not read"
+NO_VIDEO = "not a video file"
 FOLDER, BROKEN, SPECIAL = "a folder", "a broken link", "a device, a pipe or a socket"
 """What a path may be instead of a file."""
 

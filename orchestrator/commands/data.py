@@ -98,13 +98,32 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
         raise ConfigError(f"a data set cannot be called {name!r}; choose another --name", where="command line")
     directory = load_settings().data_root / name
     listing = read_listing(layout, folder)
+    note = replaced(directory, folder)
     directory.mkdir(parents=True, exist_ok=True)
     with progress_bar("looking into files") as progress:
         manifest = prepare(listing, layout=layout, root=folder, directory=directory, progress=progress)
     show_listing(listing, manifest, folder.absolute())
+    if note:
+        typer.echo(f"note: {note}", err=True)
     typer.echo(f"data set {manifest.content_hash[:16]} in {directory}")
     settings = {"data.source": name, "data.classes": manifest.classes}
     typer.echo(f"use it with: {' '.join(assignment(key, value) for key, value in settings.items())}")
+
+
+def replaced(directory: Path, folder: Path) -> str | None:
+    """Return what becomes of a data set of another folder that has had this name so far."""
+    from far.data.diagnostics import one_line
+    from far.data.manifest import read_manifest
+    from far.errors import DataError
+
+    try:
+        earlier = read_manifest(directory)
+    except DataError:
+        return None
+    if earlier.media_root.resolve() == folder.resolve():
+        return None
+    place = one_line(str(earlier.media_root))
+    return f"this replaces the data set {earlier.content_hash[:16]} of {place}; --name keeps both"
 
 
 def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:

@@ -14,7 +14,7 @@ from far.data.layouts.class_folders import read_class_folders
 from far.data.layouts.kinetics import read_kinetics
 from far.data.layouts.path_lists import read_path_lists
 from far.data.layouts.ssv2 import read_something_something
-from far.data.listing import Listing
+from far.data.listing import Listing, check_encoding
 from far.errors import DataError
 from far.registry import Registry
 
@@ -41,6 +41,8 @@ def read_listing(layout: str, root: Path) -> Listing:
         raise DataError(f"{one_line(str(root))}: {what}")
     root = root.absolute()
     try:
-        return read(root, Diagnostics(root))
+        listing = read(root, Diagnostics(root))
     except OSError as error:
         raise DataError(f"{one_line(str(error.filename or root))}: {error.strerror}") from None
+    check_encoding(listing, root)
+    return listing

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from far.data.diagnostics import Diagnostics
-from far.data.tree import VIDEO_SUFFIXES, Tree
+from far.data.tree import NO_VIDEO, VIDEO_SUFFIXES, Tree
 
 
 class FilesByName:
@@ -49,7 +49,7 @@ class FilesByName:
             self._found.add(name)
         elif name in self._unusable:
             path, why = self._unusable[name]
-            self._diagnostics.warn(f"not a video file, but {why}; missing", self._diagnostics.place(path))
+            self._diagnostics.warn(f"{NO_VIDEO}, but {why}; missing", self._diagnostics.place(path))
         return files[0] if files else None
 
     def warn_of_unlisted(self) -> None:

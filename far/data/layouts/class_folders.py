@@ -6,7 +6,7 @@ from pathlib import Path
 
 from far.data.diagnostics import Diagnostics, one_line
 from far.data.listing import Listed, Listing, need_videos, split_of
-from far.data.tree import BROKEN, FOLDER, HIDDEN, VIDEO_SUFFIXES, read_tree, unusable
+from far.data.tree import BROKEN, FOLDER, HIDDEN, NO_VIDEO, VIDEO_SUFFIXES, read_tree, unusable
 from far.errors import DataError
 
 _LAYOUT = "train/<class>/<video> and val/<class>/<video>"
@@ -31,7 +31,7 @@ def read_class_folders(root: Path, diagnostics: Diagnostics) -> Listing:
         for folder in folders
         for path, is_there in _videos(folder, diagnostics)
     ]
-    need_videos(videos, root, _LAYOUT)
+    need_videos(videos, diagnostics, _LAYOUT)
     return Listing(videos, names, warnings=diagnostics.warnings)
 
 
@@ -72,6 +72,6 @@ def _videos(folder: Path, diagnostics: Diagnostics) -> list[tuple[Path, bool]]:
     for path in (*tree.others, *tree.lists):
         diagnostics.warn("files without the suffix of a video, not used", diagnostics.place(path))
     for path, why in tree.unusable.items():
-        diagnostics.warn(f"not a video file, but {why}", diagnostics.place(path))
+        diagnostics.warn(f"{NO_VIDEO}, but {why}", diagnostics.place(path))
     absent = [(path, False) for path, why in tree.unusable.items() if why != FOLDER]
     return sorted([*((path, True) for path in tree.videos), *absent])

@@ -54,7 +54,7 @@ def read_kinetics(root: Path, diagnostics: Diagnostics) -> Listing:
         else:
             other = f"{first.place} '{one_line(first.label)}', {row.place} '{one_line(row.label)}'"
             diagnostics.warn("clips listed with two labels, of which the first is used", other)
-    need_videos(videos, root, f"a list with the columns {', '.join(_COLUMNS)}")
+    need_videos(videos, diagnostics, f"a list with the columns {', '.join(_COLUMNS)}")
     files.warn_of_unlisted()
     return Listing(videos, labels, several=files.several, warnings=diagnostics.warnings)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from far.data.diagnostics import Diagnostics, counted, one_line, some
 from far.data.listing import SPLITS, Listed, Listing, need_videos, split_of
 from far.data.texts import read_lines
-from far.data.tree import VIDEO_SUFFIXES, is_file, unusable
+from far.data.tree import NO_VIDEO, VIDEO_SUFFIXES, is_file, unusable
 from far.errors import DataError
 
 MOST_EMPTY = 10
@@ -39,7 +39,7 @@ def read_path_lists(root: Path, diagnostics: Diagnostics) -> Listing:
             video = _listed(line, split, lists[split], place, files, diagnostics)
             videos += [video] if video else []
     diagnostics.check()
-    need_videos(videos, root, "train.csv")
+    need_videos(videos, diagnostics, "train.csv")
     return Listing(_told_apart(videos), _labels(root, videos, diagnostics), warnings=diagnostics.warnings)
 
 
@@ -82,7 +82,7 @@ def _listed(line: str, split: str, path: Path, place: str, files: _Files, diagno
         return None
     file = path.parent / name
     if not found and (why := unusable(file)):
-        diagnostics.warn(f"not a video file, but {why}; missing", place)
+        diagnostics.warn(f"{NO_VIDEO}, but {why}; missing", place)
     return Listed(_identifier(name, found), split, int(digits), found[0] if found else None, place, one_line(str(file)))
 
 

@@ -43,7 +43,7 @@ def read_something_something(root: Path, diagnostics: Diagnostics) -> Listing:
                 video = _video(entry, split, numbers, files, f"{place}:{line}", diagnostics)
                 videos += [video] if video else []
     diagnostics.check()
-    need_videos(videos, root, f"{_PREFIX}train.json")
+    need_videos(videos, diagnostics, f"{_PREFIX}train.json")
     files.warn_of_unlisted()
     labels = sorted(numbers, key=numbers.__getitem__)
     return Listing(videos, labels, dict(PUBLISHED), files.several, diagnostics.warnings)

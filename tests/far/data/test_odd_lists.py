@@ -290,5 +290,17 @@ class TestFolders:
     def test_names_that_are_not_utf8_are_named(self, write: Any) -> None:
         root = write({"train/wave/a.mp4": None})
         Path(os.fsdecode(bytes(root) + b"/train/wave/b\xff.mp4")).touch()
-        with pytest.raises(DataError, match=r"1 name not in UTF-8.*train/wave/b\\udcff\.mp4"):
+        with pytest.raises(DataError, match=r"1 name not in UTF-8, to be renamed: train/wave/b\\udcff\.mp4"):
             read_listing("folder", root)
+
+    def test_a_folder_around_it_may_have_any_name(self, write: Any) -> None:
+        root = Path(os.fsdecode(bytes(write({})) + b"/\xff"))
+        (root / "train/wave").mkdir(parents=True)
+        (root / "train/wave/a.mp4").touch()
+        assert [v.id for v in read_listing("folder", root).videos] == ["wave/a"]
+
+
+def test_what_was_odd_is_said_where_nothing_is_listed(write: Any) -> None:
+    root = write({"train.csv": "sep=;\n" + HEAD.replace(",", ";"), "._val.csv": b"\0"})
+    with pytest.raises(DataError, match=r"needs a list with .*; tables that are no lists of Kinetics.*train\.csv"):
+        read_listing("k400", root)

@@ -238,3 +238,31 @@ class TestSample:
     ) -> None:
         assert farlab.run(["data", "sample", "mine", "-p", "csv", *arguments]) == code
         assert message in capsys.readouterr().err
+
+
+def test_a_name_that_is_taken_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    assert farlab.run(["data", "prepare", "folder", "mine"]) == 0
+    assert "note" not in capsys.readouterr().err
+    (workspace / "more").mkdir()
+    (workspace / "mine").rename(workspace / "more/mine")
+    assert farlab.run(["data", "prepare", "folder", "more/mine"]) == 0
+    assert f"of {workspace}/mine; --name keeps both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "header", [{}, [], {"labels": None}, {"labels": ["a"], "media_root": 3, "source": 1, "note": 1}]
+)
+def test_a_manifest_of_another_shape_is_named(
+    workspace: Path, header: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = workspace / "data/odd"
+    folder.mkdir(parents=True)
+    columns = {name: pa.array([], pa.string()) for name in Video.__dataclass_fields__}
+    table = pa.table(columns).replace_schema_metadata({b"farlab": json.dumps(header)})
+    pq.write_table(table, folder / "manifest.parquet")
+    assert farlab.run(["data", "stats", "odd"]) == 3
+    assert "is not a data set manifest" in capsys.readouterr().err

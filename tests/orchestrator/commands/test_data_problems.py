@@ -107,3 +107,16 @@ def test_a_plan_for_machines_says_so_too(workspace: Path, capsys: pytest.Capture
     plan = json.loads(capsys.readouterr().out)
     assert len(plan["unusable"]) == 1
     assert plan["problems"] == []
+
+
+def test_a_search_alone_is_looked_at_too(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    search = {
+        "objectives": [{"metric": "top1", "direction": "maximize"}],
+        "trials": 2,
+        "space": {"recipe.lr": {"low": 1e-5, "high": 1e-3, "log": True}},
+    }
+    base = {"data.source": "mine", "data.classes": 2, "recipe.batch_size": 4}
+    (workspace / "s.yaml").write_text(json.dumps({"study": "s", "base": base, "search": search}))
+    write(workspace, {**GOOD, "val": (0, 0)})
+    assert farlab.run(["plan", "s.yaml"]) == 2
+    assert "it has no validation videos" in capsys.readouterr().err
