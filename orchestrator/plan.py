@@ -79,6 +79,11 @@ class Plan:
     unusable: tuple[str, ...] = field(default=())
     """Why trials that are left to run would fail on the data that are here."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether a sweep would refuse it as it is."""
+        return bool(self.problems or self.unusable)
+
     def unique(self) -> list[PlannedTrial]:
         """Return one trial a key, in the order of the plan."""
         return list({trial.key: trial for trial in reversed(self.trials)}.values())[::-1]

@@ -13,7 +13,7 @@ from orchestrator.store import Store, TrialState, is_held
 from orchestrator.study.names import find_name
 
 STATES: tuple[TrialState, ...] = (
-    "running", "missing", "interrupted", "failed", "diverged", "partial", "corrupt", "finished",
+    "running", "queued", "missing", "interrupted", "failed", "diverged", "partial", "corrupt", "finished",
 )  # fmt: skip
 
 
@@ -126,13 +126,19 @@ def chosen(
 def _study(store: Store, name: str, profile: str, path: Any) -> StudyStatus:
     record, keys = submission(path), frozen_keys(path)
     states = store.states({key for row in keys.values() for key in row.values()})
+    lock = store.lock_study(name)
+    driver = lock.owner() if is_held(lock.path) else None
+
+    def waiting(key: str) -> TrialState:
+        """Return the state; what its sweep will yet come to is no more interrupted than what was never begun."""
+        resting = driver is not None and states[key] == "interrupted" and not store.paths(key).cancel.exists()
+        return "queued" if resting else states[key]
+
     trials = tuple(
-        _trial(store, name, profile, row, seed, key, states[key], record["rows"][row]["config"])
+        _trial(store, name, profile, row, seed, key, waiting(key), record["rows"][row]["config"])
         for row, seeds in keys.items()
         for seed, key in seeds.items()
     )
-    lock = store.lock_study(name)
-    driver = lock.owner() if is_held(lock.path) else None
     return StudyStatus(name, profile, record.get("title", ""), record.get("submitted_at", ""), driver, trials)
 
 

@@ -14,8 +14,11 @@ from far.errors import ConfigError
 from far.files import FileLock, TrialPaths, no_locks, read_json, write_atomic, write_json
 from far.result import Result, problem
 
-TrialState = Literal["missing", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"]
-"""``running``: somebody holds the trial's lock; ``interrupted``: started, not ended, nobody at it;
+TrialState = Literal[
+    "missing", "queued", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"
+]
+"""``queued``: submitted, not started yet; ``running``: somebody holds the trial's lock; ``interrupted``: started, not
+ended, nobody at it;
 ``corrupt``: a result file that does not parse or belongs elsewhere; the rest as in ``far.result``."""
 
 DONE: frozenset[TrialState] = frozenset({"finished", "diverged"})
@@ -137,7 +140,14 @@ class Store:
             return "corrupt"
         if not paths.directory.is_dir():
             return "missing"
-        return "running" if is_held(paths.lock) else "interrupted"
+        if is_held(paths.lock):
+            return "running"
+        return "interrupted" if self.has_begun(key) else "queued"
+
+    def has_begun(self, key: str) -> bool:
+        """Return whether a trial was ever started, rather than only submitted."""
+        record = self.trial(key)
+        return bool(record.get("attempts")) or "attempts" not in record
 
     def states(self, keys: Iterable[str]) -> dict[str, TrialState]:
         """Return where each trial stands, with one look at the directory for those never started."""

@@ -179,7 +179,9 @@ def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: 
     from orchestrator.status import chosen, statuses
 
     found = chosen(statuses(store, studies, profile), rows=rows, ids=ids)
-    trials = {t.key: t for study in found for t in study.trials if t.state in ("running", "missing", "interrupted")}
+    trials = {
+        t.key: t for study in found for t in study.trials if t.state in ("running", "queued", "missing", "interrupted")
+    }
     for key, trial in trials.items():
         paths = store.paths(key)
         if paths.directory.is_dir():  # what was never submitted has nobody to ask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
         from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
         from orchestrator.content import video_counts
         from orchestrator.price import afford, find_target, parse_budget, quote
+        from orchestrator.price.fit import misfits
         from orchestrator.price.packing import packed
         from orchestrator.study.schema import BudgetConfig
 
@@ -57,6 +59,8 @@ def register(app: typer.Typer) -> None:
         here = probe or (device is None and settings.device is None)
         target = find_target(None if here else device or settings.device, devices or settings.devices)
         made = packed(made, store, target, video_counts(settings))
+        wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
+        made = replace(made, problems=(*made.problems, *wide))
         priced = quote(made, store, target, video_counts(settings))
         if limit is None:
             limits = {study.budget for study in made.studies} - {BudgetConfig()}

@@ -61,11 +61,14 @@ def register(app: typer.Typer) -> None:
         from orchestrator.price import parse_budget
 
         limit = parse_budget(budget) if budget else None
-        plan, store, settings = plan_targets(targets, profile, seeds, generate=not dry_run, trust=trust)
+        plan, store, settings = plan_targets(targets, profile, seeds, generate=False, trust=trust)
         settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
         if dry_run:
             rehearse(plan, store, settings, executor.value, limit)
             return 2 if plan.unusable else 0
+        generated = all(trial.is_known for trial in plan.trials)
+        if not (generated or plan.refused or refused(plan, settings, executor.value)):
+            plan, store, _ = plan_targets(targets, profile, seeds, generate=True, trust=trust)
         return execute(plan, store, settings, executor.value, limit)
 
 
@@ -82,9 +85,21 @@ def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget
     else:
         prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
         show(plan, prices, afford(plan, prices, budget))
+    for line in refused(plan, settings, executor):
+        print(f"problem: {line}", file=sys.stderr)
     by = "one after another in this process" if executor == "local" else f"by Ray, {settings.ray_address or 'here'}"
     print(f"would run {by}; tracked in {redacted(settings.tracking_uri)}")
     print(workspace_line(settings))
+
+
+def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
+    """Return what this machine has no room for, before anything is written; a cluster elsewhere is asked later."""
+    from orchestrator.price import find_target
+    from orchestrator.price.fit import misfits, several_processes
+
+    if executor == "local":
+        return several_processes(plan.missing())
+    return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
 
 
 def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None = None) -> int:
@@ -108,7 +123,7 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         print(line, file=sys.stderr)
     for study in plan.studies:
         refuse_namesake(study, store)
-    if plan.problems or plan.unusable:
+    if plan.refused:
         return 2
     from orchestrator.cli.console import make_console
     from orchestrator.content import video_counts
@@ -119,6 +134,10 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     for text in accounts(plan):
         print(text, flush=True)
     plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+    if wide := refused(plan, settings, executor):
+        for line in wide:
+            print(f"problem: {line}", file=sys.stderr)
+        return 2
     console = make_console()
     todo, distinct = plan.missing(), plan.unique()
     searched = sum(study.search.trials for study in plan.studies if study.search)

@@ -70,6 +70,7 @@ class Target:
         memory: bytes of one device; of the whole machine on a CPU.
         tokens: words of the name that results of the same kind of device carry.
         here: whether it is this machine's.
+        cores: CPU cores beside the GPUs, None where nobody knows.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Target:
     memory: int
     tokens: tuple[str, ...]
     here: bool
+    cores: int | None = None
 
     def same(self, device: str | None) -> bool:
         """Return whether a result's ``env.device`` names this kind of device."""
@@ -116,7 +118,7 @@ def _local(count: int | None) -> Target:
         tokens = tuple(name.lower().replace("-", " ").split())
         known = [d for d in DEVICES.values() if set(d.tokens) <= set(tokens)]
         tflops = max(known, key=lambda d: len(d.tokens)).tflops if known else None
-        return Target(name, "gpu", count or len(gpus), tflops, memory, tokens, here=True)
+        return Target(name, "gpu", count or len(gpus), tflops, memory, tokens, here=True, cores=whole_cpus())
     import psutil
 
     from far.provenance import processor

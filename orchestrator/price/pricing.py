@@ -53,9 +53,9 @@ class Quote:
     Attributes:
         target: the devices that it is for.
         prices: by key; a trial whose data nobody knows is left out.
-        at_once: how many trials run at the same time.
+        at_once: how many trials run at the same time; 0 if the widest does not fit the devices.
         fit: trials that fit into one GPU's memory at once (into the machine's on a CPU).
-        seconds: until the last one has finished.
+        seconds: until the last one has finished; None if the widest never starts.
         unknown: keys without a price.
     """
 
@@ -63,7 +63,7 @@ class Quote:
     prices: dict[str, Price]
     at_once: int
     fit: int | None
-    seconds: float
+    seconds: float | None
     unknown: tuple[str, ...]
 
     @property
@@ -123,7 +123,7 @@ def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
         prices=prices,
         at_once=at_once,
         fit=fit,
-        seconds=makespan([prices[t.key].seconds for t in todo if t.key in prices], at_once),
+        seconds=makespan([prices[t.key].seconds for t in todo if t.key in prices], at_once) if at_once else None,
         unknown=tuple(trial.key for trial in todo if trial.key not in prices),
     )
 
@@ -162,17 +162,25 @@ def processes_of(trial: PlannedTrial) -> int:
 
 def devices_held(trial: PlannedTrial, target: Target) -> float:
     """Return how many GPUs, or CPU cores, a trial holds while it runs."""
-    run = trial.config.run
     if target.kind == "cpu":
-        return trial.resources.cpus or processes_of(trial) * run.cpus
+        return cpus_held(trial)
+    run = trial.config.run
     return run.devices if trial.resources.gpu_number is None else trial.resources.gpu_number
 
 
+def cpus_held(trial: PlannedTrial) -> float:
+    """Return how many CPU cores a trial holds while it runs."""
+    return trial.resources.cpus or processes_of(trial) * trial.config.run.cpus
+
+
 def _slots(todo: Sequence[PlannedTrial], target: Target) -> int:
-    """Return how many trials run at once: as many as the widest leaves room for, within the studies' limit."""
+    """Return how many trials run at once: as many as the widest leaves room for, within the studies' limit.
+
+    It is 0 if the widest does not fit at all.
+    """
     widest = max((devices_held(trial, target) for trial in todo), default=1.0) or 1.0
     limits = [trial.resources.concurrent for trial in todo if trial.resources.concurrent]
-    return max(1, min([int(target.count / widest + 1e-9), *limits]))
+    return min([int(target.count / widest + 1e-9), *limits])
 
 
 def makespan(seconds: Sequence[float], at_once: int) -> float:

@@ -34,7 +34,7 @@ def bill(quote: Quote, left: int, bought: int | None) -> list[str]:
         f"price on {target.count} x {target.name}: {about}{quote.device_hours:.2f} {target.unit}, "
         f"{size(quote.disk)} of disk; up to {size(quote.memory)} a trial"
         + (f", {quote.fit} fit at once" if quote.fit is not None else ""),
-        f"finish: in {about}{duration(quote.seconds)} ({_when(quote.seconds)}) with {quote.at_once} at once",
+        _finish(quote.seconds, about, quote.at_once),
         f"basis: {_basis(quote)}",
     ]
     if quote.fit == 0:
@@ -44,6 +44,12 @@ def bill(quote: Quote, left: int, bought: int | None) -> list[str]:
     if bought is not None:
         lines.append(f"the budget buys {bought} of {left}: a whole table with one seed first, baselines first")
     return lines
+
+
+def _finish(seconds: float | None, about: str, at_once: int) -> str:
+    if seconds is None:
+        return "finish: never: the widest trial does not fit these devices"
+    return f"finish: in {about}{duration(seconds)} ({_when(seconds)}) with {at_once} at once"
 
 
 def _when(seconds: float) -> str:
