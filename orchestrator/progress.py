@@ -10,17 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
 from far.files import TrialPaths, read_json, read_json_lines
+from orchestrator.cli.fitting import cropped, fitting
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from orchestrator.cli.console import PlainConsole
 
+TABLE_FRAME = 5
+"""Lines of a table that are no rows: its heading, rules and margins."""
+OTHER_COLUMNS = 40
+"""Characters of a line that are neither the row's name, nor the bar, nor the state."""
 INTERVAL = 0.5
 """Seconds between two looks."""
 SILENCE = 60.0
@@ -90,6 +97,13 @@ class Watched:
     def name(self) -> str:
         """The trial as the study calls it."""
         return f"{self.row}, seed {self.seed}"
+
+    @property
+    def word(self) -> str:
+        """Where the trial stands, in a word."""
+        if self.result is not None:
+            return str(self.result["state"])
+        return "running" if self.beat else "waiting"
 
     @property
     def outcome(self) -> str:
@@ -163,15 +177,16 @@ class Progress:
             return
         from rich.live import Live
 
-        with Live(self._table(), console=self.console, refresh_per_second=4, transient=True) as live:
+        with Live(self._screen(), console=self.console, refresh_per_second=4, transient=True) as live:
             while not self._stop.wait(INTERVAL):
                 for trial in self.trials:
                     trial.look()
                 self._silence.look(self.trials)
-                live.update(self._table())
+                live.update(self._screen())
         for trial in self.trials:
             trial.look()
-        self.console.print(self._table())
+        self.console.print(self._summary())
+        self.console.print(self._table(self.trials))
 
     def _show_lines(self) -> None:
         last = False
@@ -197,31 +212,47 @@ class Progress:
             return ""
         return f", about {_duration(elapsed * left / gained)} left"
 
-    def _table(self) -> Table:
+    def _summary(self) -> str:
+        """Return what must never be cut off: how far it is, how long it takes, and what is wrong."""
+        done = sum(trial.result is not None for trial in self.trials)
+        counts = f"{done}/{len(self.trials)} trials, {_duration(time.monotonic() - self._started)}{self._eta()}"
+        return "\n".join(filter(None, (counts, self._silence.line, self.notes())))
+
+    def _screen(self) -> Group:
+        """Return the summary, and of the trials what fits below it: those at work, those that failed, the latest."""
+        from rich.console import Group
+
+        summary = self._summary()
+        room = max(self.console.height - summary.count("\n") - 1 - TABLE_FRAME, 2)
+        shown, others = fitting(self.trials, room, _interest, lambda trial: trial.word)
+        width = self.console.width
+        lines = "\n".join(cropped(line, width) for line in summary.split("\n"))
+        return Group(lines, self._table(shown, width), *([cropped(f" {others}", width)] if others else []))
+
+    def _table(self, trials: Sequence[Watched], width: int | None = None) -> Table:
+        """Lay out trials; with a width, each on one line."""
         from rich import box
         from rich.progress_bar import ProgressBar
         from rich.table import Table
-        from rich.text import Text
 
-        done = sum(trial.result is not None for trial in self.trials)
-        caption = f"{done}/{len(self.trials)} trials, {_duration(time.monotonic() - self._started)}{self._eta()}"
-        table = Table(
-            box=box.SIMPLE, caption=Text("\n".join(filter(None, (caption, self._silence.line, self.notes()))))
-        )
+        table = Table(box=box.SIMPLE)
+        name, bar = max(12, (width or 0) // 5), 20 if width is None or width >= 100 else 8
         for header in ("row", "seed", "progress", "epoch", "loss", "val top-1", "state"):
-            table.add_column(header, justify="left" if header in ("row", "progress", "state") else "right")
-        for trial in self.trials:
+            left = header in ("row", "progress", "state")
+            table.add_column(header, justify="left" if left else "right")
+        for trial in trials:
             last = trial.records[-1] if trial.records else {}
             beat = trial.beat or {}
             loss = beat.get("loss") or last.get("train_loss")
+            state = trial.outcome if trial.result else trial.trouble or beat.get("phase", "waiting")
             table.add_row(
-                trial.row,
+                trial.row if width is None else cropped(trial.row, name),
                 str(trial.seed),
-                ProgressBar(total=1.0, completed=trial.fraction, width=20),
+                ProgressBar(total=1.0, completed=trial.fraction, width=bar),
                 f"{len(trial.records)}/{trial.epochs}",
                 f"{loss:.3f}" if loss is not None else "",
                 f"{last['val_top1']:.1f}" if last else "",
-                trial.outcome if trial.result else trial.trouble or beat.get("phase", "waiting"),
+                state if width is None else cropped(state, width - name - bar - OTHER_COLUMNS),
             )
         return table
 
@@ -263,6 +294,16 @@ class Silence:
         return (
             "; ".join(words[:LISTED]) + more if words else "no trial has begun, and Ray does not say why; see ray.log"
         )
+
+
+def _interest(trial: Watched) -> tuple[int, float]:
+    """Return what sorts the trials by how much a person wants to see them: at work, in trouble, ended last."""
+    if trial.result is None:
+        return (0 if trial.beat else 1 if trial.trouble else 4), 0.0
+    ended = 0.0
+    with contextlib.suppress(ValueError):
+        ended = datetime.fromisoformat(str(trial.result.get("finished_at"))).timestamp()
+    return (3 if trial.word == "finished" else 2), -ended
 
 
 def _occupation(trial: Watched) -> str | None:

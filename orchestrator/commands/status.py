@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
 
-    from orchestrator.status import StudyStatus
+    from orchestrator.status import StudyStatus, TrialStatus
     from orchestrator.store import Store
 
 Studies = Annotated[
@@ -29,6 +31,17 @@ IdOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials wh
 SubmittedProfile = Annotated[
     str | None, typer.Option("--profile", "-p", help="Only what was submitted with this profile.")
 ]
+
+
+NOTHING = "no study was submitted to this store yet: farlab sweep STUDY"
+TABLE_FRAME = 4
+"""Lines of a table that are no rows."""
+WIDE, NARROW = 100, 75
+"""Columns of a terminal from which everything about a trial fits on its line, and most of it."""
+INTEREST = (
+    "running", "failed", "diverged", "corrupt", "interrupted", "partial", "finished", "queued", "missing",
+)  # fmt: skip
+"""States by how much a person who watches wants to see their trials."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +82,7 @@ def register(app: typer.Typer) -> None:
         if json_:
             print(json.dumps([study.as_json() for study in look()], indent=1, ensure_ascii=False))
         elif watch:
-            _watch(look)
+            _watch(look, workspace_line(settings))
         else:
             make_console().print(_render(look()))
             print(workspace_line(settings))
@@ -118,7 +131,7 @@ def _store() -> Store:
     return open_store(load_settings())
 
 
-def _watch(look: Callable[[], list[StudyStatus]]) -> None:
+def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:
     import time
 
     from rich.live import Live
@@ -133,35 +146,74 @@ def _watch(look: Callable[[], list[StudyStatus]]) -> None:
             if not any(study.driver for study in studies):
                 return
             time.sleep(5)
-    with Live(_render(look()), console=console, auto_refresh=False) as live:
+    with Live(_screen(look(), heading, console.width, console.height), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(1)
-            live.update(_render(look()), refresh=True)
+            live.update(_screen(look(), heading, console.width, console.height), refresh=True)
 
 
 def _render(studies: list[StudyStatus]) -> Group:
+    """Lay out everything: every trial of every study, then how many are where."""
     from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
 
     if not studies:
-        return Group(Text("no study was submitted to this store yet: farlab sweep STUDY"))
-    parts: list[Table | Text] = []
+        return Group(NOTHING)
+    parts: list[Table | str] = []
     for study in studies:
-        table = Table(title=f"{study.title or study.study} (profile {study.profile})", title_justify="left")
-        for header in ("row", "seed", "trial", "state", "epoch", "loss", "top-1", "starts"):
-            right = header in ("seed", "epoch", "loss", "top-1", "starts")
-            table.add_column(header, justify="right" if right else "left", overflow="fold")
-        for trial in study.trials:
-            epoch = f"{trial.epoch}/{trial.epochs}" if trial.state != "missing" else ""
-            loss = "" if trial.loss is None else f"{trial.loss:.3f}"
-            top1 = "" if trial.top1 is None else f"{trial.top1:.1f}"
-            state = f"{trial.state} ({trial.phase})" if trial.phase else trial.state
-            starts = str(trial.attempts or "")
-            table.add_row(trial.row, str(trial.seed), trial.key, state, epoch, loss, top1, starts)
-        parts += [table, Text(_summary(study))]
-        parts += [Text(f"{t.row}, seed {t.seed}: {t.error}") for t in study.trials if t.error]
+        parts += [_table(study, study.trials), _summary(study), *_errors(study.trials)]
     return Group(*parts)
+
+
+def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -> Group:
+    """Lay out what fits a terminal: how many are where, then the trials at work, those that failed, and others."""
+    from rich.console import Group
+
+    if not studies:
+        return Group(NOTHING, heading)
+    parts: list[Table | str] = [cropped(text, width) for text in (heading, *map(_summary, studies))]
+    room = height - len(parts) - 1
+    for number, study in enumerate(studies):
+        reasons = _errors(study.trials)[: 2 if room > 20 else 0]
+        own = room // (len(studies) - number) - TABLE_FRAME - len(reasons)
+        if own < 1:
+            break  # the summaries above say how many
+        shown, others = fitting(study.trials, own, lambda trial: INTEREST.index(trial.state), lambda trial: trial.state)
+        parts += [_table(study, shown, width), *([cropped(f" {others}", width)] if others else [])]
+        parts += [cropped(reason, width) for reason in reasons]
+        room -= TABLE_FRAME + len(shown) + bool(others) + len(reasons)
+    return Group(*parts)
+
+
+def _table(study: StudyStatus, trials: Sequence[TrialStatus], width: int | None = None) -> Table:
+    """Lay out trials; with a width, each on one line, without the columns that it has no room for."""
+    from rich.table import Table
+
+    title = f"{study.title or study.study} (profile {study.profile})"
+    table = Table(title=title if width is None else None, title_justify="left")
+    left_out = () if width is None or width >= WIDE else ("trial",) if width >= NARROW else ("trial", "loss", "starts")
+    headers = [name for name in ("row", "seed", "trial", "state", "epoch", "loss", "top-1", "starts")
+               if name not in left_out]  # fmt: skip
+    for header in headers:
+        right = header in ("seed", "epoch", "loss", "top-1", "starts")
+        table.add_column(header, justify="right" if right else "left", overflow="fold")
+    for trial in trials:
+        state = f"{trial.state} ({trial.phase})" if trial.phase else trial.state
+        cells = {
+            "row": trial.row if width is None else cropped(trial.row, max(12, width // 4)),
+            "seed": str(trial.seed),
+            "trial": trial.key,
+            "state": state if width is None or width >= NARROW else trial.state,
+            "epoch": f"{trial.epoch}/{trial.epochs}" if trial.state != "missing" else "",
+            "loss": "" if trial.loss is None else f"{trial.loss:.3f}",
+            "top-1": "" if trial.top1 is None else f"{trial.top1:.1f}",
+            "starts": str(trial.attempts or ""),
+        }
+        table.add_row(*(cells[header] for header in headers))
+    return table
+
+
+def _errors(trials: Sequence[TrialStatus]) -> list[str]:
+    return [f"{t.row}, seed {t.seed}: {t.error}" for t in trials if t.error]
 
 
 def _summary(study: StudyStatus) -> str:
