@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 TABLE_FRAME = 5
 """Lines of a table that are no rows: its heading, rules and margins."""
-OTHER_COLUMNS = 40
+WIDE, NARROW = 100, 80
+"""Columns of a terminal from which there is room for a whole bar, and for any."""
+OTHER_COLUMNS = 46
 """Characters of a line that are neither the row's name, nor the bar, nor the state."""
 INTERVAL = 0.5
 """Seconds between two looks."""
@@ -236,8 +238,9 @@ class Progress:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE)
-        name, bar = max(12, (width or 0) // 5), 20 if width is None or width >= 100 else 8
-        for header in ("row", "seed", "progress", "epoch", "loss", "val top-1", "state"):
+        name = max(12, (width or 0) // 5)
+        bar = 20 if width is None or width >= WIDE else 8 if width >= NARROW else 0
+        for header in ("row", "seed", *(["progress"] if bar else []), "epoch", "loss", "val top-1", "state"):
             left = header in ("row", "progress", "state")
             table.add_column(header, justify="left" if left else "right")
         for trial in trials:
@@ -248,7 +251,7 @@ class Progress:
             table.add_row(
                 trial.row if width is None else cropped(trial.row, name),
                 str(trial.seed),
-                ProgressBar(total=1.0, completed=trial.fraction, width=bar),
+                *([ProgressBar(total=1.0, completed=trial.fraction, width=bar)] if bar else []),
                 f"{len(trial.records)}/{trial.epochs}",
                 f"{loss:.3f}" if loss is not None else "",
                 f"{last['val_top1']:.1f}" if last else "",
