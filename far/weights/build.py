@@ -142,7 +142,7 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
         _cut_head(net, offered, notes)
     weight = offered.get("head.weight")
     fits = weight is not None and weight.shape == net.head.weight.shape  # a head is taken whole or not at all
-    for name, parameter in net.named_parameters():
+    for name, parameter in net.state_dict(keep_vars=True).items():  # buffers too: running statistics are trained
         value = offered.pop(name, None)
         if name == "pos_embed":
             value = _table(net, source, notes)
@@ -169,7 +169,7 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
         notes.append(f"its head of {net.head.out_features} classes was loaded: the file is a fine-tuned network")
     elif source.stage == "fine-tuned":
         notes.append(f"the file is a fine-tuned network (a head of {source.classes} classes), not a pre-training")
-    ignored = {**source.ignored, **{name: _unused(name, source) for name in offered}}
+    ignored = {**source.ignored, **{name: _unused(name, net, source) for name in offered}}
     ignored.update({name: reason for name, reason in fresh.items() if name in source.tensors})
     return Coverage(source.family, net.config.embedding, source.stage, tuple(loaded), fresh, ignored, tuple(notes))
 
@@ -212,7 +212,10 @@ def _stays_fresh(name: str, value: Tensor | None, fits: bool, source: Source, he
         head: see :func:`load`.
     """
     if re.match(r"blocks\.\d+\.interaction\.", name):
-        return "the file has no interaction" if value is None else None
+        if value is not None:
+            return None
+        has_one = any(".interaction." in each for each in source.tensors)
+        return "the file's interaction has no such part" if has_one else "the file has no interaction"
     if name.startswith("head."):
         if value is None:
             return "the file has no head"
@@ -226,10 +229,13 @@ def _stays_fresh(name: str, value: Tensor | None, fits: bool, source: Source, he
     return None
 
 
-def _unused(name: str, source: Source) -> str:
+def _unused(name: str, net: VideoTransformer, source: Source) -> str:
     if name == "pos_embed":
         return "the model's positions are computed" if source.position_embedding == "learned" else "computed anew"
-    return "the model has no interaction" if ".interaction." in name else "the model has no such parameter"
+    if ".interaction." in name:
+        part = "" if net.config.interaction == "none" else "'s interaction has no such part"
+        return f"the model{part or ' has no interaction'}"
+    return "the model has no such parameter"
 
 
 def _table(net: VideoTransformer, source: Source, notes: list[str]) -> Tensor:

@@ -115,7 +115,7 @@ FAMILIES.register("farlab")(
         ),
         (
             *ENCODER,
-            (r"blocks\.(\d+)\.interaction\.(norm|reduce|conv|expand)" + LINEAR, r"blocks.\1.interaction.\2.\3"),
+            (r"(blocks\.\d+\.interaction\..*)", r"\1"),  # of whatever parts: no ancestor has one
             *CLASSIFIER,
             (r"pos_embed", r"pos_embed"),
         ),

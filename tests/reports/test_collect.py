@@ -79,6 +79,13 @@ def test_weights_that_are_not_here_are_known_by_their_trials(tmp_path: Path, mon
     fill(tmp_path, str(study), "c" * 64, weights="a" * 64)
     (results,) = collect([study])
     assert results.rows[0].state.value == "finished"
+    store = Store(tmp_path / "runs")
+    (key,) = store.keys()
+    found = read_json(store.paths(key).result)
+    found["config"]["init"] = {"weights": "gone.pth", "family": None}  # as before there were further settings of it
+    write_json(store.paths(key).result, found)
+    (results,) = collect([study])
+    assert results.rows[0].state.value == "finished"
 
 
 def test_results_are_read_once_and_kept_once(tmp_path: Path) -> None:

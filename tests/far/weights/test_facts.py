@@ -108,6 +108,19 @@ def test_our_checkpoints_start_the_network_that_they_are(
             assert difference(again, net, clip) < 1e-6
 
 
+def test_our_interactions_are_read_whatever_parts_they_have(tmp_path: Path) -> None:
+    """Another variant's: what both have is taken, the rest is named; running statistics are not parameters."""
+    config = model([8, 32, 32]).model_copy(update={"interaction": "bottleneck", "position_embedding": "sinusoid-1d"})
+    net = random_net(config)
+    part = "blocks.0.interaction.other.running_mean"
+    state = {name: value for name, value in net.state_dict().items() if ".interaction.norm." not in name}
+    torch.save({"module": {**state, part: torch.ones(7)}}, tmp_path / "w.pth")
+    _, coverage = build_network(config, InitConfig(weights=str(tmp_path / "w.pth")), CLASSES, seed=0)
+    assert coverage is not None and coverage.ignored == {part: "the model's interaction has no such part"}
+    assert coverage.fresh["blocks.0.interaction.norm.weight"] == "the file's interaction has no such part"
+    assert "blocks.1.interaction.conv.weight" in coverage.loaded
+
+
 def test_our_learned_table_is_resized_from_its_own_grid(tmp_path: Path) -> None:
     """A table along time alone stays one, whatever the network's size."""
     net = random_net(model([16, 64, 64], (8, 16, 16), "learned"))
