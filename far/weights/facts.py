@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from far.config.model import AUTO, ModelConfig
 from far.errors import WeightsError
@@ -94,13 +94,12 @@ def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
     embedding, model = found.get("position_embedding"), found.get("model_config")
     trial = part.parent.parent.parent / "trial.json"
     if model is None and embedding is not None and trial.is_file():
-        described = read_json(trial)
-        model = (described.get("config") or {}).get("model") if isinstance(described, dict) else None
+        model = _inner(_inner(read_json(trial), "config"), "model")
     grid = None
     if isinstance(model, Mapping):
         clip, tubelet = model.get("clip"), model.get("tubelet")
-        if isinstance(clip, list) and isinstance(tubelet, list) and len(clip) == len(tubelet) == 3:
-            grid = _grid([pixels // size for pixels, size in zip(clip, tubelet, strict=True)])
+        pixels, token = _grid(clip), _grid(tubelet)
+        grid = _grid_of_pixels(pixels[0], pixels[1:], token) if pixels and token else None
     if not isinstance(embedding, str):
         return Facts()
     embedding = ModelConfig().embedding if embedding == AUTO else embedding  # that of a random start
@@ -125,9 +124,9 @@ WROTE = {
 def _of_arguments(args: Mapping[str, Any], patch: Patch) -> Facts:
     """Of the command line of an ancestor's training script."""
     family = next((name for name, known in WROTE.items() if any(argument in args for argument in known)), None)
-    frames = args.get("num_frames")
-    if isinstance(frames, int) and family != "st-mae":
-        frames *= args.get("num_segments") or 1
+    frames, segments = args.get("num_frames"), args.get("num_segments")
+    if _whole(frames) and _whole(segments) and family != "st-mae":
+        frames *= segments
     return Facts(
         family=family,
         learned=_flag(args.get("use_learnable_pos_emb")),
@@ -156,11 +155,20 @@ def _of_config(path: Path, patch: Patch) -> Facts:
         learned=learned,
         grid=_grid_of_pixels(frames, config.get("image_size", config.get("img_size")), patch),
         mean_pooling=_flag(config.get("use_mean_pooling")),
-        heads=config.get("num_attention_heads", config.get("num_heads")),
-        activation=config.get("hidden_act"),
+        heads=heads if _whole(heads := config.get("num_attention_heads", config.get("num_heads"))) else None,
+        activation=None if (named := config.get("hidden_act")) is None else str(named),
         qkv_bias=_flag(config.get("qv_bias", config.get("qkv_bias"))),
         said_by="config.json",
     )
+
+
+def _inner(tree: object, key: str) -> object:
+    return tree.get(key) if isinstance(tree, Mapping) else None
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    """Whether it is a positive whole number; True is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _flag(value: object) -> bool | None:
@@ -168,14 +176,15 @@ def _flag(value: object) -> bool | None:
 
 
 def _grid_of_pixels(frames: object, size: object, patch: Patch) -> Grid | None:
-    sides = [size, size] if isinstance(size, int) else list(size) if isinstance(size, list | tuple) else []
-    if not isinstance(frames, int) or len(sides) != 2:
+    sides = list(size) if isinstance(size, list | tuple) else [size, size]
+    pixels = [value for value in (frames, *sides) if _whole(value)]
+    if len(pixels) != 3:
         return None
-    return _grid([pixels // token for pixels, token in zip((frames, *sides), patch, strict=True)])
+    return _grid([whole // token for whole, token in zip(pixels, patch, strict=True)])
 
 
 def _grid(parts: object) -> Grid | None:
-    if not isinstance(parts, list | tuple) or len(parts) != 3 or not all(isinstance(p, int) and p > 0 for p in parts):
+    if not isinstance(parts, list | tuple) or len(parts) != 3 or not all(_whole(part) for part in parts):
         return None
     times, rows, columns = parts
     return times, rows, columns

@@ -84,9 +84,13 @@ LEARNED: Rule = (r"(?:encoder\.)?pos_embed", r"pos_embed")
 """A table in the file: one that was trained, or MVD's, which its students store."""
 
 
+def _is_710(shapes: Shapes) -> bool:
+    return shapes.get("head.weight", ())[:1] == (K710,)
+
+
 def _videomae(shapes: Shapes) -> int:
     """A fine-tuned file's names are MVD's as well; only a pre-trained one has the prefix."""
-    if not _plain(shapes) or _any(shapes, MVD_STUDENT) or shapes.get("head.weight", (0,))[0] == K710:
+    if not _plain(shapes) or _any(shapes, MVD_STUDENT) or _is_710(shapes):
         return IMPOSSIBLE
     return SURE if _any(shapes, PRETRAINED_VIDEOMAE) else POSSIBLE
 
@@ -94,7 +98,7 @@ def _videomae(shapes: Shapes) -> int:
 def _videomae_v2(shapes: Shapes) -> int:
     if not _plain(shapes) or _any(shapes, MVD_STUDENT):
         return IMPOSSIBLE
-    return SURE if shapes.get("head.weight", (0,))[0] == K710 else POSSIBLE
+    return SURE if _is_710(shapes) else POSSIBLE
 
 
 def _mvd(shapes: Shapes) -> int:

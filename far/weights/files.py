@@ -74,7 +74,7 @@ def open_file(path: Path) -> Opened:
 
 def _patch(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
     """Return the size of a token: the patch embedding is the only five-dimensional weight."""
-    shapes = [tensor.shape for tensor in tensors.values() if tensor.ndim == 5]
+    shapes = [tensor.shape for tensor in tensors.values() if tensor.ndim == 5 and tensor.numel()]
     return (shapes[0][2], shapes[0][3], shapes[0][4]) if shapes else None
 
 

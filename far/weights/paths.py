@@ -54,14 +54,30 @@ def parts_of(path: Path) -> list[Path]:
         if (path / name).is_file():
             return [path / name]
         if index.is_file():
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [path / shard for shard in sorted(set(shards))]
+            return [path / shard for shard in _shards(index)]
     if any(path.glob("zero_pp_rank_*_model_states.pt")):
         raise WeightsError(f"{path}: {SPLIT}")
     newest = _newest(path)
     if newest is not None:
         return parts_of(newest)
     raise WeightsError(f"{path}: a directory without any of {', '.join(IN_DIRECTORY)}")
+
+
+def _shards(index: Path) -> list[str]:
+    """Return the names of the files that hold a split state dict.
+
+    Raises:
+        WeightsError: the index is none, or names a file that is not beside it.
+    """
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = sorted({str(name) for name in named})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise WeightsError(f"{index}: not a readable index of shards") from None
+    missing = [name for name in shards if Path(name).name != name or not (index.parent / name).is_file()]
+    if missing or not shards:
+        raise WeightsError(f"{index}: names shards that are not beside it: {', '.join(missing[:5]) or 'none at all'}")
+    return shards
 
 
 def _newest(directory: Path) -> Path | None:

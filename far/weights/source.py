@@ -14,6 +14,7 @@ from torch import Tensor
 from far.config.model import AUTO
 from far.errors import ConfigError, WeightsError
 from far.model.patterns import Grid
+from far.model.position import EMBEDDINGS
 from far.weights.coverage import folded
 from far.weights.facts import Facts
 from far.weights.families import FAMILIES, SURE, candidates
@@ -116,14 +117,16 @@ def open_source(path: Path, family: str | None = None, grid: Sequence[int] | Non
             ignored[name] = CLASS_TOKEN if TOKEN.fullmatch(name) else UNUSED if known else UNKNOWN
         else:
             tensors[ours] = tensor
-    if "patch_embed.proj.weight" not in tensors:
-        raise WeightsError(f"{path}: has no patch embedding, so it is no encoder's file ({spec.title})")
+    embed = tensors.get("patch_embed.proj.weight")
+    if embed is None or embed.ndim != 5 or not embed.numel():
+        shape = "has no patch embedding" if embed is None else f"its patch embedding is {tuple(embed.shape)}"
+        raise WeightsError(f"{path}: {shape}, so it is no encoder's file ({spec.title})")
     pretrained = any(DECODER.match(name) for name in ignored)
     head = tensors.get("head.weight")
-    if pretrained and head is not None and head.shape[-1] % len(tensors["patch_embed.proj.weight"]):
+    if pretrained and head is not None and (head.ndim != 2 or head.shape[1] % len(embed)):
         # OmniMAE calls its decoder's last layer so.
         ignored.update({name: UNUSED for name in ("head.weight", "head.bias") if tensors.pop(name, None) is not None})
-    _fuse(tensors, ignored, facts)
+    _fuse(path, tensors, ignored, facts)
     _check_network(path, tensors, ignored, facts)
     has_class_token = CLASS_TOKEN in ignored.values()
     embedding, grid = _positions(path, tensors, facts, spec.position_embedding, has_class_token)
@@ -169,6 +172,11 @@ def _check_network(path: Path, tensors: Mapping[str, Tensor], ignored: Mapping[s
     foreign = [name for name, why in ignored.items() if why == UNKNOWN and re.search(r"\b(blocks|layer)\.\d+\.", name)]
     if foreign:
         raise WeightsError(f"{path}: its blocks have parameters that no network here has: {folded(foreign)}")
+    if facts.position_embedding not in (None, *EMBEDDINGS):
+        known = ", ".join(EMBEDDINGS)
+        raise WeightsError(
+            f"{path}: {facts.said_by} says its positions are '{facts.position_embedding}'; known: {known}"
+        )
     if facts.activation not in (None, "gelu"):
         raise WeightsError(
             f"{path}: {facts.said_by} says its MLPs use '{facts.activation}'; the networks here use gelu"
@@ -177,7 +185,7 @@ def _check_network(path: Path, tensors: Mapping[str, Tensor], ignored: Mapping[s
         raise WeightsError(f"{path}: {facts.said_by} says its positions are learned, but it holds no table of them")
 
 
-def _fuse(tensors: dict[str, Tensor], ignored: dict[str, str], facts: Facts) -> None:
+def _fuse(path: Path, tensors: dict[str, Tensor], ignored: dict[str, str], facts: Facts) -> None:
     """Bring every form of the projections to ``qkv.weight``, ``q_bias`` and ``v_bias``, in place.
 
     A bias of the keys adds the same to all scores of one query, which softmax removes: dropping it is exact. A network
@@ -186,9 +194,16 @@ def _fuse(tensors: dict[str, Tensor], ignored: dict[str, str], facts: Facts) -> 
     without = facts.qkv_bias is False or not any(re.search(r"attn\..*bias", n) for n in tensors if ".proj." not in n)
     for block in sorted({m.group(1) for name in tensors if (m := re.match(r"(blocks\.\d+\.attn)\.", name))}):
         parts = [tensors.pop(f"{block}.{part}.weight", None) for part in "qkv"]
-        if all(part is not None for part in parts):
-            tensors[f"{block}.qkv.weight"] = torch.cat([part for part in parts if part is not None])
+        found = [part for part in parts if part is not None]
+        if len(found) == 3:
+            if len({part.shape for part in found}) != 1:
+                raise WeightsError(
+                    f"{path}: {block}'s projections are {[tuple(part.shape) for part in found]}, not alike"
+                )
+            tensors[f"{block}.qkv.weight"] = torch.cat(found)
         whole = tensors.pop(f"{block}.qkv.bias", None)
+        if whole is not None and (whole.ndim != 1 or len(whole) % 3):
+            raise WeightsError(f"{path}: {block}.qkv.bias is {tuple(whole.shape)}, which is not three alike")
         biases = dict(zip("qkv", whole.chunk(3), strict=True)) if whole is not None else {}
         for part in "qkv":
             single = tensors.pop(f"{block}.{part}.bias", None)
@@ -201,7 +216,7 @@ def _fuse(tensors: dict[str, Tensor], ignored: dict[str, str], facts: Facts) -> 
                 tensors[f"{block}.{part}_bias"] = biases[part]
             elif without and f"{block}.qkv.weight" in tensors:
                 weight = tensors[f"{block}.qkv.weight"]
-                tensors.setdefault(f"{block}.{part}_bias", weight.new_zeros(len(weight) // 3))
+                tensors.setdefault(f"{block}.{part}_bias", weight.new_zeros(weight.shape[-1]))
 
 
 def _positions(
@@ -218,6 +233,10 @@ def _positions(
     """
     grid = facts.grid
     spatial, temporal = (tensors.pop(f"pos_embed_{axis}", None) for axis in ("spatial", "temporal"))
+    width = len(tensors["patch_embed.proj.weight"])
+    for table in (spatial, temporal, tensors.get("pos_embed")):
+        if table is not None and (table.ndim != 3 or len(table) != 1 or table.shape[2] != width or not table.numel()):
+            raise WeightsError(f"{path}: a position table of shape {tuple(table.shape)} is none of this encoder's")
     if spatial is not None and temporal is not None:
         tensors["pos_embed"] = separable(spatial, temporal)
         times, places = temporal.shape[1], spatial.shape[1]
@@ -230,10 +249,13 @@ def _positions(
     table = tensors.get("pos_embed")
     if table is None:
         return facts.position_embedding or family, grid
-    if table.ndim != 3 or table.shape[2] != tensors["patch_embed.proj.weight"].shape[0]:
-        raise WeightsError(f"{path}: a position table of shape {tuple(table.shape)} is none of this encoder's")
     stored = None if facts.learned else computed(table)
-    if has_class_token and stored is None and (grid is None or math.prod(grid) != table.shape[1]):
+    if (
+        has_class_token
+        and stored is None
+        and table.shape[1] > 1
+        and (grid is None or math.prod(grid) != table.shape[1])
+    ):
         table = tensors["pos_embed"] = table[:, 1:]  # the class token's row comes first
         stored = None if facts.learned else computed(table)
     grid = (stored[1] if stored else None) or grid

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from far.model.vit import VideoTransformer, build
 from far.weights import build_network, open_source
 from far.weights.build import kinetics_710
 from far.weights.convert import convert
+from far.weights.facts import gather
 
 CLASSES = 5
 WIDTH = 96
@@ -455,3 +458,34 @@ def test_videomae_v2_as_hugging_face_has_it(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert (source.family, source.undecided, source.grid) == ("videomae-v2", (), (4, 2, 2))
     assert difference(read(tmp_path, model([8, 32, 32])), net, [8, 32, 32]) < 1e-6
+
+
+KEYS = ["num_frames", "num_segments", "input_size", "image_size", "window_size", "tubelet_size", "use_mean_pooling",
+        "use_learnable_pos_emb", "model_config", "hidden_act", "num_attention_heads", "qkv_bias", "clip", "tubelet",
+        "position_embedding", "t_patch_size", "remove_pos_emb", "model", "config"]  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=False) | st.sampled_from(["", "16", "gelu"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+TREES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6)
+
+
+@given(
+    said=TREES, beside=TREES, described=VALUES, metadata=st.dictionaries(st.sampled_from(["farlab", "grid"]), st.text())
+)
+def test_whatever_is_said_is_understood_or_refused_by_the_file(
+    said: dict[str, Any], beside: dict[str, Any], described: Any, metadata: dict[str, str], tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("trial") / "checkpoints" / "epoch-0001"
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "trial.json").write_text(json.dumps(described))
+    (folder / "config.json").write_text(json.dumps({"model_type": "videomae", **beside}))
+    found = {"args": argparse.Namespace(**said), "position_embedding": "sincos-3d", "model_config": said.get("model")}
+    try:
+        facts = gather(found, metadata, folder / "w.pt", (2, 16, 16))
+    except WeightsError as error:
+        assert "w.pt" in str(error)
+    else:
+        assert facts.grid is None or (len(facts.grid) == 3 and all(size > 0 for size in facts.grid))
+        assert facts.heads is None or facts.heads > 0

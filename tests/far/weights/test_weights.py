@@ -1,16 +1,19 @@
 """Weights of every family: recognised, loaded completely, accounted for, and the same function."""
 
 import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from far.config.schema import InitConfig, ModelConfig
-from far.errors import ConfigError, WeightsError
+from far.errors import ConfigError, FarError, WeightsError
 from far.model.vit import VideoTransformer
 from far.weights import account, build_network, open_source
 from far.weights.convert import convert
@@ -215,3 +218,36 @@ def test_what_cannot_be_loaded_is_refused(
     with pytest.raises(WeightsError, match=message):
         build_network(plain, InitConfig(weights=file.name), CLASSES, seed=0, root=tmp_path)
     assert not (tmp_path / "evil").exists()
+
+
+SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 7, 96]), max_size=5).map(tuple).filter(lambda s: math.prod(s) < 100_000)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_with_a_wrong_tensor_is_read_or_refused_by_its_name(
+    data: st.DataObject,
+    layout: str,
+    written: tuple[Path, VideoTransformer],
+    expected: tuple[str, str, bool],
+    plain: ModelConfig,
+) -> None:
+    """One tensor of another shape, missing, or under another name: an answer, or an error that says which file."""
+    path, _ = written
+    whole = torch.load(path, weights_only=False)
+    state = next((whole[key] for key in ("model", "module", "model_state") if key in whole), whole)
+    name = data.draw(st.sampled_from(sorted(state)))
+    value = state.pop(name)
+    change = data.draw(st.sampled_from(["shape", "missing", "name", "type"]))
+    if change == "shape":
+        state[name] = torch.zeros(data.draw(SHAPES))
+    elif change == "name":
+        state[data.draw(st.sampled_from(["cls_token", "pos_embed", "blocks.0.attn.qkv.bias", "head.weight"]))] = value
+    elif change == "type":
+        state[name] = value.to(torch.int64)
+    other = path.with_name("changed.pth")
+    torch.save(whole, other)
+    try:
+        account(plain, InitConfig(), CLASSES, open_source(other, data.draw(st.sampled_from([None, expected[0]]))))
+    except FarError as error:
+        assert "changed.pth" in str(error)
