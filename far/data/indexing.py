@@ -24,6 +24,7 @@ from far.data.frame_index import VERSION, FrameIndex, pack, unpack
 from far.data.generate import Progress
 from far.data.guard import POOL
 from far.data.manifest import Manifest, Video
+from far.data.unchanged import ChangedError, UnchangedFiles
 from far.errors import StorageError
 from far.files import FileLock, append_json_line, read_json_lines, write_atomic
 
@@ -53,16 +54,20 @@ class FrameIndexes:
         names = zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True)
         self._rows = {name: row for row, name in enumerate(names)}
         self._counts, self._heights, self._widths = (table[name].to_pylist() for name in ("count", "height", "width"))
+        self._sizes, self._times = (table[name].to_pylist() for name in ("size", "mtime_ns"))
         self._found: dict[tuple[str, str], FrameIndex | VideoError] = {}
         self._decoded = _Verdicts(manifest.directory / _VERDICTS)
+        self._unchanged = UnchangedFiles(manifest)
 
     def get(self, video: Video) -> FrameIndex:
         """Return a video's frame index.
 
         Raises:
             VideoError: the file cannot be read.
+            ChangedError: its content is no longer what was prepared.
         """
         name = (video.split, video.id)
+        self._unchanged.check(video, self._state(video))
         if name not in self._found:
             try:
                 self._found[name] = self._stored(video) or POOL.index(self._manifest.file(video))
@@ -78,6 +83,7 @@ class FrameIndexes:
 
         Raises:
             VideoError: the file cannot be read, or some frame of it does not decode.
+            ChangedError: its content is no longer what was prepared.
         """
         index = self.get(video)
         decoded = self._decoded.get(video, index)
@@ -92,7 +98,7 @@ class FrameIndexes:
 
     def set_decoded(self, video: Video, decoded: FrameIndex) -> None:
         """Remember what decoding all of a video's file showed."""
-        with suppress(VideoError):
+        with suppress(VideoError, ChangedError):
             index = self.get(video)
             if self._decoded.get(video, index) is None:
                 same = decoded.as_json() == index.as_json()
@@ -117,6 +123,11 @@ class FrameIndexes:
         for row in zip(*(self._table[name].to_pylist() for name in columns), strict=True):
             digest.update(repr(row).encode())
         return digest.hexdigest()
+
+    def _state(self, video: Video) -> tuple[int, int] | None:
+        """Return size and time of a video's file when it was indexed, None if that failed or was not done."""
+        row = self._rows.get((video.split, video.id))
+        return None if row is None or self._sizes[row] is None else (self._sizes[row], self._times[row])
 
     def _stored(self, video: Video) -> FrameIndex | None:
         row = self._rows.get((video.split, video.id))

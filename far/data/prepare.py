@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from far.data.listing import Listed, Listing
 from far.data.manifest import Manifest, Video, make_manifest, write_manifest
 from far.data.tree import NO_VIDEO
 from far.errors import DataError
-from far.files import append_json_line, finite, read_json_lines, write_atomic
+from far.files import append_json_line, file_sha256, finite, read_json_lines, write_atomic
 
 BAD = ("missing", "truncated", "undecodable", "changed", "short")
 """What can be wrong with a file, worst first."""
@@ -243,7 +242,7 @@ def _result(path: Path, work: Callable[[Path], dict[str, Any]]) -> tuple[dict[st
     """Return what is known of a file, and whether it will be true next time."""
     record: dict[str, Any] = {}
     try:
-        record["sha256"] = _sha256(path)
+        record["sha256"] = file_sha256(path)
         return {**record, **finite(work(path))}, True
     except UndecidedError as error:
         return {**record, "reason": error.reason}, False
@@ -260,8 +259,3 @@ def _decoder_versions() -> str:
         with suppress(PackageNotFoundError):
             versions.append(f"{name} {version(name)}")
     return ", ".join(versions)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from far.errors import WeightsError
+from far.files import file_sha256
 from far.weights.source import Source, decide_family
 
 
@@ -46,5 +46,4 @@ def sha256_of(path: Path) -> str | None:
     """Return the file's SHA-256, None for a directory."""
     if not path.is_file():
         return None
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(path)
