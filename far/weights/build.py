@@ -21,7 +21,7 @@ from far.model.position import EMBEDDINGS
 from far.model.vit import VideoTransformer, build
 from far.weights.coverage import Coverage, folded
 from far.weights.families import FAMILIES, K710
-from far.weights.positions import guessed, resize
+from far.weights.positions import PIXELS, guessed, resize
 from far.weights.source import (
     CLASS_TOKEN,
     FIRST_TOKEN,
@@ -273,6 +273,12 @@ def _notes(net: VideoTransformer, source: Source) -> list[str]:
         notes.append(
             f"trained on {shown(source.grid)} tokens, the model has {shown(net.config.grid)}: a sinusoid over the "
             "flattened index then means other places"
+        )
+    elif net.config.embedding == "sinusoid-1d" and not source.grid and set(net.config.clip[1:]) != {PIXELS}:
+        size = " x ".join(map(str, net.config.clip[1:]))
+        notes.append(
+            f"the file does not say on which frames it was trained: if not on {size} pixels, a sinusoid over the "
+            "flattened index means other places"
         )
     if facts.family not in (None, "farlab", source.family):
         assert facts.family is not None
