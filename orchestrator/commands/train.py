@@ -100,12 +100,12 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
-    from far.errors import CancelledError, FarError
+    from far.errors import CancelledError, ConfigError, FarError
     from far.identity import identity, trial_key
     from far.provenance import code_version
     from far.train.trial import TrialRun, run_trial
     from far.train.world import join_launched_world
-    from orchestrator.content import manifest_hash, weights_hash
+    from orchestrator.content import data_problems, manifest_hash, weights_hash
     from orchestrator.executors.outcome import write_failure
     from orchestrator.replica import Replica, open_store
     from orchestrator.settings import load_settings
@@ -119,8 +119,11 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
         weights_hash=weights_hash(settings)(config.init),
     )
     key = trial_key(whole)
-    if store.state(key) != "finished" and not begun(store, key):
-        start_of(config, settings)  # what it cannot start from is said before anything is written
+    if store.state(key) != "finished":  # what it cannot train on, or start from, is said before anything is written
+        if problems := data_problems(settings)(config):
+            raise ConfigError("; ".join(problems))
+        if not begun(store, key):
+            start_of(config, settings)
     world = join_launched_world(config.run.cpus)
 
     def say(text: str) -> None:

@@ -71,6 +71,18 @@ def test_what_will_fail_is_said(
     assert "the data are not here" not in shown.out
 
 
+@pytest.mark.parametrize("command", [["sweep", "small.yaml"], [part for part in COMMANDS[-1] if part != "-n"]])
+def test_nothing_is_begun_that_will_fail(
+    workspace: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(workspace, {"train": (3, 0), "val": (0, 0)})
+    assert farlab.run(command) == 2
+    shown = capsys.readouterr().err
+    assert "it has no validation videos" in shown
+    assert "a batch of 4 (recipe.batch_size) is larger than its 3 training videos" in shown
+    assert not (workspace / "runs/trials").exists()
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_data_that_will_do_or_are_not_here_are_no_error(
     workspace: Path, command: list[str], capsys: pytest.CaptureFixture[str]
