@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Sequence
 
-from orchestrator.frozen import frozen_keys, submission
+from far.errors import FarError
+from orchestrator.frozen import frozen_keys, load_frozen, submission
 from orchestrator.plan import Plan
 from orchestrator.runs import Sweep, TrackedTrial
 from orchestrator.store import Store
+from orchestrator.study import Study
+
+Cell = tuple[str, int, str]
+"""Name of a row or of a proposal, seed, and key."""
 
 
 def sweeps_of(plan: Plan, store: Store) -> list[Sweep]:
     """Return one sweep a study of the plan."""
     return [
         _sweep(
-            store, study.name, study.profile.name, study.table, [(t.row, t.seed, t.key) for t in plan.cells(study.name)]
+            store,
+            study.name,
+            study.profile.name,
+            study.table,
+            [(t.row, t.seed, t.key) for t in plan.cells(study.name)],
+            proposals(study, store),
         )
         for study in plan.studies
     ]
@@ -25,14 +36,38 @@ def submitted(store: Store, name: str) -> list[Sweep]:
     sweeps = []
     for path in store.study(name).submissions():
         cells = [(row, seed, key) for row, seeds in frozen_keys(path).items() for seed, key in seeds.items()]
-        sweeps.append(_sweep(store, name, path.parent.name, submission(path).get("table"), cells))
+        record = submission(path)
+        proposed: list[Cell] = []
+        if record.get("search"):
+            with contextlib.suppress(FarError):  # of another version, or damaged: its rows can be mirrored all the same
+                proposed = proposals(load_frozen(path), store)
+        sweeps.append(_sweep(store, name, path.parent.name, record.get("table"), cells, proposed))
     return sweeps
 
 
-def _sweep(store: Store, name: str, profile: str, table: int | None, cells: Iterable[tuple[str, int, str]]) -> Sweep:
-    """Rows that are the same trial make one run, named after all of them."""
+def proposals(study: Study, store: Store) -> list[Cell]:
+    """Return the trials that a study's search has proposed so far.
+
+    Raises:
+        DataError: the search's journal is damaged.
+    """
+    if study.search is None:
+        return []
+    from orchestrator.search.queue import KEY, row_name
+    from orchestrator.search.storage import find_search
+
+    search = find_search(study, store)
+    trials = search.get_trials(deepcopy=False) if search is not None else []
+    return [(row_name(trial), study.seeds[0], trial.user_attrs[KEY]) for trial in trials if KEY in trial.user_attrs]
+
+
+def _sweep(
+    store: Store, name: str, profile: str, table: int | None, cells: Sequence[Cell], proposed: Sequence[Cell]
+) -> Sweep:
+    """Rows that are the same trial make one run, named after all of them; a proposal that is a row is the row."""
+    rows = {key for _, _, key in cells}
     by_key: dict[str, list[tuple[str, int]]] = {}
-    for row, seed, key in cells:
+    for row, seed, key in (*cells, *(cell for cell in proposed if cell[2] not in rows)):
         by_key.setdefault(key, []).append((row, seed))
     return Sweep(
         study=name,

@@ -113,8 +113,9 @@ def run_sweep(
         finally:
             with unheard():
                 unkept = ran.replicate([*todo, *ran.proposed])
-                if ran.mirror is not None and not ran.mirror.close(timeout=HURRY if stop else PATIENCE):
-                    untracked = ran.mirror.problem or "it did not answer"
+                patience = HURRY if stop else PATIENCE
+                if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=patience):
+                    untracked = ran.mirror.reason
     if isinstance(stop.reason, FarError):
         raise stop.reason
     if unkept:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,11 @@ LOOK = 0.5
 NICENESS = 10
 """Of the mirror's thread."""
 PATIENCE = 30.0
-"""Seconds that a finished sweep waits for the tracking store."""
+"""Seconds of silence that a finished sweep bears from the tracking store."""
 HURRY = 6.0
-"""Seconds that an interrupted sweep waits for it, or one whose tracking store has been away before the end."""
+"""Seconds that an interrupted sweep waits for it in all, or one whose store has been away before the end in silence."""
+SHOWN = 3
+"""Trials that are named where the store did not take something of more."""
 RETRY = 1.0
 """Seconds between two tries of the last look."""
 _ENVIRONMENT = {
@@ -68,7 +70,8 @@ class Mirror:
         self._to_rebuild = list(self._mirrors) if rebuild else []
         self._client: MlflowClient | None = None
         self._stop = threading.Event()
-        self._deadline = float("inf")
+        self._heard, self._patience = time.monotonic(), float("inf")
+        self._steps = 0
         self._complete = False
         self._thread = threading.Thread(target=self._loop, name="mlflow-mirror", daemon=True)
 
@@ -82,20 +85,58 @@ class Mirror:
             if mirror.sweep.study == study and all(trial.key != other.key for other in mirror.sweep.trials):
                 mirror.sweep.trials.append(trial)
 
-    def close(self, *, timeout: float = PATIENCE) -> bool:
+    @property
+    def troubles(self) -> list[str]:
+        """What the store did not take, trial by trial; everything else has arrived."""
+        return [
+            f"{trial.row}, seed {trial.seed}: {mirror.troubles[trial.key]}"
+            for mirror in self._mirrors
+            for trial in mirror.sweep.trials
+            if trial.key in mirror.troubles
+        ]
+
+    @property
+    def reason(self) -> str:
+        """Why the store is not up to date, after ``close`` has said that it is not."""
+        if self.problem is not None:
+            return self.problem
+        troubles = self.troubles
+        if troubles:
+            more = f"; and {len(troubles) - SHOWN} more" if len(troubles) > SHOWN else ""
+            return f"{len(troubles)} of its trials: {'; '.join(troubles[:SHOWN])}{more}"
+        silent = time.monotonic() - self._heard > self._patience
+        return "it did not answer" if silent else "there was more to send than there was time for"
+
+    def close(
+        self,
+        *,
+        timeout: float = PATIENCE,
+        at_most: float = float("inf"),
+        on_wait: Callable[[int], None] = lambda steps: None,
+    ) -> bool:
         """Bring the store up to date, close what no longer runs, and stop; return whether all was sent.
 
         Args:
-            timeout: seconds after which a store that does not answer is left as it is, to be caught up with later.
+            timeout: seconds of silence after which a store is left as it is, to be caught up with later.
+            at_most: seconds after which it is left even if it answers.
+            on_wait: called about once a second with the number of things that the store has taken.
         """
         if self.problem is not None:
             timeout = min(timeout, HURRY)  # it has not answered for a while: the next sweep catches up
-        self._deadline = time.monotonic() + timeout
+        end = time.monotonic() + at_most
+        self._heard = time.monotonic()
+        self._patience = timeout
         self._stop.set()
         if self._thread.ident is None:
             self._thread.start()
-        self._thread.join(timeout + 1.0)
+        while self._thread.is_alive() and time.monotonic() < min(end, self._heard + timeout + 1.0):
+            self._thread.join(min(1.0, at_most))
+            on_wait(self._steps)
         return self._complete
+
+    def _step(self) -> None:
+        self._heard = time.monotonic()
+        self._steps += 1
 
     def _loop(self) -> None:
         with contextlib.suppress(OSError):  # Linux has priorities by thread: training comes first
@@ -107,29 +148,47 @@ class Mirror:
                 continue
             # After a failure wait longer, so that a server that is down is not hammered.
             wait = INTERVAL if self._try(final=False) else min(max(wait, INTERVAL) * 2, 30.0)
-        while not (done := self._try(final=True)) and time.monotonic() + RETRY < self._deadline:
+        while not (done := self._try(final=True)) and time.monotonic() + RETRY < self._heard + self._patience:
             time.sleep(RETRY)
-        self._complete = done
+        self._complete = done and not self.troubles
 
     def _try(self, *, final: bool) -> bool:
+        """Look at everything once; return whether the store was there for all of it."""
+        self.problem = None
         try:
             client = self._connect()
             while self._to_rebuild:
-                self._to_rebuild[0].rebuild(client)
+                self._to_rebuild[0].rebuild(client, self._step)
                 del self._to_rebuild[0]
-            for mirror in self._mirrors:
-                mirror.sync(client, final=final)
         except Exception as error:
+            self._note(error)
+            return False
+        for mirror in self._mirrors:
+            try:
+                mirror.sync(client, final=final, on_step=self._step)
+            except Exception as error:
+                self._note(error)
+                if not _answers(client):
+                    break  # else it is this study that it does not take: the others are not held back
+        return self.problem is None
+
+    def _note(self, error: Exception) -> None:
+        if self.problem is None:
             self.problem = f"{type(error).__name__}: {redacted(str(error)).strip().partition(chr(10))[0][:200]}"
             log.info("tracking store %s not reached: %s", redacted(self.uri), self.problem)
-            return False
-        self.problem = None
-        return True
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
             self._client = connect(self.uri)
         return self._client
+
+
+def _answers(client: MlflowClient) -> bool:
+    try:
+        client.search_experiments(max_results=1)
+    except Exception:
+        return False
+    return True
 
 
 def connect(uri: str) -> MlflowClient:

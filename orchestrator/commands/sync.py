@@ -10,7 +10,12 @@ import typer
 from orchestrator.commands.options import TrackingOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.store import Store
+
+EVERY = 10.0
+"""Seconds between two lines of a long synchronisation."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +30,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
         ] = False,
         tracking_uri: TrackingOption = None,
-        timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a store that does not answer.")] = 60.0,
+        timeout: Annotated[float, typer.Option(min=0, help="Seconds of silence after which to give up.")] = 60.0,
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from orchestrator.commands.options import note_environment
@@ -56,9 +61,25 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
     with lock:
         sweeps = submitted(store, name)
         mirror = Mirror(uri, sweeps, rebuild=rebuild)
-        if not mirror.close(timeout=timeout):
-            print(f"study '{name}': MLflow is not up to date: {mirror.problem or 'it did not answer'}", file=sys.stderr)
+        if not mirror.close(timeout=timeout, on_wait=_progress(name)):
+            print(f"study '{name}': MLflow is not up to date: {mirror.problem or mirror.reason}", file=sys.stderr)
+            for trouble in mirror.troubles:
+                print(f"  {trouble}", file=sys.stderr)
             return 1
     trials = sum(trial.directory.is_dir() for sweep in sweeps for trial in sweep.trials)
     print(f"study '{name}': {trials} trials in {redacted(uri)}")
     return 0
+
+
+def _progress(name: str) -> Callable[[int], None]:
+    """Return what says now and then, on standard error, that something is going on."""
+    import time
+
+    said = [time.monotonic()]
+
+    def say(steps: int) -> None:
+        if time.monotonic() - said[0] >= EVERY:
+            said[0] = time.monotonic()
+            print(f"study '{name}': {steps} steps so far", file=sys.stderr, flush=True)
+
+    return say

@@ -163,7 +163,7 @@ class SearchQueue:
         impossible = [trial for trial in by_state[TrialState.FAIL] if KEY not in trial.user_attrs]
         pruned = len(by_state[TrialState.PRUNED])
         finished = len(by_state[TrialState.COMPLETE]) + pruned
-        bad = [f"{_row(trial)}: {trial.user_attrs.get(ERROR)}" for trial in failed]
+        bad = [f"{row_name(trial)}: {trial.user_attrs.get(ERROR)}" for trial in failed]
         if len(impossible) >= self._most_impossible:
             example = impossible[-1].user_attrs.get(ERROR)
             bad.append(
@@ -207,7 +207,7 @@ class SearchQueue:
     def _submitted(self, trial: optuna.Trial, config: TrialConfig, key: str, whole: dict[str, Any]) -> Job:
         planned = PlannedTrial(
             study=self.study.name,
-            row=_row(trial),
+            row=row_name(trial),
             seed=config.seed,
             key=key,
             config=config,
@@ -255,5 +255,6 @@ def _why(result: dict[str, Any], missing: Sequence[str]) -> str:
     return f"{result['state']} ({error.get('kind')}): {error.get('message')}"
 
 
-def _row(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
+def row_name(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
+    """Return what a trial of a search is called where rows have their names."""
     return f"search {trial.number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from far.files import TrialPaths, append_json_line, write_json
-from orchestrator.runs import Sweep, TrackedTrial
-from orchestrator.tracking import Mirror
+from far.files import TrialPaths, append_json_line, read_json, write_json
+from orchestrator.runs import Sweep, SweepMirror, TrackedTrial
+from orchestrator.tracking import Mirror, connect
 
 pytestmark = pytest.mark.slow  # making the data base takes seconds
 
@@ -65,8 +66,17 @@ class Workspace:
         return [m.step for m in MlflowClient(self.uri).get_metric_history(run.info.run_id, "train_loss")]
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty data base of MLflow's, to be copied: making one takes seconds."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, database: Path) -> Workspace:
+    shutil.copy(database, tmp_path / "mlflow.db")
     return Workspace(tmp_path)
 
 
@@ -165,3 +175,148 @@ def test_a_clock_that_went_back_gives_no_run_that_ends_before_it_starts(workspac
     assert workspace.mirror().close()
     info = workspace.runs()["key0"].info
     assert info.end_time >= info.start_time
+
+
+def finish(workspace: Workspace, number: int, state: str = "finished") -> None:
+    append_json_line(workspace.paths(number).metrics, epoch(0))
+    write_json(workspace.paths(number).result, result(f"key{number}", state))
+
+
+def test_files_that_cannot_be_uploaded_hold_nothing_back(workspace: Workspace) -> None:
+    for n in range(3):
+        finish(workspace, n)
+    (workspace.root / "artifacts").touch()  # as a server whose artifacts this client may not write
+    broken = workspace.mirror()
+    assert not broken.close()
+    assert [text.partition(":")[0] for text in broken.troubles] == [f"row {n}'s, seed {n}" for n in range(3)]
+    assert "its files cannot be uploaded" in broken.troubles[0]
+    assert broken.reason.startswith("3 of its trials: row 0's, seed 0: ")
+    runs = workspace.runs()
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}  # the parent's, too
+    assert all(runs[f"key{n}"].data.metrics["final_top1"] == 50.0 for n in range(3))
+
+    (workspace.root / "artifacts").unlink()
+    assert workspace.mirror().close()
+    after = workspace.runs()
+    assert {name: run.info.run_id for name, run in after.items()} == {n: run.info.run_id for n, run in runs.items()}
+    client = MlflowClient(workspace.uri)
+    for n in range(3):
+        files = {file.path for file in client.list_artifacts(after[f"key{n}"].info.run_id)}
+        assert {"result.json", "metrics.jsonl", "trial.json"} == files
+        assert workspace.steps(after[f"key{n}"]) == [1]
+
+
+def test_what_mlflow_refuses_of_one_trial_holds_no_other_back(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, {**epoch(0), "val_top1@5": 1.0})  # a name that MLflow does not take
+    write_json(workspace.paths(0).result, result("key0"))
+    workspace.paths(1).metrics.write_text('{"no": "epoch", "x": 1}\n')
+    finish(workspace, 2)
+    mirror = workspace.mirror()
+    mirror.start()
+    assert not mirror.close()
+    assert [text.partition(":")[0] for text in mirror.troubles] == ["row 0's, seed 0", "row 1's, seed 1"]
+    assert "val_top1@5" in mirror.troubles[0]
+    runs = workspace.runs()
+    assert runs["key2"].info.status == "FINISHED"
+    assert runs["key2"].data.metrics["final_top1"] == 50.0
+    assert runs["sweep"].info.status != "RUNNING"
+
+    workspace.paths(0).metrics.unlink()
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    workspace.paths(1).metrics.unlink()
+    finish(workspace, 1)
+    assert workspace.mirror().close()
+    assert {run.info.status for run in workspace.runs().values()} == {"FINISHED"}
+
+
+def test_a_deleted_parent_makes_no_second_run(workspace: Workspace) -> None:
+    for n in range(2):
+        finish(workspace, n)
+    assert workspace.mirror().close()
+    before, client = workspace.runs(), MlflowClient(workspace.uri)
+    for state_is_lost in (False, True):
+        client.delete_run(workspace.runs()["sweep"].info.run_id)
+        if state_is_lost:
+            (workspace.root / "state.json").unlink()
+        assert workspace.mirror().close()
+        after = workspace.runs()
+        assert after["sweep"].info.run_id != before["sweep"].info.run_id
+        for key in ("key0", "key1"):
+            assert after[key].info.run_id == before[key].info.run_id
+            assert after[key].data.tags["mlflow.parentRunId"] == after["sweep"].info.run_id
+            assert after[key].info.status == "FINISHED"
+            assert workspace.steps(after[key]) == [1]
+
+
+def test_a_run_is_found_again_under_its_rows_new_name(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    assert workspace.mirror().close()
+    before = workspace.runs()["key0"]
+    (workspace.root / "state.json").unlink()
+    workspace.trials[0] = TrackedTrial("key0", "another name", 0, workspace.trials[0].directory)
+    assert workspace.mirror().close()
+    after = workspace.runs()["key0"]
+    assert after.info.run_id == before.info.run_id
+    assert after.data.tags["farlab.row"] == "another name"
+
+
+def test_pruned_trials_do_not_make_a_search_look_killed(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    for n in (1, 2):
+        finish(workspace, n, "partial")
+    assert workspace.mirror().close()
+    assert {name: run.info.status for name, run in workspace.runs().items()} == {
+        "sweep": "FINISHED",
+        "key0": "FINISHED",
+        "key1": "KILLED",
+        "key2": "KILLED",
+    }
+
+
+def test_what_was_sent_is_remembered_before_everything_is(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import orchestrator.runs
+
+    monkeypatch.setattr(orchestrator.runs, "SAVE_SECONDS", 0.0)
+    for n in range(3):
+        finish(workspace, n)
+    mirror, seen = workspace.mirror(), []
+
+    def look(steps: int) -> None:
+        state = read_json(workspace.root / "state.json") or {"runs": {}}
+        seen.append(sum(run.get("status") == "FINISHED" for run in state["runs"].values()))
+
+    step = mirror._step
+
+    def watched() -> None:
+        step()
+        look(0)
+
+    monkeypatch.setattr(mirror, "_step", watched)
+    assert mirror.close()
+    assert sorted(set(seen)) == [0, 1, 2, 3] or sorted(set(seen)) == [0, 1, 2]
+
+
+def test_credentials_are_not_remembered_and_a_new_password_is_no_new_server(workspace: Workspace) -> None:
+    state = workspace.root / "state.json"
+    sweep = Sweep("a_study", "demo", workspace.trials, state, workspace.root / "artifacts", {})
+    write_json(state, {"uri": "http://bob:s3cret@127.0.0.1:9", "runs": {"key0": {"run_id": "r"}}, "parent": "p"})
+    mirror = SweepMirror("http://bob:another@127.0.0.1:9", sweep)  # as an earlier version has kept it
+    assert mirror._state["runs"] == {"key0": {"run_id": "r"}}
+    mirror._save(now=True)
+    assert "s3cret" not in state.read_text() and "another" not in state.read_text()
+    assert SweepMirror("http://127.0.0.1:10", sweep)._state["runs"] == {}
+
+
+def test_artifacts_are_not_written_among_the_trials(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    finish(workspace, 1)
+    client = MlflowClient(workspace.uri)
+    victim = workspace.paths(1).directory  # a server names another trial's folder as the place of this one's files
+    client.create_experiment("a_study", artifact_location=victim.as_uri())
+    truth = {file.name: file.read_bytes() for file in victim.iterdir()}
+    mirror = workspace.mirror()
+    assert not mirror.close()
+    assert "where trials themselves are kept" in mirror.troubles[0]
+    assert {file.name: file.read_bytes() for file in victim.iterdir()} == truth
