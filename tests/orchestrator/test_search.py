@@ -61,6 +61,17 @@ def found(lab: Any) -> SearchResults:
     return results(load_study(lab.directory / "study.yaml"), Store(lab.store.root))
 
 
+def tracked(lab: Any) -> dict[str, Any]:
+    """Return the study's runs in MLflow by key; each is there once."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(lab.uri)
+    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    named = {run.data.tags.get("farlab.key", "sweep"): run for run in runs}
+    assert len(named) == len(runs)
+    return named
+
+
 def test_a_killed_search_goes_on_and_repeats_nothing(
     make_lab: Callable[..., Any], wait: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +100,12 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
     (best,) = after.front
     assert best.values[0] == min(trial.values[0] for trial in after.trials if trial.values)
     assert set(after.importances["loss"]) <= {"recipe.lr", "model.interaction"}
+    for arguments in ((), ("--rebuild",)):  # the proposals of earlier sweeps are mirrored as well
+        synced = lab.run(*arguments, command="sync")
+        assert synced.returncode == 0, synced.stderr
+        runs = tracked(lab)
+        assert sorted(runs) == sorted(["sweep", *lab.store.keys()])
+        assert runs["sweep"].info.status == "FINISHED"
     table, searched, importance = json.loads(lab.run(*REPORT, command="report").stdout)
     assert [row["row"] for row in table["rows"]] == ["given"]  # a search's trials are no rows of the table
     finished = {f"search {trial.number}": trial for trial in after.trials if trial.values}

@@ -1,0 +1,74 @@
+"""Credentials in the addresses of a workspace: used for connecting, and to be found nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.chaos.site import Server
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SECRET = "s3cret"
+
+
+def holding(directory: Path) -> list[str]:
+    """Return the files that hold the password, but for the one that the user has written."""
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "farlab.toml"]
+    return [str(path) for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_tracking_servers_password_is_nowhere(lab: Any, undisturbed: Any, server: Server) -> None:
+    shutil.copytree(undisturbed.store.root, lab.store.root)
+    uri = server.uri.replace("http://", f"http://bob:{SECRET}@")
+    with (lab.directory / "farlab.toml").open("a") as settings:
+        settings.write(f"tracking_uri = '{uri}'\n")
+    synced = lab.run(command="sync")
+    assert synced.returncode == 0, synced.stderr  # it was used
+    said = [
+        synced,
+        lab.run(command="ui"),
+        lab.run("--study", "study.yaml", "-f", "html", "-o", "page.html", command="report"),
+        lab.run("--study", "study.yaml", "--explain", "one", "top1", command="report"),
+        lab.run("--study", "study.yaml", "-f", "json", "--from", "mlflow", command="report"),
+    ]
+    assert all(done.returncode == 0 for done in said), [done.stderr for done in said]
+    assert f"{server.uri}/#/experiments/" in said[3].stdout
+    server.stop()
+    (lab.store.root / "studies/small/mlflow-demo.json").unlink()  # so that it has something to send
+    down = [
+        lab.run("--timeout", "1", command="sync"),
+        lab.sweep(),
+        lab.run("--study", "study.yaml", "--from", "mlflow", command="report"),
+    ]
+    assert "not up to date" in down[0].stderr and "not up to date" in down[1].stderr
+    assert down[2].returncode == 1 and server.uri in down[2].stderr
+    assert not [done.args for done in (*said, *down) if SECRET in done.stdout + done.stderr]
+    assert holding(lab.directory) == []
+
+
+def test_a_data_bases_password_is_on_no_command_line(lab: Any, wait: Any) -> None:
+    uri = f"sqlite:///{lab.directory}/x.db?token={SECRET}"
+    process = lab.start("--port", "0", "--tracking-uri", uri, command="ui")
+    try:
+        wait(lambda: b"mlflow" in Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"farlab", b""))
+        line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert SECRET.encode() not in line
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("store", ["ftp://bob:s3cret@127.0.0.1:1/x", "nosuch://bob:s3cret@host/x"])
+def test_a_stores_password_is_in_no_error(store: str, lab: Any) -> None:
+    with (lab.directory / "farlab.toml").open("a") as settings:
+        settings.write(f"store = '{store}'\n")
+    for command in ("status", "sweep"):
+        done = lab.run(*(["study.yaml"] if command == "sweep" else []), command=command)
+        assert done.returncode == 1, done.stderr
+        assert SECRET not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert holding(lab.directory) == []
