@@ -91,6 +91,25 @@ def test_filters(plan: Plan, store: Store) -> None:
         statuses(store, profile="demoo")
 
 
+def test_rows_are_chosen_by_their_very_names(plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"FAR": {}, "far": {"model.interaction": "none"}, "FAR*": {"recipe.lr": 0.5}}
+    base = {"data.demo": {"train_clips": 10, "val_clips": 10, "size": 32}}
+    Path("names.yaml").write_text(json.dumps({"study": "names", "base": base, "rows": rows, "seeds": 1}))
+    made = make_plan(load_study("names.yaml"), store, manifest_hash=lambda data: "d")
+    freeze(made, store)
+    for trial in made.trials:
+        error = {"kind": "data", "message": "lost"}
+        write_json(store.paths(trial.key).result, {"key": trial.key, "state": "failed", "metrics": {}, "error": error})
+    for name in rows:
+        assert farlab.run(["status", "names", "--json", "--row", name]) == 0
+        (study,) = json.loads(capsys.readouterr().out)
+        assert [trial["row"] for trial in study["trials"]] == [name]
+    for command in (["status", "names"], ["cancel", "names"], ["retry", "names", "--failed"]):
+        for wrong, said in (("Far", "'FAR' or 'far'"), ("FAR'", "no row 'FAR''")):
+            assert farlab.run([*command, "--row", wrong]) == 2
+            assert said in capsys.readouterr().err
+
+
 def test_the_command_prints_json_and_a_table(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     assert farlab.run(["status", "--json", "--row", "a"]) == 0
     (study,) = json.loads(capsys.readouterr().out)

@@ -10,9 +10,15 @@ import pytest
 
 import farlab
 from orchestrator.chaos.site import Server
+from orchestrator.plan import make_plan
 from orchestrator.runs import Sweep, TrackedTrial
+from orchestrator.settings import load_settings
+from orchestrator.store import Store
+from orchestrator.study import load_study
 from orchestrator.tracking import Mirror
 from reports.build import build_table
+from reports.collect import join
+from reports.from_mlflow import read_runs
 from reports.renderers import RENDERERS
 from reports.results import Results
 
@@ -58,3 +64,21 @@ def test_the_table_of_a_server_is_that_of_the_store(
     server.stop()
     assert farlab.run([*asked, "json"]) == 1
     assert server.uri in capsys.readouterr().err
+
+
+def test_rows_of_a_server_are_told_apart_by_marks(make_results: MakeResults, tmp_path: Path) -> None:
+    """On other data, where a run is known by its row and settings: tags hold no quotes, and join rows by ' = '."""
+    study = tmp_path / "marks.yaml"
+    rows = {"FAR": {}, "FAR'": {"model.interaction": "none"}, "lr = 1": {"recipe.lr": 1.0}}
+    study.write_text(json.dumps({"study": "marks", "rows": rows, "seeds": 1}))
+    there = make_results(study, {"FAR": 0.7, "FAR'": 0.6, "lr = 1": 0.5}, seeds=1)
+    trials = [TrackedTrial(t.key, t.row, t.seed, t.directory) for row in there.rows for t in row.trials]
+    sweep = Sweep("marks", "demo", trials, tmp_path / "state.json", tmp_path / "artifacts", {})
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mirror = Mirror(uri, [sweep])
+    assert mirror.close(), mirror.problem
+    plan = make_plan(load_study(study), Store(tmp_path / "here"), manifest_hash=lambda data: "e" * 16)
+    here = join(load_study(study), plan.trials, Store(tmp_path / "here"), load_settings(tmp_path))
+    found = read_runs(here, uri, tmp_path / "cache")
+    assert [row.by_seed("top1") for row in found.rows] == [row.by_seed("top1") for row in there.rows]
+    assert all(row.finished for row in found.rows)
