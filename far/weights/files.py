@@ -23,9 +23,9 @@ from far.weights.paths import SPLIT, parts_of
 STATES = ("model", "module", "model_state", "state_dict", "model_state_dict")
 """Under which key training scripts keep the state dict (DeepSpeed: ``module``; mae_st's release: ``model_state``)."""
 
-WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
+WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.", "net.")
 """Prefixes of DistributedDataParallel, torch.compile and of classes around the backbone (VideoMAE V2 on Hugging Face:
-``model.``)."""
+``model.``; our baselines of other authors' networks: ``net.``)."""
 
 HARMLESS: list[Any] = [
     argparse.Namespace,  # VideoMAE's and MVD's files hold their arguments

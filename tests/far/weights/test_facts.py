@@ -16,6 +16,7 @@ from torch import Tensor
 from far.config.schema import InitConfig, ModelConfig
 from far.errors import ConfigError, FarError, WeightsError
 from far.files import write_json
+from far.model.networks import NETWORKS
 from far.model.position import EMBEDDINGS
 from far.model.vit import VideoTransformer, build
 from far.weights import build_network, open_source
@@ -72,7 +73,7 @@ def args(**said: Any) -> argparse.Namespace:
 # -- our own checkpoints --
 
 
-def own_checkpoint(folder: Path, net: VideoTransformer, *, early: bool) -> Path:
+def own_checkpoint(folder: Path, net: Any, *, early: bool) -> Path:
     """Write what a trial's folder holds; early: as before the model was recorded in the checkpoint."""
     directory = folder / "checkpoints" / "epoch-0002"
     directory.mkdir(parents=True)
@@ -109,6 +110,14 @@ def test_our_checkpoints_start_the_network_that_they_are(
             again = read(path, model(clip, tubelet, configured))
             assert again.config.embedding == net.config.embedding
             assert difference(again, net, clip) < 1e-6
+
+
+def test_a_trial_of_transformers_network_starts_ours(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    theirs = ModelConfig.model_validate({"network": "videomae", "backbone": "tiny", "depth": 2, "clip": [8, 32, 32]})
+    net = NETWORKS["videomae"].build(theirs, CLASSES, seed=3).eval()
+    again = read(own_checkpoint(tmp_path / "trial", net, early=False), model([8, 32, 32]))
+    assert difference(again, net, [8, 32, 32]) < 1e-4
 
 
 def test_our_interactions_are_read_whatever_parts_they_have(tmp_path: Path) -> None:
