@@ -19,14 +19,14 @@ from far.data.guard import POOL, UndecidedError
 from far.data.indexing import open_indexes, write_indexes
 from far.data.listing import Listed, Listing
 from far.data.manifest import Manifest, Video, make_manifest, write_manifest
-from far.data.tree import NO_VIDEO
+from far.data.tree import NO_VIDEO, UNLISTED
 from far.errors import DataError
 from far.files import append_json_line, file_sha256, finite, read_json_lines, write_atomic
 
 BAD = ("missing", "truncated", "undecodable", "changed", "short")
 """What can be wrong with a file, worst first."""
-WARNINGS = "warnings.txt"
-"""Name of the file beside the manifest with everything that is odd in the lists, a line each."""
+WARNINGS = "warnings.log"
+"""Name of the file beside the manifest with everything that is odd in the lists, a line each; no name of a list."""
 
 
 def prepare(
@@ -51,11 +51,9 @@ def prepare(
     present = [video for video in listing.videos if video.path is not None]
     if not present:
         sought = some((f"{video.sought} ({video.place})" for video in listing.videos), shown=3)
-        raise DataError(
-            f"{one_line(str(root))}: none of the {counted(len(listing.videos), 'listed video')} is there; "
-            f"looked for {sought}"
-            + "".join(f"; {describe(*odd)}" for odd in listing.warnings.items() if NO_VIDEO in odd[0])
-        )
+        why = [describe(*odd) for odd in listing.warnings.items() if odd[0].startswith((NO_VIDEO, UNLISTED))]
+        none = f"none of the {counted(len(listing.videos), 'listed video')} is there"
+        raise DataError("; ".join([f"{one_line(str(root))}: {none}", f"looked for {sought}", *why]))
     journal = Journal(directory / ".prepare.jsonl")
     facts = journal.run([(_name(video), video.path) for video in present if video.path], look, progress)
     missing: dict[str, list[str]] = {}

@@ -16,7 +16,7 @@ VIDEO_SUFFIXES = frozenset(
 _PARTS = attrgetter("parts")
 LIST_SUFFIXES = frozenset([".csv", ".json"])
 HIDDEN = "hidden files and folders, not read"
-NO_VIDEO = "not a video file"
+NO_VIDEO, UNLISTED = "not a video file", "files that no list names, not used"
 FOLDER, BROKEN, SPECIAL = "a folder", "a broken link", "a device, a pipe or a socket"
 """What a path may be instead of a file."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from far.data.diagnostics import Diagnostics
-from far.data.tree import NO_VIDEO, VIDEO_SUFFIXES, Tree
+from far.data.tree import NO_VIDEO, UNLISTED, VIDEO_SUFFIXES, Tree
 
 
 class FilesByName:
@@ -56,4 +56,4 @@ class FilesByName:
         """Warn of the files that no list names."""
         for name, files in self._files.items():
             if name not in self._found:
-                self._diagnostics.warn("files that no list names, not used", self._diagnostics.place(files[0]))
+                self._diagnostics.warn(UNLISTED, self._diagnostics.place(files[0]))

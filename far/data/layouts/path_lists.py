@@ -76,24 +76,37 @@ def _listed(line: str, split: str, path: Path, place: str, files: _Files, diagno
         names = " and ".join(one_line(file.name) for file in found)
         diagnostics.error(place, f"several files are called '{one_line(name)}': {names}; write which")
         return None
-    if not found and _is_misread(written, path.parent, files, labelled=match is not None):
-        hint = "; this seems to be a list of the layout k400" if "youtube_id" in line else ""
-        diagnostics.error(place, f"expected `path label`, got '{one_line(line)}'{hint}")
+    is_labelled = match is not None
+    if not found and _is_misread(written, path.parent, files, is_labelled=is_labelled):
+        diagnostics.error(place, f"expected `path label`, got '{one_line(line)}'{_hint(line, is_labelled=is_labelled)}")
         return None
     file = path.parent / name
     if not found and (why := unusable(file)):
         diagnostics.warn(f"{NO_VIDEO}, but {why}; missing", place)
-    return Listed(_identifier(name, found), split, int(digits), found[0] if found else None, place, one_line(str(file)))
+    others = "" if file.suffix.lower() in VIDEO_SUFFIXES else " with any suffix of a video"
+    sought = f"{one_line(str(file))}{others}"
+    return Listed(_identifier(name, found), split, int(digits), found[0] if found else None, place, sought)
 
 
-def _is_misread(written: str, folder: Path, files: _Files, *, labelled: bool) -> bool:
+def _hint(line: str, *, is_labelled: bool) -> str:
+    """Return what would be right in place of a line, where that can be guessed."""
+    if "youtube_id" in line:
+        return "; this seems to be a list of the layout k400"
+    if is_labelled:
+        return "; leave out what stands between path and label"
+    if _COLUMNS.fullmatch(line):
+        return "; a label is the number of a class, from 0 (labels.txt names them)"
+    return "; there is no header in this layout"
+
+
+def _is_misread(written: str, folder: Path, files: _Files, *, is_labelled: bool) -> bool:
     """Return whether what is no file cannot be a path either: a header, a class's name, a column too many."""
     if not Path(written).name:
         return True
     if Path(written).suffix.lower() in VIDEO_SUFFIXES:
         return False
     columns = _BACKWARDS.fullmatch(written[::-1])
-    return not labelled or bool(_COLUMNS.fullmatch(written) or (columns and files.find(folder, columns[2][::-1])[1]))
+    return not is_labelled or bool(_COLUMNS.fullmatch(written) or (columns and files.find(folder, columns[2][::-1])[1]))
 
 
 def _identifier(name: str, found: list[Path]) -> str:

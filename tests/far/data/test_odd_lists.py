@@ -52,9 +52,10 @@ class TestPathLists:
     @pytest.mark.parametrize(
         ("lines", "message"),
         [
-            (["a.mp4 0", "a.mp4 120 1"], r"train\.csv:2: expected `path label`, got 'a\.mp4 120 1'"),
+            (["a.mp4 0", "a.mp4 120 1"], r"train\.csv:2: expected `path label`, got 'a\.mp4 120 1'; leave out what"),
             (["a 120 1"], r"train\.csv:1: expected `path label`"),
-            (["path,label", "a.mp4 0"], r"train\.csv:1: expected `path label`, got 'path,label'"),
+            (["path,label", "a.mp4 0"], r"train\.csv:1: expected `path label`, got 'path,label'; there is no header"),
+            (["a.mp4 wave"], r"train\.csv:1: .*; a label is the number of a class, from 0"),
             ([HEAD.strip()], r"train\.csv:1: .* the layout k400"),
             (
                 ["a.mp4 0", "a.mp4 one", "b", "b.mp4 two", "c"],

@@ -114,7 +114,7 @@ def test_every_warning_is_written_out(workspace: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert "videos in no class's folder, not used (8): train/0.mp4, train/1.mp4, " in said
     assert "train/4.mp4, and 3 more" in said
-    kept = workspace / "data/mine/warnings.txt"
+    kept = workspace / "data/mine/warnings.log"
     assert str(kept) in said
     assert "videos in no class's folder, not used: train/7.mp4\n" in kept.read_text()
     for number in range(8):
@@ -150,6 +150,10 @@ def test_where_nothing_is_there_what_was_looked_for_is_said(
     assert "none of the 9 listed videos is there; looked for " in said
     assert f"{workspace}/clips/0.mp4 (train.csv:1), " in said
     assert "and 6 more" in said
+    (workspace / "train.csv").write_text("label,youtube_id,time_start,time_end\nwave,a,5,15\n")
+    assert farlab.run(["data", "prepare", "k400", "."]) == 3
+    said = capsys.readouterr().err
+    assert "looked for a_000005_000015.mp4 (train.csv:2); files that no list names, not used" in said
 
 
 def test_known_files_are_not_decoded_again_until_they_change(
