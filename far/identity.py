@@ -1,8 +1,9 @@
 """A trial's identity: what makes its numbers what they are, and nothing else.
 
-In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, number of devices,
-micro-batch, output directory. The version of the code is recorded beside it. A setting that came later than the trials
-in people's stores is marked where it is declared (``far.config.base.Added``).
+In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, output directory,
+number of devices and micro-batch, unless the model has batch statistics. The version of the code is recorded beside it.
+A setting that came later than the trials in people's stores is marked where it is declared
+(``far.config.base.Added``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from far.config.overrides import section_of
 from far.config.schema import TrialConfig
 from far.model.networks import NETWORKS
 
+STATISTICS = "statistics_over"
+"""The number of videos over which a model with batch statistics has them, in its part of an identity."""
 LAST = "seed"
 """The part of an identity that comes last when its parts are sorted."""
 
@@ -46,6 +49,8 @@ def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
     if "attention" in model:
         # Pairs, not a mapping: which heads have which pattern is part of the model.
         model["attention"] = [list(layout.items()) for layout in config.model.layouts]
+    if config.model.needs_the_batch:
+        model[STATISTICS] = config.run.statistics_over
     if model.get("interaction") == "none":
         model["interaction_position"] = None
     if "position_embedding" in model and not from_weights:

@@ -28,6 +28,7 @@ def conflicts(config: TrialConfig) -> Iterator[Conflict]:
     if isinstance(model.attention, list) and len(model.attention) > model.sizes[1]:
         unused = len(model.attention) - model.sizes[1]
         yield Conflict(("model.attention", "model.depth"), f"the last {unused} layouts would have no block")
+    yield from _statistics(config)
     if model.drop_path == 1:
         yield Conflict(("model.drop_path",), "a rate of 1 always drops the last block")
 
@@ -55,6 +56,22 @@ def _batch(config: TrialConfig) -> Iterator[Conflict]:
         yield Conflict(("recipe.augment.crop_scale",), "a crop is at most the whole frame: 1.0")
     if run.micro_batch is not None and recipe.batch_size % run.micro_batch:
         yield Conflict(("run.micro_batch", "recipe.batch_size"), "a batch is a whole number of micro-batches")
+
+
+def _statistics(config: TrialConfig) -> Iterator[Conflict]:
+    """A network with batch statistics has other numbers with another micro-batch."""
+    if not config.model.needs_the_batch:
+        return
+    if config.run.micro_batch is None:
+        yield Conflict(
+            ("model.interaction", "run.micro_batch"),
+            "its BatchNorm's statistics are those of a micro-batch, whose size must be given",
+        )
+    if config.run.activation_checkpointing:
+        yield Conflict(
+            ("run.activation_checkpointing", "model.interaction"),
+            "recomputing a BatchNorm would count each batch twice in its running statistics",
+        )
 
 
 def without_effect(config: TrialConfig) -> dict[str, str]:

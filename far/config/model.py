@@ -150,6 +150,12 @@ class ModelConfig(Strict):
         return self.width, self.depth, self.heads
 
     @property
+    def needs_the_batch(self) -> bool:
+        """Whether a clip's result in training depends on the clips beside it, so that the micro-batch counts."""
+        spec = None if "interaction" in NETWORKS[self.network].absent else INTERACTIONS[self.interaction]
+        return spec is not None and spec.needs_the_batch
+
+    @property
     def embedding(self) -> str:
         """The position embedding, ``auto`` resolved as for a random start."""
         return "sinusoid-1d" if self.position_embedding == AUTO else self.position_embedding

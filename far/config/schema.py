@@ -50,7 +50,9 @@ class InitConfig(Strict):
 
 
 class RunConfig(Strict):
-    """Execution: changes speed and place, never a number."""
+    """Execution: changes speed and place, never a number; but for networks with batch statistics, whose numbers depend
+    on the videos that are in one step at once, over all devices (``statistics_over``).
+    """
 
     devices: Positive = 1
     """GPUs a trial, or CPU processes where there is no GPU."""
@@ -64,6 +66,11 @@ class RunConfig(Strict):
     """Compile the network with ``torch.compile``."""
     activation_checkpointing: bool = False
     """Recompute each block's activations in the backward pass: less memory, about a third more time."""
+
+    @property
+    def statistics_over(self) -> int | None:
+        """Videos over which a network has its batch statistics: those of one micro-batch, on all devices."""
+        return None if self.micro_batch is None else self.micro_batch * self.devices
 
 
 class TrialConfig(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from far.model.batch_norm import BatchNorm
 from far.model.interactions import Bottleneck
 from far.model.patterns import Grid
 from far.model.permutation import Permutation
@@ -15,7 +16,9 @@ class Pointwise(nn.Linear):
 
 
 class BottleneckInteraction(nn.Module):
-    """``expand(gelu(conv(gelu(reduce(norm(x))))))``; the residual is added by the block.
+    """Reduce, GELU, convolve over the grid, GELU, expand; the residual is added by the block.
+
+    Normalised before, or after each of the three convolutions (:class:`far.model.interactions.Bottleneck`).
 
     Args:
         spec: the registry's entry.
@@ -29,16 +32,20 @@ class BottleneckInteraction(nn.Module):
         super().__init__()
         hidden = spec.hidden(width)
         t, h, w = (k // 2 for k in spec.kernel)
+        before = spec.norm == "layer"
         self.grid = grid
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.reduce = Pointwise(width, hidden)
-        self.conv = nn.Conv3d(hidden, hidden, spec.kernel, padding=(t, h, w), groups=spec.groups(heads))
-        self.expand = Pointwise(hidden, width)
+        self.norm = nn.LayerNorm(width, eps=1e-6) if before else nn.Identity()
+        self.reduce = Pointwise(width, hidden, bias=before)
+        self.reduce_norm = nn.Identity() if before else BatchNorm(hidden)
+        self.conv = nn.Conv3d(hidden, hidden, spec.kernel, padding=(t, h, w), groups=spec.groups(heads), bias=before)
+        self.conv_norm = nn.Identity() if before else BatchNorm(hidden)
+        self.expand = Pointwise(hidden, width, bias=before)
+        self.expand_norm = nn.Identity() if before else BatchNorm(width)
         self.order = order
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to the branch's output (B, N, D)."""
-        h = F.gelu(self.reduce(self.norm(x)))
+        h = F.gelu(self.reduce_norm(self.reduce(self.norm(x))))
         h = self.order.undo(h).unflatten(1, self.grid).movedim(-1, 1)  # B, D/r, T, H, W; channels last
-        h = F.gelu(self.conv(h)).movedim(1, -1).flatten(1, 3)
-        return self.expand(self.order(h))
+        h = F.gelu(self.conv_norm(self.conv(h).movedim(1, -1))).flatten(1, 3)
+        return self.expand_norm(self.expand(self.order(h)))

@@ -1,7 +1,7 @@
 """Counts of a network's parts, in fvcore's convention: FLOPs and parameters of a part come from one description.
 
-One FLOP is one multiply-accumulate; attention's two matrix products count; LayerNorm counts 5 per element; biases,
-activations, softmax, residual additions and means count nothing.
+One FLOP is one multiply-accumulate; attention's two matrix products count; LayerNorm counts 5 per element, BatchNorm
+in evaluation 2; biases, activations, softmax, residual additions and means count nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 NORM = 5
 """FLOPs of a LayerNorm per element."""
+BATCH_NORM = 2
+"""FLOPs of a BatchNorm with running statistics per element."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,20 @@ def norm(tokens: int, width: int) -> Count:
     return Count(NORM * tokens * width, 2 * width)
 
 
+def batch_norm(tokens: int, width: int) -> Count:
+    """BatchNorm of so many tokens; its running statistics are not trained."""
+    return Count(BATCH_NORM * tokens * width, 2 * width)
+
+
 def linear(tokens: int, inside: int, outside: int, *, biases: int | None = None) -> Count:
     """A linear layer, or a convolution whose stride is its kernel; ``biases``: other than one an output."""
     return Count(tokens * inside * outside, inside * outside + (outside if biases is None else biases))
 
 
-def convolution(tokens: int, channels: int, groups: int, kernel: Sequence[int]) -> Count:
-    """A grouped convolution over the grid that keeps channels and size."""
+def convolution(tokens: int, channels: int, groups: int, kernel: Sequence[int], *, biases: int | None = None) -> Count:
+    """A grouped convolution over the grid that keeps channels and size; ``biases``: other than one a channel."""
     weights = channels * (channels // groups) * math.prod(kernel)
-    return Count(tokens * weights, weights + channels)
+    return Count(tokens * weights, weights + (channels if biases is None else biases))
 
 
 def products(channels: int, groups: Iterable[int]) -> Count:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from far.model.batch_norm import BatchNorm
 from far.model.bottleneck import Pointwise
 from far.randomness import torch_rng
 
@@ -14,7 +15,7 @@ from far.randomness import torch_rng
 def initialise(net: nn.Module, seed: int, init_scale: float = 1.0) -> None:
     """Fill every parameter and buffer of ``net`` in place, also after ``meta`` and ``to_empty``.
 
-    Linear weights are normal with deviation 0.02, biases 0, LayerNorms 1 and 0, as VideoMAE does;
+    Linear weights are normal with deviation 0.02, biases 0, norms 1 and 0, as VideoMAE does;
     convolutions (the patch embedding and the interaction) have PyTorch's default, which VideoMAE leaves
     untouched; learned positions are normal with deviation 0.02. The head is multiplied by ``init_scale``.
 
@@ -41,7 +42,7 @@ def _values(module: nn.Module, name: str, like: Tensor, rng: torch.Generator) ->
         weight = module.get_parameter("weight")
         fan_in = math.prod(weight.shape[1:])
         return values.uniform_(-1, 1, generator=rng) / math.sqrt(fan_in)
-    if isinstance(module, nn.LayerNorm):
+    if isinstance(module, (nn.LayerNorm, BatchNorm)):
         return torch.ones_like(values) if name == "weight" else values
     if name == "weight" or name == "pos_embed":
         return values.normal_(0, 0.02, generator=rng)

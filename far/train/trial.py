@@ -18,8 +18,9 @@ from far.config.model import AUTO
 from far.config.schema import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.loader import EvalStream, TrainStream
-from far.errors import CancelledError, DataError, DivergedError, WeightsError
+from far.errors import CancelledError, ConfigError, DataError, DivergedError, WeightsError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
+from far.identity import STATISTICS
 from far.model import vit
 from far.model.drop_path import keep_factors
 from far.provenance import code_version, environment
@@ -78,6 +79,7 @@ class TrialRun:
         self._check_identity(weights_root)
         self.precision = resolve_precision(config.recipe.precision, world.device.type)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
+        self._check_statistics()
         self.stream = TrainStream(
             self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro, device=world.device
         )
@@ -138,6 +140,16 @@ class TrialRun:
             settled = open_file(found).facts.position_embedding
             return model.model_copy(update={"position_embedding": settled or AUTO})
         return model
+
+    def _check_statistics(self) -> None:
+        """Refuse another micro-batch, or number of processes, than the key's where the numbers depend on them."""
+        planned, here = self.identity.get("model", {}).get(STATISTICS), self.micro * self.world.size
+        if planned is not None and planned != here:
+            raise ConfigError(
+                f"the batch statistics of '{self.config.model.interaction}' would be over {here} videos "
+                f"({self.micro} on each of {self.world.size} devices), and those of this trial are over {planned}",
+                key="run.micro_batch",
+            )
 
     def _resume(self) -> None:
         found = checkpoint.latest(self.paths.checkpoints)

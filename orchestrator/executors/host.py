@@ -31,6 +31,7 @@ from far.errors import (
     StorageError,
 )
 from far.files import FileLock, LockedError, TrialPaths, clear_abandoned, read_json, write_json
+from far.identity import STATISTICS
 from orchestrator.executors.base import Job
 from orchestrator.executors.outcome import has_result, redirect, write_failure
 
@@ -269,7 +270,8 @@ def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
         micro: the micro-batch that did not fit; by default what the last attempt had.
 
     Returns:
-        Whether the trial can be started again; not if one video is too much, or it was halved often enough.
+        Whether the trial can be started again; not if one video is too much, it was halved often enough, or its numbers
+        depend on the micro-batch.
     """
     paths = TrialPaths(job.directory)
     spec = read_spec(paths)
@@ -278,7 +280,8 @@ def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
     halvings = sum(attempt.get("ended") == cause.kind for attempt in attempts[spec.get("before", 0) :])
     if attempts:
         attempts[-1] |= {"ended": cause.kind, "message": str(cause)[:300]}
-    can = micro is not None and micro > 1 and halvings < job.retry.out_of_memory
+    fixed = (spec.get("identity") or {}).get("model", {}).get(STATISTICS) is not None  # another one is another trial
+    can = micro is not None and micro > 1 and halvings < job.retry.out_of_memory and not fixed
     if can:
         assert micro is not None
         smaller = max(size for size in range(1, micro // 2 + 1) if micro % size == 0)

@@ -119,7 +119,7 @@ def load_study(
     drafts = scales.checked(expand(file, document))
     made = [_row(draft, base, scales.layers(draft), over, document) for draft in drafts]
     rows = tuple(row for row, _ in made)
-    _effective(rows, drafts, () if file.search else over, file.resources)
+    _effective(rows, drafts, () if file.search else over, file.resources, document)
     if not rows and file.search is None:
         raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
     if file.search is not None:
@@ -173,7 +173,13 @@ def no_seed(*layers: Layer, instead: str = "'seeds' in the study, or --seeds") -
                 )
 
 
-def _effective(rows: Sequence[Row], drafts: Sequence[Draft], over: Sequence[Layer], resources: ResourcesConfig) -> None:
+def _effective(
+    rows: Sequence[Row],
+    drafts: Sequence[Draft],
+    over: Sequence[Layer],
+    resources: ResourcesConfig,
+    document: Document,
+) -> None:
     """Refuse settings that are written for rows, or given on the command line, and change nothing in any of them."""
     trials = [(row.config, (*draft.layers, *over)) for row, draft in zip(rows, drafts, strict=True)]
     fixed = {"run.devices": "gpus", "run.cpus": "cpus"}
@@ -188,6 +194,15 @@ def _effective(rows: Sequence[Row], drafts: Sequence[Draft], over: Sequence[Laye
                     where=setting.where,
                 )
     refuse_without_effect(trials)
+    gpus = resources.gpu_number or 0
+    for row in rows:
+        if row.config.model.needs_the_batch and gpus >= 1 and gpus != row.config.run.devices:
+            raise ConfigError(
+                f"{gpus:g} beside run.devices = {row.config.run.devices}: the statistics of row '{row.name}' are over "
+                "the videos of all devices at once, so both must say the same",
+                key="resources.gpus",
+                where=document.where(("resources", "gpus")),
+            )
 
 
 def _baseline(file: StudyFile, rows: Sequence[Row], document: Document) -> str | None:

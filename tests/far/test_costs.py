@@ -32,13 +32,30 @@ def test_far_costs_the_papers_digits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "digits"),
+    [
+        ({}, "53.5"),
+        ({"attention": {"global": 2, "sparse-dense": 1}}, "55.4"),
+        ({"attention": {"global": 1, "sparse-dense": 2}}, "51.6"),
+        ({"backbone": "base"}, "176.3"),
+    ],
+)
+def test_a_batch_norm_after_each_convolution_prints_the_same_digits(changes: dict[str, object], digits: str) -> None:
+    """The paper's cost columns do not tell which normalisation its bottleneck has."""
+    for interaction in ("bottleneck", "bottleneck-batchnorm"):
+        model = ModelConfig.model_validate({**changes, "interaction": interaction})
+        assert f"{flops(model, 174) / 1e9:.1f}" == digits
+
+
+@pytest.mark.parametrize(
     ("changes", "classes"),
     [
         ({"clip": [16, 224, 224]}, 174),
         ({"clip": [8, 112, 112], "interaction": "bottleneck-ungrouped"}, 10),
+        ({"clip": [8, 112, 112], "interaction": "bottleneck-batchnorm"}, 10),
         ({"clip": [8, 112, 112], "attention": {"global": 1, "temporal": 1, "spatial": 1}, **PLAIN}, 10),
     ],
-    ids=["far", "odd-grid", "not-nested"],
+    ids=["far", "odd-grid", "batch-norm", "not-nested"],
 )
 def test_an_independent_counter_agrees(
     changes: dict[str, object], classes: int, monkeypatch: pytest.MonkeyPatch

@@ -77,6 +77,13 @@ def test_contents_count(change: dict[str, Any]) -> None:
     assert key(**change) != key()
 
 
+def test_the_micro_batch_counts_where_a_model_has_batch_statistics() -> None:
+    norm = "model.interaction=bottleneck-batchnorm"
+    assert key(norm, "run.micro_batch=8") != key(norm, "run.micro_batch=4")
+    assert key(norm, "run.micro_batch=8") == key(norm, "run.micro_batch=4", "run.devices=2")
+    assert key(norm, "run.micro_batch=8", "run.workers=3") == key(norm, "run.micro_batch=8")
+
+
 def test_the_family_by_which_weights_are_read_counts() -> None:
     assert key("init.family=mvd", weights="w") != key(weights="w")
     assert key("init.family=mvd") == key()

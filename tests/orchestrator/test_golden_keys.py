@@ -33,6 +33,7 @@ SINGLE = [
     ("recipe.augment={repeats: 2, mixup: 0.8, mix_group: 4, crop: true, erasing: 0.25, randaug_ops: 2}",),
     ("recipe.zero_stage=2", "recipe.precision=bf16", "recipe.gradient_clipping=1.0"),
     ("init.weights=w.pth", "init.family=mvd"),
+    ("model.interaction=bottleneck-batchnorm", "run.micro_batch=8", "run.devices=2"),
 ]
 """Single trials, with what no shipped study has."""
 Keys = dict[str, dict[str, str]]

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from far.errors import OutOfMemoryError
 from far.files import TrialPaths, read_json, write_json
 from orchestrator.executors.base import Job
+from orchestrator.executors.host import halve
 from orchestrator.executors.losses import account, reason
 from orchestrator.study.schema import RetryConfig
 
@@ -53,6 +55,17 @@ def test_what_was_mended_is_no_loss(job: Job) -> None:
     write_json(paths.trial, record)
     assert not account(job, "OutOfMemoryError", 0)
     assert read_json(paths.trial) == record
+
+
+@pytest.mark.parametrize(("statistics", "smaller"), [(None, 4), (8, 8)])
+def test_a_micro_batch_that_is_part_of_the_trial_is_not_halved(job: Job, statistics: int | None, smaller: int) -> None:
+    paths = TrialPaths(job.directory)
+    record = read_json(paths.trial)
+    record["config"]["run"]["micro_batch"] = 8
+    identity = {"model": {"statistics_over": statistics} if statistics else {}}
+    write_json(paths.trial, {**record, "identity": identity, "attempts": [{"micro_batch": 8}]})
+    assert halve(job, OutOfMemoryError("no room")) == (statistics is None)
+    assert read_json(paths.trial)["config"]["run"]["micro_batch"] == smaller
 
 
 def test_reasons_are_one_line() -> None:

@@ -309,6 +309,14 @@ def test_run_settings_beside_the_studys_own_resources_are_refused(study) -> None
     assert study("study: s\nrows: {a: {}}\nresources: {gpus: 0.5}", overrides=["run.devices=2"])
 
 
+def test_devices_that_decide_numbers_are_said_once(study) -> None:
+    base = "{model.interaction: bottleneck-batchnorm, run.micro_batch: 4, run.devices: %d}"
+    text = f"study: s\nbase: {base}\nrows: {{a: {{}}}}\n"
+    assert study(text % 2 + "resources: {gpus: 2}")
+    with pytest.raises(ConfigError, match=r"s\.yaml:4: resources\.gpus: 2 beside run\.devices = 1"):
+        study(text % 1 + "resources: {gpus: 2}")
+
+
 def test_a_profiles_warm_up_is_scaled_and_said_for_a_shorter_training() -> None:
     short = load_study("head_ratio", profile="ssv2-small-mvd", overrides=["recipe.epochs=3"])
     assert {row.config.recipe.warmup_epochs for row in short.rows} == {0.375}

@@ -88,9 +88,15 @@ def _interaction(model: ModelConfig) -> Count:
         return Count()
     width, _, heads = model.sizes
     tokens, hidden = math.prod(model.grid), spec.hidden(width)
-    convolution = counting.convolution(tokens, hidden, spec.groups(heads), spec.kernel)
-    ends = counting.linear(tokens, width, hidden) + counting.linear(tokens, hidden, width)
-    return counting.norm(tokens, width) + ends + convolution
+    biases = 0 if spec.norm == "batch" else None
+    branch = (
+        counting.linear(tokens, width, hidden, biases=biases)
+        + counting.convolution(tokens, hidden, spec.groups(heads), spec.kernel, biases=biases)
+        + counting.linear(tokens, hidden, width, biases=biases)
+    )
+    if spec.norm == "batch":
+        return branch + counting.batch_norm(tokens, hidden) * 2 + counting.batch_norm(tokens, width)
+    return branch + counting.norm(tokens, width)
 
 
 def _interaction_fits(model: ModelConfig) -> None:

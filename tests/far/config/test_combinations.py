@@ -45,6 +45,11 @@ def typed(*overrides: str) -> TrialConfig:
         (["model.depth=1", "model.attention=[{global: 1}, {temporal: 1}]"], ["model.attention", "model.depth = 1"]),
         (["recipe.augment.crop=true", "recipe.augment.crop_scale=[0.5, 2.0]"], ["recipe.augment.crop_scale"]),
         (["recipe.label_smoothing=1.0"], ["recipe.label_smoothing"]),
+        (["model.interaction=bottleneck-batchnorm"], ["model.interaction", "run.micro_batch"]),
+        (
+            ["run.micro_batch=8", "model.interaction=bottleneck-batchnorm", "run.activation_checkpointing=true"],
+            ["run.activation_checkpointing", "model.interaction = bottleneck-batchnorm"],
+        ),
         (["model.drop_path=1.0"], ["model.drop_path"]),
     ],
     ids=lambda each: each[0],

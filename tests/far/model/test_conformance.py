@@ -41,13 +41,23 @@ def config(clip: list[int], **changes: Any) -> ModelConfig:
     return ModelConfig.model_validate({**base, "clip": clip, **changes})
 
 
+def built(model: ModelConfig, **options: Any) -> VideoTransformer:
+    """A network as it is tested: where a norm has running statistics, with such as it has after a step of training."""
+    net = build(model, 5, **{"seed": 0, **options})
+    spec = INTERACTIONS[model.interaction]
+    if spec is not None and spec.needs_the_batch:
+        with torch.no_grad():
+            net(clips_of(model))
+    return net.eval()
+
+
 def clips_of(model: ModelConfig, batch: int = 2) -> Tensor:
     return torch.randn(batch, 3, *model.clip, generator=torch.Generator().manual_seed(0))
 
 
 def dense_logits(net: VideoTransformer, clips: Tensor) -> Tensor:
     """The same network written out plainly: raster order, explicit masks, a loop over heads."""
-    model, weights = net.config, dict(net.named_parameters())
+    model, weights, buffers = net.config, dict(net.named_parameters()), dict(net.named_buffers())
     width, _, heads = model.sizes
 
     def linear(x: Tensor, name: str) -> Tensor:
@@ -74,14 +84,25 @@ def dense_logits(net: VideoTransformer, clips: Tensor) -> Tensor:
 
     def interaction(x: Tensor, block: str, layout: dict[str, int]) -> Tensor:
         name = f"{block}.interaction"
-        h = F.gelu(linear(norm(x, f"{name}.norm"), f"{name}.reduce"))
-        h = h.transpose(1, 2).unflatten(2, model.grid).contiguous()
         spec = INTERACTIONS[model.interaction]
         assert spec is not None
-        padding = [k // 2 for k in spec.kernel]
-        conv = weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"]
-        h = F.gelu(F.conv3d(h, *conv, padding=padding, groups=spec.groups(heads)))
-        return linear(h.flatten(2).transpose(1, 2), f"{name}.expand")
+
+        def batch_norm(x: Tensor, norm: str) -> Tensor:
+            if spec.norm != "batch":
+                return x
+            mean, var = buffers[f"{norm}.running_mean"], buffers[f"{norm}.running_var"]
+            scaled = (x.movedim(1, -1) - mean) / (var + 1e-5).sqrt()
+            return (scaled * weights[f"{norm}.weight"] + weights[f"{norm}.bias"]).movedim(-1, 1)
+
+        h = norm(x, f"{name}.norm") if spec.norm == "layer" else x
+        h = h.transpose(1, 2).unflatten(2, model.grid).contiguous()  # all three are convolutions of one volume
+        for conv, groups in (("reduce", 1), ("conv", spec.groups(heads)), ("expand", 1)):
+            weight, bias = weights[f"{name}.{conv}.weight"], weights.get(f"{name}.{conv}.bias")
+            weight = weight if weight.ndim == 5 else weight[:, :, None, None, None]
+            h = F.conv3d(h, weight, bias, padding=[k // 2 for k in weight.shape[2:]], groups=groups)
+            h = batch_norm(h, f"{name}.{conv}_norm")
+            h = h if conv == "expand" else F.gelu(h)
+        return h.flatten(2).transpose(1, 2)
 
     branches = [attention, mlp]
     if INTERACTIONS[model.interaction] is not None:
@@ -101,7 +122,7 @@ def dense_logits(net: VideoTransformer, clips: Tensor) -> Tensor:
 @pytest.mark.parametrize("variant", VARIANTS, ids=ids(VARIANTS))
 def test_grouped_equals_masked_dense_forward_and_backward(variant: dict[str, Any], clip: list[int]) -> None:
     model = config(clip, **variant)
-    net = build(model, 5, seed=0).double()
+    net = built(model).double()
     clips = clips_of(model).double().requires_grad_()
     upstream = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     inputs = [clips, *net.parameters()]
@@ -118,7 +139,7 @@ def test_grouped_equals_masked_dense_forward_and_backward(variant: dict[str, Any
 @pytest.mark.parametrize("variant", VARIANTS, ids=ids(VARIANTS))
 def test_counts_dtype_batch_of_one_and_round_trip(variant: dict[str, Any]) -> None:
     model = config(ODD, **variant)
-    net = build(model, 5, seed=0)
+    net = built(model)
     assert sum(p.numel() for p in net.parameters()) == costs.parameters(model, 5)
     clips = clips_of(model)
     both = net(clips)
@@ -128,7 +149,7 @@ def test_counts_dtype_batch_of_one_and_round_trip(variant: dict[str, Any]) -> No
         low = copy.deepcopy(net).to(dtype)(clips.to(dtype))
         assert low.dtype == dtype
         assert (low.float() - both).abs().max() < tolerance * both.abs().max() + tolerance
-    other = build(model, 5, seed=1)
+    other = build(model, 5, seed=1).eval()
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(clips), both)
     learned = {"pos_embed"} if EMBEDDINGS[model.embedding] is None else set()

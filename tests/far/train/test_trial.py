@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from far.config import InitConfig, TrialConfig
+from far.data import open_manifest
 from far.errors import ConfigError, DivergedError, WeightsError
 from far.files import TrialPaths, read_json, read_json_lines, write_json
+from far.identity import identity
 from far.train import checkpoint
 from far.train.order import ORDERS
 from far.train.trained import evaluate_trained, load_trained
@@ -169,3 +171,30 @@ def test_a_trial_goes_on_with_the_positions_that_it_began_with(
     again.close()
     with pytest.raises(ConfigError, match=r"init\.family"):
         start(guess, tmp_path / "new", tiny_data)
+
+
+def test_batch_statistics_are_trained_kept_and_used_in_evaluation(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """They survive a resume, differ with the micro-batch, and a trial of another micro-batch is refused."""
+    model = tiny_config.model.model_copy(update={"interaction": "bottleneck-batchnorm"})
+    config = changed(tiny_config.model_copy(update={"model": model}), "run", micro_batch=4)
+    whole = identity(config, data_hash=open_manifest(config.data, tiny_data).content_hash)
+    assert whole["model"]["statistics_over"] == 4
+
+    def begun(directory: Path, config: TrialConfig) -> TrialRun:
+        paths = TrialPaths(directory)
+        write_json(paths.trial, {"config": config.model_dump(mode="json"), "identity": whole})
+        return TrialRun(config, whole, paths, join_world(), data_root=tiny_data)
+
+    undisturbed = run_trial(begun(tmp_path / "a", config))
+    first = begun(tmp_path / "b", config)
+    first.train_epoch()
+    first.close()
+    assert run_trial(begun(tmp_path / "b", config))["metrics"] == undisturbed["metrics"]
+    trained = load_trained(tmp_path / "a")
+    assert all(buffer.abs().sum() > 0 for name, buffer in trained.model.named_buffers() if "running_mean" in name)
+    _, scores, _ = evaluate_trained(trained, data_root=tiny_data)
+    assert scores.loss == pytest.approx(undisturbed["metrics"]["loss"], rel=1e-4)
+    with pytest.raises(ConfigError, match=r"run\.micro_batch: .* would be over 8 videos .* trial are over 4"):
+        begun(tmp_path / "c", changed(config, "run", micro_batch=8))

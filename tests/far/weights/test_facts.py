@@ -133,6 +133,18 @@ def test_our_interactions_are_read_whatever_parts_they_have(tmp_path: Path) -> N
     assert "blocks.1.interaction.conv.weight" in coverage.loaded
 
 
+def test_our_running_statistics_are_loaded_with_the_interaction(tmp_path: Path) -> None:
+    clip, tubelet = [16, 32, 32], (2, 16, 16)
+    settings = model(clip, tubelet).model_copy(update={"interaction": "bottleneck-batchnorm"})
+    net = random_net(settings)
+    net.train()
+    with torch.no_grad():
+        net(torch.randn(2, 3, *clip))
+    net.eval()
+    again = read(own_checkpoint(tmp_path, net, early=False), settings)
+    assert difference(again, net, clip) < 1e-6
+
+
 def test_our_learned_table_is_resized_from_its_own_grid(tmp_path: Path) -> None:
     """A table along time alone stays one, whatever the network's size."""
     net = random_net(model([16, 64, 64], (8, 16, 16), "learned"))
