@@ -61,6 +61,8 @@ class Result(TypedDict, total=False):
     execution: dict[str, Any]
     """``world_size``, ``micro_batch``, ``precision``."""
     data_hash: str
+    decoders: dict[str, int]
+    """How many videos of the data set each decoder read, by its name and version."""
     code: dict[str, Any]
     """``version``, ``git``, ``dirty``."""
     env: dict[str, Any]

@@ -29,6 +29,7 @@ CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
     ("frames", "model.clip", lambda t: t.views and t.views[0], True),
     ("precision", "recipe.precision", lambda t: (t.result.get("execution") or {}).get("precision"), False),
     ("device", "", lambda t: (t.result.get("env") or {}).get("device"), False),
+    ("video decoders", "", lambda t: ", ".join(t.result.get("decoders") or ()) or None, False),
     ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
     ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),
 )

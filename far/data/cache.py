@@ -40,6 +40,9 @@ class FrameSource(Protocol):
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
 
+    def decoders(self) -> dict[str, int]:
+        """Return how many videos of the data set each decoder reads, by its name and version."""
+
 
 class DecodedFrames:
     """Decodes every time.
@@ -57,6 +60,10 @@ class DecodedFrames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
         index = self._indexes.confirmed(video)
         return POOL.decode(self._manifest.file(video), index, pick(index.count)).frames
+
+    def decoders(self) -> dict[str, int]:
+        """Return how many videos of the data set each decoder reads, by its name and version."""
+        return self._indexes.decoders()
 
 
 class CachedFrames:
@@ -94,6 +101,10 @@ class CachedFrames:
                 self._checksums[row] = _checksum(frames)
             self._verified[row] = True
         return stored[pick(index.count)]
+
+    def decoders(self) -> dict[str, int]:
+        """Return how many videos of the data set each decoder read, by its name and version."""
+        return self._indexes.decoders()
 
 
 def open_frames(manifest: Manifest) -> FrameSource:

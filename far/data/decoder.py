@@ -6,10 +6,12 @@ is; ``far.data.guard`` runs them in a process that can be killed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,11 +68,7 @@ class DecordReader:
     """Reads with decord: one thread, native size, rotation applied. It seeks exactly in some kinds of file only."""
 
     def __init__(self, path: Path, index: FrameIndex) -> None:
-        import decord
-
-        # Without a limit decord puts neighbours in the place of frames that it cannot decode, and says nothing.
-        # Any positive fraction that rounds to no frame at all makes the first such frame an error.
-        self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, fault_tol=1e-9)
+        self._reader = open_decord(path)
         if len(self._reader) != index.count:
             raise ValueError(f"it finds {len(self._reader)} frames, not {index.count}")
 
@@ -82,6 +80,15 @@ class DecordReader:
     def close(self) -> None:
         """Close the file."""
         del self._reader
+
+
+def open_decord(path: Path) -> Any:
+    """Return a ``decord.VideoReader`` of one thread."""
+    import decord
+
+    # Without a limit decord puts neighbours in the place of frames that it cannot decode, and says nothing.
+    # Any positive fraction that rounds to no frame at all makes the first such frame an error.
+    return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, fault_tol=1e-9)
 
 
 @DECODERS.register(PYAV)
@@ -220,6 +227,16 @@ def decode(path: Path, index: FrameIndex, wanted: NDArray[np.int64]) -> Decoded:
             same = len(unique) == len(wanted) and (unique == wanted).all()
             return Decoded(frames if same else frames[inverse], decoder)
     raise VideoError(path, reasons[-1])
+
+
+@functools.cache
+def versioned(decoder: str) -> str:
+    """Return the name and version of the decoder that reads files meant for ``decoder`` in this installation."""
+    packages = {DECORD: ("decord", "decord2"), PYAV: ("av",)}[decoder]
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            return f"{decoder} {metadata.version(package)}"
+    return versioned(PYAV)  # which stands in for what is not installed
 
 
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: |Check failed: .* \(\S+ vs\. \S+\) |\[Errno -?\d+\] ")

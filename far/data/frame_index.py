@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Raise it when a file's index would come out differently: the stored ones are made anew."""
 
 DECORD, PYAV = "decord", "pyav"
+MIRRORED = "mirrored"
+"""Why decord cannot read a file whose display matrix mirrors it."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class FrameIndex:
         width: pixels, upright.
         height: pixels, upright.
         reader: decoder whose random access is known to be exact for this file: ``decord`` or ``pyav``.
-        inexact: why decord's random access is not known to be exact for it; empty where it is. Versions before the
-            index read every file with decord that it can open, so that their frames of this file may have been others.
+        inexact: why decord's random access is not known to be exact for it; empty where it is.
         stream: number of the video stream in the file.
         timestamps: presentation times of the frames in ticks of the stream, ascending; empty where they are missing or
             repeat, so that frames can only be counted.
@@ -44,6 +45,8 @@ class FrameIndex:
         truncated: in what way the file ends before it says it does; empty where it is whole.
         size: of the file, in bytes, when it was indexed.
         mtime_ns: its modification time then.
+        read_differently: in what way versions before the frame index read other frames of it
+            (``far.data.earlier``); empty where they read the same.
     """
 
     count: int
@@ -59,6 +62,7 @@ class FrameIndex:
     truncated: str
     size: int
     mtime_ns: int
+    read_differently: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""

@@ -71,6 +71,11 @@ class Worker:
         index: FrameIndex = self._ask(task, path, timeout, *needs)
         return index
 
+    def compare(self, path: Path, index: FrameIndex, timeout: float) -> str:
+        """Return how earlier versions read a file differently, or raise ``VideoError`` like ``decode``."""
+        text: str = self._ask("compare", path, timeout, index)
+        return text
+
     def _ask(self, task: str, path: Path, timeout: float, *needs: Any) -> Any:
         assert self._process.stdin and self._process.stdout
         self.files += 1
@@ -142,7 +147,14 @@ class Pool:
 
     def index(self, path: Path, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
         """Make one file's frame index in a worker; raises like ``decode``."""
-        return self._with_worker(lambda worker: worker.index("index", path, timeout))
+        index = self._with_worker(lambda worker: worker.index("index", path, timeout))
+        if not index.inexact:
+            return index
+        try:
+            difference = self._with_worker(lambda worker: worker.compare(path, index, TIMEOUT))
+        except VideoError as error:  # decord hung or crashed, as it did then
+            difference = error.reason
+        return replace(index, read_differently=difference)
 
     def confirm(self, path: Path, index: FrameIndex, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
         """Decode every frame of one file in a worker and return its index as that shows it; raises like ``decode``."""

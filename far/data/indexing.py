@@ -19,7 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far.data.decoder import VideoError
+from far.data.decoder import VideoError, versioned
 from far.data.frame_index import VERSION, FrameIndex, pack, unpack
 from far.data.generate import Progress
 from far.data.guard import POOL
@@ -111,10 +111,10 @@ class FrameIndexes:
             return (0, 0, 0, 3)
         return (self._counts[row], self._heights[row], self._widths[row], 3)
 
-    def readers(self, split: str) -> dict[str, int]:
-        """Return how many of a split's videos each decoder reads."""
-        rows = zip(self._table["split"].to_pylist(), self._table["reader"].to_pylist(), strict=True)
-        return dict(sorted(Counter(reader for name, reader in rows if name == split and reader).items()))
+    def decoders(self) -> dict[str, int]:
+        """Return how many videos each decoder reads, by its name and version, e.g. ``{"decord 0.6.0": 100}``."""
+        names = [versioned(reader) for reader in self._table["reader"].to_pylist() if reader]
+        return dict(sorted(Counter(names).items()))
 
     def digest(self) -> str:
         """Return a hash of which frames every video has and how they are read."""

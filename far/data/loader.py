@@ -59,6 +59,11 @@ class _Stream:
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
 
+    @property
+    def decoders(self) -> dict[str, int]:
+        """How many videos of the data set each decoder reads, by its name and version."""
+        return self._frames.decoders()
+
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
         return transform.normalised_batch(clips, self.config.data.mean, self.config.data.std)
 

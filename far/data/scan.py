@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from far.data import bitstream
 from far.data.containers import Structure, structure
 from far.data.decoder import DECODERS, VideoError, decoded_frames, explain, open_video, orientation, upright
-from far.data.frame_index import DECORD, PYAV, FrameIndex
+from far.data.frame_index import DECORD, MIRRORED, PYAV, FrameIndex
 
 if TYPE_CHECKING:
     import av
@@ -84,7 +84,7 @@ def index_file(path: Path) -> FrameIndex:
         width=width,
         height=height,
         reader=PYAV,
-        inexact=packets.why or packets.open or ("mirrored" if turned else ""),
+        inexact=(MIRRORED if turned else "") or packets.why or packets.open,
         stream=packets.stream,
         timestamps=packets.shown,
         seek_points=packets.key,

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from far.data.decoder import Frames, VideoError, decode
+from far.data.earlier import read_differently
 from far.data.frame_index import FrameIndex
 from far.data.scan import confirmed, index_file
 
@@ -54,7 +55,8 @@ def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None
     """Answer requests until the parent goes.
 
     A request is (task, path, seconds, what the task needs). The answer to ``decode`` is the shape of the frames and the
-    decoder that read them; to ``index`` and ``confirm`` it is the frame index. Or why there is none.
+    decoder that read them; to ``index`` and ``confirm`` it is the frame index; to ``compare`` how
+    earlier versions read the file differently. Or why there is none.
     """
     while True:
         try:
@@ -63,7 +65,9 @@ def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None
             return
         signal.setitimer(signal.ITIMER_REAL, seconds + 5)
         try:
-            if task == "decode":
+            if task == "compare":
+                send(answers, ("text", read_differently(Path(path), *needs)))
+            elif task == "decode":
                 decoded = decode(Path(path), *needs)
                 memory.write(decoded.frames)
                 send(answers, ("frames", (decoded.frames.shape, decoded.decoder)))

@@ -349,6 +349,7 @@ class TrialRun:
             "steps": self.schedule.total_steps,
             "peak_memory_bytes": self.peak_memory(),
             "data_hash": self.manifest.content_hash,
+            "decoders": self.stream.decoders,
             "execution": {
                 "world_size": self.world.size,
                 "micro_batch": self.micro,

@@ -82,13 +82,18 @@ def test_other_code_is_a_warning(make_results: MakeResults) -> None:
             {"env": {"device": "NVIDIA A100-SXM4-80GB"}},
             "other device (NVIDIA A100-SXM4-80GB instead of NVIDIA A100-SXM4-40GB)",
         ),
+        ({"decoders": {"pyav 18.1.0": 9}}, "other video decoders (pyav 18.1.0 instead of decord 0.6.0, pyav 18.1.0)"),
     ],
 )
-def test_other_precision_and_device_are_averaged_and_said(
+def test_other_precision_device_and_decoders_are_averaged_and_said(
     change: Mapping[str, Any], text: str, make_results: MakeResults
 ) -> None:
     """``recipe.precision: auto`` is bf16 on one device and fp32 on another, under one key."""
-    usual = {"execution": {"precision": "fp32"}, "env": {"device": "NVIDIA A100-SXM4-40GB"}}
+    usual = {
+        "execution": {"precision": "fp32"},
+        "env": {"device": "NVIDIA A100-SXM4-40GB"},
+        "decoders": {"decord 0.6.0": 8, "pyav 18.1.0": 1},
+    }
     changes = {(row, seed): usual for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
     table = build_table(make_results("head_ratio", changes={**changes, ("1:1", 0): {**usual, **change}}))
     assert table.rows[0].state is State.FINISHED

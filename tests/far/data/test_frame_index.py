@@ -124,6 +124,22 @@ def test_checking_agrees_with_preparing(data_set: Manifest) -> None:
     assert check(data_set, clip=1) == []
 
 
+def test_only_files_that_earlier_versions_read_otherwise_are_said_to_be(data_set: Manifest) -> None:
+    indexes = open_indexes(data_set)
+    said = {video.id: indexes.get(video).read_differently for video in data_set.split("val")}
+    assert said["h264_cut_mp4"] == "90 frames were counted, not 70"
+    assert said["hflip_mp4"] == "its mirroring was ignored"
+    assert all("were others" in said[name] for name in ("h264_open_mp4", "hevc_open_mkv", "mpeg4_bf_avi", "mpeg2_mkv"))
+    same = ("h264_mp4", "vp9_webm", "av1_mkv", "rot90_mp4", "prores_mov", "mpeg4_avi", "flv1_flv", "mjpeg_avi")
+    assert {said[name] for name in same} == {""}
+
+
+def test_which_decoder_reads_a_video_is_told(data_set: Manifest) -> None:
+    decoders = DecodedFrames(data_set).decoders()
+    assert sum(decoders.values()) == len(data_set.videos)
+    assert [name.split()[0] for name in decoders] == ["decord", "pyav"]
+
+
 def test_a_data_set_prepared_earlier_is_indexed_at_first_use(data_set: Manifest, tmp_path: Path) -> None:
     directory = tmp_path / "earlier"
     shutil.copytree(data_set.directory, directory, ignore=shutil.ignore_patterns(FILE_NAME, ".*"))
