@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +66,7 @@ class Coverage:
             by_reason: dict[str, list[str]] = defaultdict(list)
             for name, reason in names.items():
                 by_reason[reason].append(name)
-            lines += [f"  {title} ({reason}): {folded(found)}" for reason, found in by_reason.items()]
+            lines += [f"  {title} ({reason}): {brief(found)}" for reason, found in by_reason.items()]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
@@ -111,3 +112,25 @@ def folded(names: Iterable[str]) -> str:
         key if found == [-1] else key.replace("{}", f"{min(found)}-{max(found)}" if found[1:] else f"{found[0]}")
         for key, found in numbers.items()
     )
+
+
+MOST_LISTED = 8
+"""Folded names that are listed one by one."""
+
+
+def brief(names: Collection[str]) -> str:
+    """List names as :func:`folded` does; many of them by module: ``decoder.* (48 tensors)``."""
+    listed = folded(names)
+    if listed.count(", ") < MOST_LISTED:
+        return listed
+    modules: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        parts = name.split(".")
+        modules[".".join(parts[:3]) if parts[0] == "blocks" else parts[0]].append(name)
+    counts: dict[str, int] = defaultdict(int)
+    whole: dict[str, bool] = {}
+    for module, found in modules.items():
+        key = re.sub(r"^blocks\.\d+\.", "blocks.*.", module)
+        counts[key] += len(found)
+        whole[key] = found == [module]
+    return ", ".join(key if whole[key] else f"{key}.* ({count} tensors)" for key, count in counts.items())

@@ -94,7 +94,7 @@ def text(source: Source) -> str:
     """Lay out what is known of a file for a terminal; names that differ in numbers only are folded."""
     from collections import defaultdict
 
-    from far.weights.coverage import folded
+    from far.weights.coverage import brief
     from far.weights.families import FAMILIES
     from far.weights.source import FIRST_TOKEN, shown
 
@@ -109,7 +109,7 @@ def text(source: Source) -> str:
         f"  stage      {kind}",
         f"  positions  {source.position_embedding}{where}",
         f"  used       {len(about['used'])} tensors, {about['parameters']:,} values, {', '.join(about['dtypes'])}",
-        f"             {folded(about['used'])}",
+        f"             {brief(about['used'])}",
     ]
     if source.undecided:
         either = " or ".join(f"{FAMILIES[n].title}'s {FAMILIES[n].position_embedding}" for n in source.undecided)
@@ -118,7 +118,7 @@ def text(source: Source) -> str:
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in source.ignored.items():
         by_reason[reason].append(name)
-    lines += [f"  ignored    {len(names)}, {reason}: {folded(names)}" for reason, names in by_reason.items()]
+    lines += [f"  ignored    {len(names)}, {reason}: {brief(names)}" for reason, names in by_reason.items()]
     notes = [FAMILIES[source.family].note, "" if source.mean_pooling else FIRST_TOKEN]
     lines += [f"  note       {note}" for note in notes if note]
     if about["sha256"]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import farlab
 from far.files import write_json
 from far.model.vit import build
-from far.weights.coverage import Coverage, uneven
+from far.weights.coverage import Coverage, brief, uneven
 from orchestrator.commands.options import load_targets
 from orchestrator.content import manifest_hash, weights_hash
 from orchestrator.plan import make_plan
@@ -139,3 +139,13 @@ def test_an_account_comes_back_from_a_record() -> None:
     account = Coverage("mvd", "sincos-3d", "pre-trained", ("a",), {"b": "why"}, {"c": "why"}, ("note",))
     assert Coverage.from_json(account.as_json()) == account
     assert Coverage.from_json(None) is None
+
+
+def test_many_names_are_told_by_module() -> None:
+    decoder = [f"decoder.blocks.{i}.{part}" for i in range(4) for part in ("norm1.weight", "mlp.fc1.bias")]
+    blocks = [f"blocks.{i}.{part}.weight" for i in range(12) for part in ("norm1", "norm2", "attn.qkv", "attn.proj")]
+    few = ["head.weight", "head.bias", "mask_token"]
+    assert brief(few) == "head.weight, head.bias, mask_token"
+    told = brief([*decoder, *blocks, *few, "fc_norm.bias", "norm.bias"])
+    assert "decoder.* (8 tensors), blocks.*.norm1.* (12 tensors)" in told
+    assert "blocks.*.attn.* (24 tensors), head.* (2 tensors), mask_token" in told
