@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -331,7 +331,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
     console = make_console(stderr=True)
     if not console.is_terminal:
-        yield line_a_minute(what)
+        with line_a_minute(what) as show:
+            yield show
         return
     columns = TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
@@ -339,16 +340,27 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def line_a_minute(what: str) -> Callable[[int, int], None]:
-    """Return what prints progress on stderr, if a minute has passed since it last did."""
-    import time
+@contextmanager
+def line_a_minute(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Print on stderr how far it is, once a minute, also while a single file takes longer than that."""
+    import threading
 
-    last = time.monotonic()
+    ended = threading.Event()
+    state: list[int] = []
+
+    def tell() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                if state:
+                    typer.echo(f"{what}: {state[0]} of {state[1]}", err=True)
 
     def show(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            typer.echo(f"{what}: {done} of {total}", err=True)
-            last = time.monotonic()
+        state[:] = done, total
 
-    return show
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        thread.join()
