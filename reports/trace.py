@@ -58,6 +58,13 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
     if found is None:
         raise ConfigError(f"no row '{row}'", key="--explain", choices=names, got=row)
     having = [results for results in all_results if found in [line.name for line in results.rows]]
+    if metric == DELTA:
+        against = [results for results in having if results.baseline not in (None, found)]
+        if not against:
+            others = [line.name for results in having for line in results.rows if line.name != found]
+            text = f"row '{found}' is the baseline, which the Δ of the other rows is against"
+            raise ConfigError(text, key="--explain", choices=others)
+        having = against
     return "\n\n".join(_of_study(results, found, metric) for results in having) + "\n"
 
 
@@ -130,13 +137,7 @@ def _of_difference(results: Results, line: RowResults, where: str) -> list[str]:
     """Return the account of a row's difference to the baseline: pairs, how they were computed, both rows' trials."""
     from reports.differences import compare_rows
 
-    if results.baseline is None or line.name == results.baseline:
-        others = [row.name for row in results.rows if row.name != results.baseline]
-        text = f"row '{line.name}' is the baseline: the other rows' Δ are against it"
-        raise ConfigError(
-            text if results.baseline else f"{results.study} has no baseline", key="--explain", choices=others
-        )
-    base = results.row(results.baseline)
+    base = results.row(str(results.baseline))
     lines = [f"{where}, row {line.name}, Δ top-1 against {base.name}, profile {results.profile}"]
     comparison = compare_rows(results)
     found = comparison.differences.get(line.name) if comparison else None

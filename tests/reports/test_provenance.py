@@ -167,6 +167,9 @@ def test_a_difference_is_explained_pair_by_pair(make_results: MakeResults, name:
     assert "1:2" not in text
     with pytest.raises(ConfigError, match="is the baseline"):
         trace([results], "1:1", name)
+    other = replace(results, study="other", table=None, baseline="2:1")
+    text = trace([results, other], "1:1", name)
+    assert "other, row 1:1, Δ top-1 against 2:1" in text and "Table 5" not in text
 
 
 def test_a_difference_that_is_not_there_says_why(make_results: MakeResults) -> None:
