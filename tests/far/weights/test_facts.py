@@ -145,6 +145,17 @@ def test_our_running_statistics_are_loaded_with_the_interaction(tmp_path: Path) 
     assert difference(again, net, clip) < 1e-6
 
 
+def test_running_statistics_are_taken_as_well(tmp_path: Path) -> None:
+    values = {"interaction": "bottleneck-batchnorm", "position_embedding": "sinusoid-1d"}
+    config = model([8, 32, 32]).model_copy(update=values)
+    net = random_net(config)
+    for name, buffer in net.named_buffers():
+        if "running" in name:
+            buffer.add_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(4)))
+    torch.save({"module": net.state_dict()}, tmp_path / "w.pth")
+    assert difference(read(tmp_path / "w.pth", config), net, [8, 32, 32]) == 0
+
+
 def test_our_learned_table_is_resized_from_its_own_grid(tmp_path: Path) -> None:
     """A table along time alone stays one, whatever the network's size."""
     net = random_net(model([16, 64, 64], (8, 16, 16), "learned"))
