@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, get_args
 
 State = Literal["finished", "failed", "diverged", "partial"]
@@ -89,3 +90,12 @@ def problem(value: Any, key: str) -> str | None:
     ):
         return "has metrics that are no numbers"
     return None
+
+
+def saw_indexed_frames(result: Mapping[str, Any]) -> bool:
+    """Return whether every start of a trial read its videos by the frame index (``far.data.frame_index``).
+
+    Versions before it wrote no such word; a start that never trained says nothing of frames.
+    """
+    trained = [attempt for attempt in result.get("attempts") or () if "epoch" in attempt]
+    return bool(trained) and all("frame_index" in attempt for attempt in trained)

@@ -76,6 +76,8 @@ class Plan:
     """Results under what shipped profiles said in earlier versions, in words."""
     starts: tuple[Start, ...] = field(default=())
     """What its rows start from, where they have initial weights (``orchestrator.starts``)."""
+    other_frames: tuple[str, ...] = field(default=())
+    """Finished trials that saw other frames than the same trial would now (``orchestrator.other_frames``)."""
     unusable: tuple[str, ...] = field(default=())
     """Why trials that are left to run would fail on the data that are here."""
 

@@ -17,6 +17,7 @@ LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
 
 if TYPE_CHECKING:
+    from orchestrator.other_frames import Misread
     from orchestrator.plan import PlannedTrial
     from orchestrator.settings import Settings
     from orchestrator.store import Store
@@ -133,8 +134,18 @@ def join(
         problems=tuple(problems),
         tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
+        other_frames=_other_frames(study, trials, store, settings),
         submitted=store.study(study.name).frozen(study.profile.name).exists(),
     )
+
+
+def _other_frames(
+    study: Study, trials: Sequence[PlannedTrial], store: Store, settings: Settings
+) -> Mapping[str, Misread]:
+    from orchestrator.other_frames import misread_sets, trials_with_other_frames
+
+    sets = misread_sets((row.config.data.source for row in study.rows), settings, store.root)
+    return trials_with_other_frames(store, (trial.key for trial in trials if trial.done), sets)
 
 
 def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str]:

@@ -57,7 +57,23 @@ def findings(results: Results) -> list[Finding]:
             names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
             text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
             found.append(Finding(what, text, odd, fatal))
-    return [*found, *_starts(results), *_code(results), *_same(results)]
+    return [*found, *_other_frames(results), *_starts(results), *_code(results), *_same(results)]
+
+
+def _other_frames(results: Results) -> list[Finding]:
+    """Trials whose videos an earlier version misread: kept apart from others, unless somebody has accepted them."""
+    odd = {
+        trial.key: results.other_frames[trial.key] for trial in results.finished if trial.key in results.other_frames
+    }
+    is_mixed = any(trial.key not in odd for trial in results.finished)
+    found = []
+    for one in dict.fromkeys(odd.values()):
+        keys = frozenset(key for key, own in odd.items() if own == one)
+        names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in keys})
+        accepted = f"; accepted {one.accepted}" if one.accepted else ""
+        text = f"other frames ({one}, misread by the version that read them): {', '.join(names)}{accepted}"
+        found.append(Finding("other frames", text, keys, fatal=is_mixed and not one.accepted))
+    return found
 
 
 def _starts(results: Results) -> list[Finding]:

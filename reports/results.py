@@ -12,6 +12,7 @@ from reports.table import State
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
+    from orchestrator.other_frames import Misread
     from reports.search import SearchFindings
 
 STATE_OF = {
@@ -141,6 +142,8 @@ class Results:
     remarks: Sequence[str] = ()
     """What a reader must know of the study itself, e.g. that it stands before a shipped one."""
     tracking_uri: str | None = None
+    other_frames: Mapping[str, Misread] = field(default_factory=dict, repr=False)
+    """Finished trials that saw other frames than the same trial would now, by key."""
     submitted: bool = True
     """Whether a sweep was given this study: else nothing of it is on its way."""
     search: SearchFindings | None = None

@@ -139,6 +139,24 @@ class FrameIndexes:
         return _index(record)
 
 
+def misread(directory: Path) -> tuple[str, dict[str, str]]:
+    """Return a data set's content hash, and in what way versions before the frame index misread its files, by name.
+
+    Args:
+        directory: of the manifest; nothing is known where its frames have not been indexed yet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(directory / FILE_NAME, columns=["split", "id", "read_differently"])
+        header = json.loads((table.schema.metadata or {})[_METADATA])
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return "", {}
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return str(header["content_hash"]), {f"{split}/{name}": reason for split, name, reason in rows if reason}
+
+
 def open_indexes(manifest: Manifest, progress: Progress | None = None) -> FrameIndexes:
     """Return the frame indexes of a data set; those of one prepared by an earlier version are made first.
 

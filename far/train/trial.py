@@ -17,6 +17,7 @@ from far import costs
 from far.config.model import AUTO
 from far.config.schema import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
+from far.data.frame_index import VERSION as FRAME_INDEX
 from far.data.loader import EvalStream, TrainStream
 from far.errors import CancelledError, ConfigError, DataError, DivergedError, WeightsError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
@@ -103,7 +104,9 @@ class TrialRun:
         self._beat = 0.0
         self._resume()
         started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
-        self.attempts.append({**started, "epoch": self.epochs_done, "micro_batch": self.micro})
+        self.attempts.append(
+            {**started, "epoch": self.epochs_done, "micro_batch": self.micro, "frame_index": FRAME_INDEX}
+        )
 
     # -- progress --
 

@@ -51,6 +51,11 @@ def register(app: typer.Typer) -> None:
         """Decode every frame of every file; exit 3 if any is missing, damaged or too short."""
         return run_check(source, clip, json_)
 
+    @data.command("accept")
+    def accept_(source: Annotated[str, typer.Argument(help="A prepared data set: its name or path.")]) -> None:
+        """Let finished trials that an earlier version showed other frames stand beside new ones, on record."""
+        run_accept(source)
+
     @data.command("stats")
     def stats_(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
         """Show counts by split and class, lengths, rates and sizes."""
@@ -182,20 +187,45 @@ def run_check(source: str, clip: int, as_json: bool) -> int:
     import json
     from dataclasses import asdict
 
+    from far.data.indexing import misread
     from far.data.prepare import check
 
     manifest = load(source)
     with progress_bar("decoding files") as progress:
         findings = check(manifest, clip=clip, progress=progress)
+    _, differ = misread(manifest.directory)
     good = len(manifest.videos) - len({(f.split, f.id) for f in findings if f.reason != "listed, but not there"})
     if as_json:
         report = {"videos": len(manifest.videos), "good": good, "shares": shares(manifest, findings)}
+        report["misread_by_earlier_versions"] = differ
         typer.echo(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return 3 if findings else 0
     show_findings(findings)
+    show_misread(differ)
     for split, (usable, published) in shares(manifest, findings).items():
         typer.echo(f"{split}: {usable} of {published} videos are good ({usable / published:.2%})")
     return 3 if findings else 0
+
+
+def run_accept(source: str) -> None:
+    """Put it on record, and say what was accepted."""
+    from orchestrator.other_frames import accept
+    from orchestrator.settings import load_settings
+
+    settings = load_settings()
+    accepted = accept(source, settings, settings.store)
+    typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")
+
+
+def show_misread(files: dict[str, str]) -> None:
+    """List the files of which earlier versions read other frames."""
+    if not files:
+        return
+    typer.echo(f"misread by earlier versions, now read rightly: {len(files)} (plan, status and report name the trials)")
+    for name, reason in [*files.items()][:SHOWN]:
+        typer.echo(f"  {name}: {reason}")
+    if len(files) > SHOWN:
+        typer.echo(f"  and {len(files) - SHOWN} more (--json lists all)")
 
 
 def show_findings(findings: list[Finding]) -> None:

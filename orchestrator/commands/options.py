@@ -168,6 +168,7 @@ def plan_targets(
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
     from orchestrator.content import data_problems, manifest_hash, present_hash, weights_hash
+    from orchestrator.other_frames import with_other_frames
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
     from orchestrator.settings import load_settings
@@ -183,4 +184,4 @@ def plan_targets(
         weights_hash=weights_hash(settings),
         data_problems=data_problems(settings),
     )
-    return with_starts(plan, store, settings), store, settings
+    return with_other_frames(with_starts(plan, store, settings), store, settings), store, settings

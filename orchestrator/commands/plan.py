@@ -104,6 +104,7 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "damaged": list(plan.damaged),
         "earlier": list(plan.earlier),
         "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
+        "other_frames": list(plan.other_frames),
         "notes": list(dict.fromkeys(text for study in plan.studies for text in study.notes)),
         "price": _price_json(quote) if quote else None,
         "bought": [trial.key for trial in bought] if bought is not None else None,
@@ -198,6 +199,7 @@ def warnings(plan: Plan) -> list[str]:
         *(f"warning: {text}" for text in starts.warnings(plan)),
         *(f"problem: {text}" for text in (*plan.problems, *plan.unusable)),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
+        *(f"warning: {text}" for text in plan.other_frames),
         *dict.fromkeys(f"note: {text}" for study in plan.studies for text in study.notes),
         *(f"note: {text}" for text in plan.earlier),
     ]

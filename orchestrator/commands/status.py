@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from orchestrator.other_frames import Misread
+    from orchestrator.settings import Settings
     from orchestrator.status import StudyStatus, TrialStatus
     from orchestrator.store import Store
 
@@ -66,6 +68,7 @@ def register(app: typer.Typer) -> None:
         """Show where submitted studies stand: trials, epochs, losses, who drives them."""
         from orchestrator.cli.console import make_console
         from orchestrator.commands.options import workspace_line
+        from orchestrator.other_frames import described
         from orchestrator.replica import open_store
         from orchestrator.settings import load_settings
         from orchestrator.status import chosen, statuses
@@ -80,11 +83,16 @@ def register(app: typer.Typer) -> None:
             return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
         if json_:
-            print(json.dumps([study.as_json() for study in look()], indent=1, ensure_ascii=False))
+            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, store, settings))} for s in look()]
+            print(json.dumps(shown, indent=1, ensure_ascii=False))
         elif watch:
             _watch(look, workspace_line(settings))
         else:
-            make_console().print(_render(look()))
+            studies_here = look()
+            make_console().print(_render(studies_here))
+            for study in studies_here:
+                for line in described(other_frames(study, store, settings)):
+                    print(f"{study.study}: {line}", file=sys.stderr)
             print(workspace_line(settings))
 
     @app.command("logs")
@@ -103,6 +111,16 @@ def register(app: typer.Typer) -> None:
         for text in follow_file(store, key) if follow else [path.read_text(errors="replace")]:
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+def other_frames(study: StudyStatus, store: Store, settings: Settings) -> dict[str, Misread]:
+    """Return the finished trials of a study that saw other frames than they would now, by key."""
+    from orchestrator.other_frames import misread_sets, trials_with_other_frames
+
+    keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
+    configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
+    sources = [str(config.get("data", {}).get("source")) for config in configs]
+    return trials_with_other_frames(store, keys, misread_sets(sources, settings, store.root))
 
 
 def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
