@@ -1,4 +1,4 @@
-"""Trials whose videos an earlier version misread: named by check, plan, status and report, never averaged with new ones."""
+"""Trials whose videos an earlier version misread are named, and never averaged with new ones unasked."""
 
 from __future__ import annotations
 
