@@ -147,11 +147,11 @@ def _trial(
 ) -> TrialStatus:
     paths = store.paths(key)
     epochs = int(config["recipe"]["epochs"])
-    result, attempts = None, 0
+    result, attempts = None, list[dict[str, Any]]()
     last: dict[str, Any] = {}
     beat: dict[str, Any] = {}
     if state != "missing":
-        attempts = len(store.trial(key).get("attempts", []))
+        attempts = store.trial(key).get("attempts") or []
         result = store.result(key)
         last = (read_json_lines(paths.metrics) or [{}])[-1]
     if state == "running":
@@ -170,11 +170,23 @@ def _trial(
         phase=_phase(beat),
         loss=last.get("train_loss") if beat.get("loss") is None else beat["loss"],
         top1=last.get("val_top1") if top1 is None else top1,
-        attempts=attempts,
-        error=f"{error['kind']}: {error['message']}" if error else "cancelled" if paths.cancel.exists() else None,
+        attempts=len(attempts),
+        error=f"{error['kind']}: {error['message']}"
+        if error
+        else "cancelled"
+        if paths.cancel.exists()
+        else _loss(attempts)
+        if state in ("running", "interrupted")
+        else None,
     )
 
 
+def _loss(attempts: list[dict[str, Any]]) -> str | None:
+    """Return why the process of a trial that is not over was lost last, None if it was not."""
+    reasons = [attempt["lost"] for attempt in attempts if "lost" in attempt]
+    return f"lost {len(reasons)} times so far, the last time: {reasons[-1]}" if reasons else None
+
+
 def _phase(beat: dict[str, Any]) -> str | None:
-    total = beat.get("total") or 0
-    return f"{beat['phase']} {100 * beat['done'] // total} %" if total and beat.get("phase") else None
+    total, phase = beat.get("total") or 0, beat.get("phase")
+    return f"{phase} {100 * beat['done'] // total} %" if total and phase else phase

@@ -14,11 +14,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
+LOOPBACK = "127.0.0.1"
+"""Where the processes of a trial meet that are all on one machine."""
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for its peers in a collective before it gives up."""
 
@@ -41,13 +43,24 @@ class Rendezvous:
     """Where ranks find each other: a TCP store that rank 0 binds to a port of the system's choice.
 
     No port is picked before it is bound, so trials that start together cannot clash.
+
+    Args:
+        size: processes of the trial.
+        host: address of this machine for the others; ``LOOPBACK`` where all of them run on it, which is then all that
+            is listened on. Default: the one by which other machines reach it.
     """
 
     def __init__(self, size: int, host: str | None = None) -> None:
         from torch.distributed import TCPStore
 
-        self.host = host or ("127.0.0.1" if size == 1 else _address())
-        self.store = TCPStore(self.host, 0, size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        self.host = host or (LOOPBACK if size == 1 else _address())
+        options: dict[str, Any] = {"is_master": True, "wait_for_workers": False, "timeout": TIMEOUT}
+        if self.host == LOOPBACK:  # else it would listen on all addresses
+            listener = socket.create_server((LOOPBACK, 0))
+            port = listener.getsockname()[1]
+            self.store = TCPStore(self.host, port, size, master_listen_fd=listener.detach(), **options)
+        else:
+            self.store = TCPStore(self.host, 0, size, **options)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -85,6 +98,8 @@ def join_world(
         os.environ["DS_ACCELERATOR"] = "cpu"
     deepspeed = import_deepspeed()
     if not torch.distributed.is_initialized():
+        if size == 1 or _host(rendezvous) == LOOPBACK:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
         backend = "nccl" if cuda else "gloo"
         torch.distributed.init_process_group(
             backend, store=_store(rank, size, rendezvous), rank=rank, world_size=size, timeout=TIMEOUT
@@ -155,6 +170,15 @@ def _store(rank: int, size: int, rendezvous: Rendezvous | tuple[str, int] | None
     return TCPStore(host, port, size, is_master=rank == 0 and not launched, timeout=TIMEOUT)
 
 
+def _host(rendezvous: Rendezvous | tuple[str, int] | None) -> str | None:
+    return rendezvous.host if isinstance(rendezvous, Rendezvous) else rendezvous[0] if rendezvous else None
+
+
+def _loopback_interface() -> str:
+    """Return the interface on which gloo is to listen, so that other machines cannot reach it."""
+    return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+
+
 def _address() -> str:
     """Return the address by which other nodes reach this one; loopback where there is no other."""
     try:
@@ -162,4 +186,4 @@ def _address() -> str:
             probe.connect(("192.0.2.1", 9))  # a documentation address: no packet is sent for UDP
             return probe.getsockname()[0]
     except OSError:
-        return "127.0.0.1"
+        return LOOPBACK

@@ -103,6 +103,64 @@ def kill_node(running: Running) -> str | None:
     return None
 
 
+@FAULTS.register("killed before its first attempt")
+def kill_newborn(running: Running) -> str | None:
+    """End a trial's process with kill -9, and the one that is started in its place before it holds the trial's lock."""
+    before = _workers(running)
+    if not before or kill_worker(running) is None:
+        return None
+    deadline = time.monotonic() + 15.0
+    while time.monotonic() < deadline and running.is_alive():
+        for pid in _workers(running) - before:
+            if pid not in running.trials():
+                return _kill(pid)
+        time.sleep(0.005)
+    return None
+
+
+def _workers(running: Running) -> set[int]:
+    """Return the processes of Ray that serve trials, or are about to."""
+    found = set()
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(running.driver.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if (child.cmdline() or [""])[0].startswith(("ray::TrialTrainable", "ray::ResourceTrainable")):
+                    found.add(child.pid)
+    return found
+
+
+@FAULTS.register("control service killed")
+def kill_control(running: Running) -> str | None:
+    """End Ray's control service with kill -9."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(running.driver.pid).children(recursive=True):
+            if child.name() == "gcs_server":
+                return _kill(child.pid)
+    return None
+
+
+@FAULTS.register("store read-only")
+def write_protect(running: Running) -> str | None:
+    """Let nobody write into the store for some seconds."""
+    seconds = running.random.uniform(1.0, 4.0)
+    return f"for {seconds:.1f} s" if running.disk.protect_for(seconds) else None
+
+
+@FAULTS.register("search journal torn")
+def tear_journal(running: Running) -> str | None:
+    """End the driver with kill -9 and cut the last line of its search's journal, as a power cut does."""
+    for path in sorted(running.store.root.glob("studies/*/search.journal")):
+        said = kill_driver(running)
+        running.driver.wait()
+        lines = path.read_bytes().splitlines(keepends=True)
+        if not lines:
+            return said
+        with path.open("r+b") as journal:
+            journal.truncate(path.stat().st_size - running.random.randint(1, max(1, len(lines[-1]) - 1)))
+        return f"{said}, {path.name} cut to {path.stat().st_size} bytes"
+    return None
+
+
 @FAULTS.register("interrupted")
 def interrupt(running: Running) -> str | None:
     """Press Ctrl-C."""

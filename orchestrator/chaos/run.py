@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from far.interpreter import child_environment, python_command
 from orchestrator.chaos.faults import FAULTS, Running
 from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
 from orchestrator.chaos.site import Clock, Disk, Server
+from orchestrator.signals import ignore_stops
 from orchestrator.store import Store
 
 PERIOD = 10.0
@@ -89,6 +91,7 @@ class Chaos:
         seed: of every choice.
         period: mean seconds between two faults.
         faults: names of the faults to choose from.
+        searches: whether the study has a search.
         say: called with a line whenever something happens.
     """
 
@@ -102,12 +105,13 @@ class Chaos:
         seed: int = 0,
         period: float = PERIOD,
         faults: Sequence[str] | None = None,
+        searches: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.command = python_command("-m", "farlab", "sweep", *arguments)
         self.directory, self.period, self.say = directory, period, say
         self.random = random.Random(seed)
-        self.names = list(faults or FAULTS)
+        self.names, self.searches = list(faults or FAULTS), searches
         self.mark = uuid.uuid4().hex
         self.server, self.clock = Server(directory / "server"), Clock(directory / "clock")
         settings = f"data_root = {str(data_root)!r}\ntracking_uri = {self.server.uri!r}\n"
@@ -125,29 +129,45 @@ class Chaos:
         """
         report = Report()
         with ExitStack() as stack:
+            stack.callback(self._end_what_is_left)
             stack.callback(self.server.close)
-            self.server.start()
-            clean = self._workspace("clean")
-            started = time.monotonic()
-            done = subprocess.run(self.command, cwd=clean, env=self.environment, capture_output=True)
-            report.clean_seconds = time.monotonic() - started
-            if done.returncode:
-                raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
-            self.say(f"undisturbed: {report.clean_seconds:.1f} s")
-            while len(report.strikes) < kills:
-                report.rounds += 1
-                workspace = self._workspace(f"round-{report.rounds}")
-                disk = Disk(workspace / "runs")
-                stack.callback(disk.close)
-                report.impossible = [
-                    name for name, works in (("disk full", disk.is_mounted), ("clock jumps back", self.clock.works))
-                    if not works and name in self.names
-                ]  # fmt: skip
-                if len(report.impossible) == len(self.names):
-                    raise FarError(f"this machine does not allow: {', '.join(report.impossible)}")
-                self._round(workspace, Store(clean / "runs"), disk, report, kills)
-                disk.close()
+            try:
+                self._run(kills, report, stack)
+            finally:
+                ignore_stops()  # what was started is ended in peace; the caller hears signals again
         return report
+
+    def _run(self, kills: int, report: Report, stack: ExitStack) -> None:
+        self.server.start()
+        clean = self._workspace("clean")
+        started = time.monotonic()
+        done = subprocess.run(self.command, cwd=clean, env=self.environment, capture_output=True)
+        report.clean_seconds = time.monotonic() - started
+        if done.returncode:
+            raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
+        self.say(f"undisturbed: {report.clean_seconds:.1f} s")
+        while len(report.strikes) < kills:
+            report.rounds += 1
+            workspace = self._workspace(f"round-{report.rounds}")
+            disk = Disk(workspace / "runs")
+            stack.callback(disk.close)
+            conditions = {
+                "disk full": disk.is_mounted,
+                "store read-only": disk.is_mounted,
+                "clock jumps back": self.clock.works,
+                "search journal torn": self.searches,
+            }
+            report.impossible = [n for n, works in conditions.items() if not works and n in self.names]
+            if len(report.impossible) == len(self.names):
+                raise FarError(f"this machine does not allow: {', '.join(report.impossible)}")
+            self._round(workspace, Store(clean / "runs"), disk, report, kills)
+            disk.close()
+
+    def _end_what_is_left(self) -> None:
+        """End what sweeps that were killed have not yet ended themselves."""
+        for text in leftovers(self.mark, self.directory):
+            with suppress(OSError):
+                os.kill(int(text.split()[1]), signal.SIGKILL)
 
     def _workspace(self, name: str) -> Path:
         workspace = self.directory / name

@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
         from orchestrator.chaos.run import Chaos
         from orchestrator.commands.options import load_targets, split_targets
         from orchestrator.settings import load_settings
+        from orchestrator.signals import restored
 
         for name in fault or []:
             if name not in FAULTS:
@@ -46,7 +47,8 @@ def register(app: typer.Typer) -> None:
         for option, value in (("--profile", profile), ("--seeds", seeds)):
             arguments += [option, value] if value else []
         settings = load_settings()
-        with tempfile.TemporaryDirectory(prefix="farlab-chaos-") as directory:
+        # The run ignores signals once it has been asked to stop, until its folder is gone.
+        with restored(), tempfile.TemporaryDirectory(prefix="farlab-chaos-", ignore_cleanup_errors=True) as directory:
             run = Chaos(
                 arguments,
                 Path(directory),
@@ -55,6 +57,7 @@ def register(app: typer.Typer) -> None:
                 seed=seed,
                 period=period,
                 faults=fault,
+                searches=any(study.search is not None for study in studies),
                 say=lambda line: print(line, file=sys.stderr, flush=True),
             )
             report = run.run(kills)
@@ -91,6 +94,6 @@ def _show(report: Report, as_json: bool) -> None:
         f"({report.ratio:.2f}x)"
     )
     if report.impossible:
-        console.print(f"not possible on this machine: {', '.join(report.impossible)}")
+        console.print(f"not possible on this machine or with this study: {', '.join(report.impossible)}")
     for text in report.violations:
         print(f"violation: {text}", file=sys.stderr)

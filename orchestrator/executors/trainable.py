@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.util.placement_group import get_current_placement_group
+from ray.util.placement_group import get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from far.errors import FarError, OutOfMemoryError, StorageError
@@ -54,14 +54,14 @@ class TrialTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the slot's processes."""
-        from far.train.world import Rendezvous, join_world
+        from far.train.world import LOOPBACK, Rendezvous, join_world
 
         job: Job = config["job"]
         wait_for_retry(job)
         size = job.devices
-        rendezvous = Rendezvous(size) if size > 1 else None
-        self._peers: list[Any] = []
         group: Any = get_current_placement_group()
+        rendezvous = Rendezvous(size, LOOPBACK if _is_on_one_node(group) else None) if size > 1 else None
+        self._peers: list[Any] = []
         for rank in range(1, size):
             strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=rank)
             bundle = group.bundle_specs[rank]
@@ -119,6 +119,10 @@ class TrialTrainable(tune.Trainable):
         self._job = job
         self._host.start(job)
         ray.get(pending)
+
+
+def _is_on_one_node(group: Any) -> bool:
+    return len(set(placement_group_table(group)["bundles_to_node_id"].values())) == 1
 
 
 class _Watch:
