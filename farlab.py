@@ -89,7 +89,10 @@ def _guard(command: Any) -> None:
         given.check(branches)
         with clean(), running(given):
             _note_owner()
-            return invoke(context)
+            try:
+                return invoke(context)
+            except KeyboardInterrupt:  # typer would make a silent exit of it
+                raise typer.Abort from None
 
     command.parse_args, command.invoke = parse_args, checked
 

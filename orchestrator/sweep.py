@@ -110,6 +110,8 @@ def run_sweep(
                 _run(plan, todo, jobs, store, settings, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
+        except FarError as error:
+            stop.request(error)
         finally:
             with unheard():
                 unkept = ran.replicate([*todo, *ran.proposed])

@@ -27,7 +27,10 @@ def main() -> None:
             answer: object = write_clips(*request)
         except Exception as error:
             answer = error
-        send(answers, answer)
+        try:
+            send(answers, answer)
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -37,3 +37,31 @@ with cluster(None, Path(sys.argv[1])):
 def test_garbage_that_is_found_while_ray_goes_down_does_not_end_the_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LITTERING, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+LISTENERS = """
+import os, sys
+from pathlib import Path
+from orchestrator.executors.cluster import cluster, prepare_environment
+
+prepare_environment(None)
+import psutil
+
+with cluster(None, Path(sys.argv[1])) as scratch:
+    me = psutil.Process()
+    mine = {me.pid, *(child.pid for child in me.children(recursive=True))}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == "LISTEN" and connection.pid in mine:
+            print("listens", connection.laddr.ip)
+    print("mode", oct(scratch.stat().st_mode & 0o777))
+"""
+
+
+@pytest.mark.slow
+def test_ray_on_this_machine_is_for_this_machine_and_this_user(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LISTENERS, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    addresses = {line.split()[1].removeprefix("::ffff:") for line in said if line.startswith("listens")}
+    assert addresses == {"127.0.0.1"}
+    assert "mode 0o700" in said

@@ -139,6 +139,63 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbe
     assert lab.wrong(undisturbed) == []
 
 
+@pytest.fixture
+def write_protected(lab: Any) -> Iterator[Callable[[], None]]:
+    """Protect the store from writing; what is open stays open, as when a file system is remounted after an error."""
+    store = lab.store.root
+    store.mkdir()
+    mounted = []
+
+    def protect() -> None:
+        if os.geteuid() or subprocess.run(["mount", "--bind", store, store]).returncode:
+            pytest.skip("mounting needs rights that this user lacks")
+        mounted.append(store)
+        subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
+
+    yield protect
+    for place in mounted:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
+@pytest.mark.parametrize("executor", ["ray", "local"])
+def test_a_store_that_turns_read_only(
+    executor: str, lab: Any, undisturbed: Any, write_protected: Callable[[], None], wait: Callable[..., Any]
+) -> None:
+    process = lab.start("study.yaml", "recipe.epochs=300", "--executor", executor)
+    wait(lambda: lab.epochs() >= 2)
+    write_protected()
+    stopped = lab.finish(process, timeout=100)
+    assert stopped.returncode == 3
+    assert "cannot be written (Read-only file system)" in stopped.stderr
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+    again = lab.run("study.yaml", "--executor", executor, timeout=60)
+    assert (again.returncode, "store: " in again.stderr) == (2, True)  # before anything has begun: a wrong setting
+    subprocess.run(["umount", "-l", lab.store.root], check=True)
+    shutil.rmtree(lab.store.trials)  # of another study
+    done = lab.sweep()
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_control_service_is_killed(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
+    import psutil
+    from mlflow import MlflowClient
+
+    process = lab.start("study.yaml")
+    wait(lambda: lab.epochs() >= 1)
+    (control,) = [p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == "gcs_server"]
+    control.kill()
+    stopped = lab.finish(process, timeout=50)  # Ray's core would end the driver after 60 s, with 1
+    assert stopped.returncode == 3
+    assert "Ray's control service (gcs_server) has died; run the same command again" in stopped.stderr
+    client = MlflowClient(lab.uri)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    assert "RUNNING" not in {run.info.status for run in client.search_runs([experiment.experiment_id])}
+    done = lab.run("study.yaml")
+    assert done.returncode == 0, done.stderr
+    assert lab.wrong(undisturbed) == []
+
+
 def test_a_clock_that_jumps_back(lab: Any, undisturbed: Any, tmp_path: Path, wait: Callable[..., Any]) -> None:
     clock = Clock(tmp_path / "clock")
     if not clock.works:

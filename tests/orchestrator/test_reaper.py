@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from far.errors import ConfigError
 from orchestrator.chaos.invariants import leftovers
 from orchestrator.executors.reaper import MARK, Reaper
 
@@ -68,3 +69,33 @@ def test_a_process_that_lost_its_mark_is_seen_as_left_over(start: Callable[..., 
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert leftovers("no such mark", tmp_path) == []
+
+
+def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(start: Callable[..., Any], tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from orchestrator.executors.reaper import Reaper;"
+        "r = Reaper(Path(sys.argv[1])); print(r.scratch, r._guardian.pid, flush=True); time.sleep(60)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    scratch, guardian = driver.stdout.readline().split()
+    renamed = start("ray::RuntimeEnvAgent", Path(scratch) / "agent.log")
+    alive = Reaper(tmp_path)
+    assert Path(scratch).exists()  # while its driver lives
+    os.kill(int(guardian), signal.SIGKILL)
+    driver.kill()
+    driver.wait()
+    Reaper(tmp_path).reap()
+    assert renamed.wait(5) == -signal.SIGTERM
+    assert not Path(scratch).exists()
+    assert alive.scratch.exists()
+    alive.reap()
+
+
+def test_the_folder_of_a_cluster_is_closed_to_others(tmp_path: Path) -> None:
+    reaper = Reaper(tmp_path)
+    reaper.ray_folder.chmod(0o777)  # as Ray does
+    assert reaper.scratch.stat().st_mode & 0o077 == 0
+    reaper.reap()
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        Reaper(tmp_path / "missing")

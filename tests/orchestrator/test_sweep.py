@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.chaos.invariants import finished_marks, run_again, shared_memory
+from orchestrator.chaos.invariants import finished_marks, leftovers, run_again, shared_memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 LINE = re.compile(r"small \(profile demo\): .*|\[\d+:\d\d\] (one|two|three), seed 0  .*|\d/3 trials finished")
@@ -64,6 +70,81 @@ def test_signals_stop_it_cleanly_and_the_same_command_goes_on(
     assert done.returncode == 0, done.stderr
     assert run_again(before, lab.store) == []
     assert lab.wrong(undisturbed) == []
+
+
+@pytest.mark.parametrize("gap", [0.05, 1.0])
+def test_one_signal_after_another_stops_it_as_one_does(gap: float, lab: Any, wait: Callable[..., Any]) -> None:
+    process = lab.start("study.yaml", "recipe.epochs=300")
+    wait(lambda: lab.epochs() >= 1)
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(gap)
+    stopped = lab.finish(process, timeout=30)
+    assert stopped.returncode == 130
+    assert "run the same command again" in stopped.stderr
+    assert lab.wrong(lab) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_while_the_data_are_generated(number: signal.Signals, lab: Any, wait: Callable[..., Any]) -> None:
+    data = lab.directory / "data"
+    (lab.directory / "farlab.toml").write_text(f"data_root = '{data}'\n")
+    process = lab.start("study.yaml", "data.demo.train_clips=4000")
+    wait(lambda: list(data.glob(".demo-*.partial/train/*.mp4")))
+    process.send_signal(number)
+    stopped = lab.finish(process, timeout=30)
+    assert stopped.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert leftovers(lab.mark, lab.directory) == []
+    if number != signal.SIGKILL:
+        assert "run the same command again" in stopped.stderr
+    else:  # the next command clears it away
+        assert lab.sweep("recipe.epochs=1", "recipe.lr=0.1").returncode == 0
+    assert list(data.glob(".demo-*")) == []
+
+
+def test_a_terminal_that_is_gone_does_not_stop_it(lab: Any, undisturbed: Any) -> None:
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "farlab", "sweep", "study.yaml", "--executor", "local"],
+        cwd=lab.directory, env=lab.environment, stdin=there, stdout=there, stderr=there, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    os.close(there)
+    os.read(here, 1)
+    os.close(here)  # what is written now fails
+    assert process.wait(200) == 0
+    assert lab.wrong(undisturbed) == []
+
+
+NO_LOCKS = """
+#define _GNU_SOURCE
+#include <errno.h>
+int flock(int descriptor, int operation) { errno = ENOSYS; return -1; }
+"""
+
+
+def test_a_file_system_without_locks(lab: Any, tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler to make such a file system with")
+    library = tmp_path / "nolocks.so"
+    (tmp_path / "nolocks.c").write_text(NO_LOCKS)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "nolocks.c"], check=True)
+    done = lab.run("study.yaml", "--executor", "local", LD_PRELOAD=str(library))
+    assert done.returncode == 2
+    assert "has no file locks (flock)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_sweep_writes_follows_the_umask(lab: Any) -> None:
+    before = os.umask(0o002)
+    try:
+        done = lab.run("study.yaml", "recipe.epochs=1", "recipe.lr=0.1")
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    closed = [p for p in lab.store.root.rglob("*") if p.is_file() and not p.stat().st_mode & 0o020]
+    assert closed == []
 
 
 def test_bad_rows_are_told_and_the_others_finish(make_lab: Callable[..., Any], undisturbed: Any) -> None:
