@@ -18,7 +18,7 @@ from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress, Watched
 from orchestrator.runs import TrackedTrial
 from orchestrator.settings import Settings
-from orchestrator.signals import STOPS, WAKE, restored, unheard
+from orchestrator.signals import STOPS, WAKE, ignore_stops
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
@@ -113,11 +113,11 @@ def run_sweep(
         except FarError as error:
             stop.request(error)
         finally:
-            with unheard():
-                unkept = ran.replicate([*todo, *ran.proposed])
-                patience = HURRY if stop else PATIENCE
-                if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=patience):
-                    untracked = ran.mirror.reason
+            ignore_stops()  # until the handlers are put back
+            unkept = ran.replicate([*todo, *ran.proposed])
+            patience = HURRY if stop else PATIENCE
+            if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=patience):
+                untracked = ran.mirror.reason
     if isinstance(stop.reason, FarError):
         raise stop.reason
     if unkept:
@@ -339,14 +339,19 @@ def _stoppable(stop: Stop) -> Iterator[None]:
             raise KeyboardInterrupt
 
     woken = signal.signal(WAKE, wake)
+    before = {number: signal.getsignal(number) for number in STOPS}
     try:
-        with restored():
-            for number in STOPS:
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    signal.signal(number, handle)
-            yield
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, handle)
+        yield
     finally:
         signal.signal(WAKE, woken)
+        if isinstance(stop.reason, KeyboardInterrupt):
+            ignore_stops()  # the command ends now, and says so in peace
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:

@@ -82,7 +82,7 @@ def test_one_signal_after_another_stops_it_as_one_does(gap: float, lab: Any, wai
     stopped = lab.finish(process, timeout=30)
     assert stopped.returncode == 130
     assert "run the same command again" in stopped.stderr
-    assert lab.wrong(lab) == []
+    assert leftovers(lab.mark, lab.directory) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
