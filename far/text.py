@@ -19,6 +19,11 @@ def escaped(character: str) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, or what it is called if it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def printable(text: str) -> str:
     r"""Return the text with control characters other than newline and tab written as ``\uXXXX``."""
     return _HIDDEN.sub(lambda match: escaped(match[0]), text)

@@ -12,8 +12,11 @@ from pydantic import Field
 from far.config.overrides import Where, validated
 from far.config.schema import Strict
 from far.errors import ConfigError
+from far.redaction import redacted
 from orchestrator.workspace import STORE_NAME, find_workspace
 
+TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+"""Of the servers and data bases that MLflow keeps runs in."""
 RUNS_CODE: dict[str, Any] = {"runs_code": True}
 """Marks a setting that can make this machine run others' code: from another user's file, only with ``--trust``."""
 
@@ -86,6 +89,9 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
             raise ConfigError(f"'{text}' cannot be a folder: {error}", key=name, where=where((name,))) from None
         return path
 
+    uri = values.tracking_uri
+    if uri is not None:
+        uri = checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
     store = folder("store", STORE_NAME if replica else values.store)
     return Settings(
         workspace=place.folder,
@@ -94,7 +100,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         replica=replica,
         data_root=folder("data_root", values.data_root),
         weights_root=folder("weights_root", values.weights_root),
-        tracking_uri=values.tracking_uri or f"sqlite:///{store / 'mlflow.db'}",
+        tracking_uri=uri or f"sqlite:///{store / 'mlflow.db'}",
         ray_address=values.ray_address,
         profile=values.profile,
         device=values.device,
@@ -102,6 +108,23 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         owner=place.owner,
         untrusted=untrusted,
     )
+
+
+def checked_uri(uri: str, key: str, where: str | None = None) -> str:
+    """Return the address of a tracking store.
+
+    Raises:
+        ConfigError: it is none that MLflow could reach.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not rest or scheme.partition("+")[0] not in TRACKING_SCHEMES:
+        raise ConfigError(
+            f"'{redacted(uri)}' is no address of a tracking store",
+            key=key,
+            where=where,
+            choices=[f"{name}://" for name in TRACKING_SCHEMES],
+        )
+    return uri
 
 
 def _that_run_code(values: SettingsFile) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ class Store:
             return "missing"
         if is_held(paths.lock):
             return "running"
-        return "interrupted" if self.has_begun(key) else "queued"
+        return "interrupted" if self.has_begun(key) or paths.cancel.exists() else "queued"
 
     def has_begun(self, key: str) -> bool:
         """Return whether a trial was ever started, rather than only submitted."""

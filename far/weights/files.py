@@ -17,6 +17,7 @@ from numpy._core import multiarray
 from torch import Tensor
 
 from far.errors import WeightsError
+from far.text import first_line
 from far.weights.facts import Facts, gather
 from far.weights.paths import SPLIT, parts_of
 
@@ -96,7 +97,7 @@ def _pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: not a readable file of weights ({str(error).splitlines()[0]})") from None
+        raise WeightsError(f"{path}: not a readable file of weights ({first_line(error)})") from None
     state = next((found[key] for key in STATES if isinstance(found, Mapping) and _is_state(found.get(key))), found)
     if not _is_state(state):
         kind = type(found).__name__
@@ -112,7 +113,7 @@ def _is_state(value: object) -> bool:
 def _refusal(path: Path, message: str) -> str:
     match = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)|Can only build.*?([\w.]+)", message)
     if match is None:
-        return f"{path}: not a file of weights that PyTorch can read safely ({message.splitlines()[0]})"
+        return f"{path}: not a file of weights that PyTorch can read safely ({first_line(message)})"
     wanted = next(group for group in match.groups() if group)
     return (
         f"{path}: refused, because opening it would run code: its pickle asks for '{wanted}'. Only tensors and plain "

@@ -118,6 +118,8 @@ def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: st
     Raises:
         ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
     """
+    from orchestrator.settings import checked_uri
+
     if settings.untrusted and address is None and executor != "local":
         raise ConfigError(
             f"belongs to {settings.owner or 'nobody known'} and can make this machine run code: "
@@ -125,6 +127,8 @@ def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: st
             key=settings.untrusted[0],
             where=str(settings.file),
         )
+    if tracking_uri is not None:
+        tracking_uri = checked_uri(tracking_uri, "--tracking-uri")
     given = {"tracking_uri": tracking_uri, "ray_address": address}
     changed = {name: value for name, value in given.items() if value is not None}
     return settings.model_copy(update=changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -146,7 +147,8 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run"
         + (f", then a search of {searched} trials" if searched else "")
     )
-    console.print(workspace_line(settings))
+    if settings.workspace != Path.cwd():
+        console.print(workspace_line(settings))
     if budget is None:
         limits = [study.budget for study in plan.studies]
         budget = limits[0] if all(limit == limits[0] for limit in limits) else None

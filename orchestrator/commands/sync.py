@@ -35,14 +35,16 @@ def register(app: typer.Typer) -> None:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from orchestrator.commands.options import note_environment
         from orchestrator.replica import open_store
-        from orchestrator.settings import load_settings
+        from orchestrator.settings import checked_uri, load_settings
         from orchestrator.study import submitted_name
 
         settings = load_settings()
-        store, uri = open_store(settings), tracking_uri or settings.tracking_uri
+        if tracking_uri is not None:
+            settings = settings.model_copy(update={"tracking_uri": checked_uri(tracking_uri, "--tracking-uri")})
+        store, uri = open_store(settings), settings.tracking_uri
         known = store.studies()
         names = [submitted_name(text, known, store.root) for text in studies or []]
-        note_environment(settings.model_copy(update={"tracking_uri": uri}), "MLFLOW_TRACKING_URI")
+        note_environment(settings, "MLFLOW_TRACKING_URI")
         codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
         return max(codes, default=0)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import IO, Annotated
 
 import typer
 
@@ -27,13 +29,13 @@ def register(app: typer.Typer) -> None:
         from far.redaction import redacted
         from orchestrator.cli.inputs import refuse_given
         from orchestrator.commands.options import note_environment
-        from orchestrator.settings import load_settings
+        from orchestrator.settings import checked_uri, load_settings
         from orchestrator.tracking import SERVER_ENVIRONMENT
 
         settings = load_settings()
         if tracking_uri is None:
             note_environment(settings, "MLFLOW_TRACKING_URI")
-        uri = tracking_uri or settings.tracking_uri
+        uri = settings.tracking_uri if tracking_uri is None else checked_uri(tracking_uri, "--tracking-uri")
         if uri.startswith(("http://", "https://")):
             refuse_given("port", "host", because=f"the tracking server {redacted(uri)} has its own page")
             print(f"the tracking server has its own page: {redacted(uri)}")
@@ -47,8 +49,11 @@ def register(app: typer.Typer) -> None:
         command = python_command("-m", "mlflow", "ui")
         command += ["--host", host, "--port", str(chosen), "--workers", "1"]
         print(f"http://{host}:{chosen}", flush=True)
-        if code := serve(command, environment):
-            raise FarError(f"MLflow's server has ended by itself (exit code {code})")
+        with tempfile.NamedTemporaryFile(prefix="farlab-ui-", suffix=".log", delete=False) as log:
+            code = serve(command, environment, log)
+        if code:
+            raise FarError(f"MLflow's server has ended by itself (exit code {code}); what it said is in {log.name}")
+        Path(log.name).unlink(missing_ok=True)
 
 
 def claimed_port(host: str, port: int) -> int:
@@ -75,7 +80,7 @@ def claimed_port(host: str, port: int) -> int:
         raise ConfigError(f"this machine has no address '{host}' ({error})", key="--host") from None
 
 
-def serve(command: list[str], environment: dict[str, str]) -> int:
+def serve(command: list[str], environment: dict[str, str], log: IO[bytes]) -> int:
     """Run a server until it ends, or until Ctrl-C or a signal ends it with all its processes; return its exit code."""
     import signal
     import subprocess
@@ -85,7 +90,7 @@ def serve(command: list[str], environment: dict[str, str]) -> int:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     # A session of its own: Ctrl-C is then ours alone, and the server ends without a word of its own about it.
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,8 @@ class Profile:
 
 
 def packaged_studies() -> Path:
-    """Return the directory of the shipped studies."""
-    return Path(str(resources.files("studies")))
+    """Return the directory of the shipped studies: beside this package, whatever else is called so on the path."""
+    return Path(__file__).resolve().parents[2] / "studies"
 
 
 def profile_directories(*beside: Path) -> list[Path]:

@@ -67,12 +67,13 @@ def _columns(path: Path, *names: str) -> Any:
     import pyarrow.parquet as pq
 
     from far.errors import DataError
+    from far.text import first_line
 
     try:
         with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
             return file.read(columns=list(names), use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: {first_line(error)}") from None
 
 
 def read_scores(path: Path) -> Scores:
