@@ -12,9 +12,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from far.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -146,13 +148,42 @@ def _seemingly_not_installed(package: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def join_launched_world(cpus: int = 1) -> World:
-    """Join the world that a launcher such as ``torchrun`` describes in the environment; alone without one."""
-    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        return join_world(cpus=cpus)
-    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return join_world(rank, size, rendezvous=place, local_rank=int(os.environ.get("LOCAL_RANK", "0")), cpus=cpus)
+@dataclass(frozen=True)
+class Launched:
+    """This process's place as a launcher such as ``torchrun`` describes it in the environment; alone without one.
+
+    Raises:
+        ConfigError: the environment describes a place that cannot be.
+    """
+
+    rank: int = field(default_factory=lambda: _from_environment("RANK", 0))
+    size: int = field(default_factory=lambda: _from_environment("WORLD_SIZE", 1, least=1))
+    local_rank: int = field(default_factory=lambda: _from_environment("LOCAL_RANK", 0))
+    port: int = field(default_factory=lambda: _from_environment("MASTER_PORT", 0))
+    host: str = field(default_factory=lambda: os.environ.get("MASTER_ADDR", ""))
+
+    def __post_init__(self) -> None:
+        for name, lacking in (("MASTER_ADDR", not self.host), ("MASTER_PORT", not 0 < self.port < 2**16)):
+            if self.size > 1 and lacking:
+                raise ConfigError(f"WORLD_SIZE is {self.size}, but no {name} says where the others are: use torchrun")
+        if self.rank >= self.size:
+            raise ConfigError(f"rank {self.rank} of {self.size} processes cannot be", key="RANK", where="environment")
+
+    def join(self, cpus: int = 1) -> World:
+        """Join the world."""
+        if self.size == 1:
+            return join_world(cpus=cpus)
+        place = self.host, self.port
+        return join_world(self.rank, self.size, rendezvous=place, local_rank=self.local_rank, cpus=cpus)
+
+
+def _from_environment(name: str, default: int, least: int = 0) -> int:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ConfigError(f"'{text}' is no number from {least}", key=name, where="environment")
+    return int(text)
 
 
 def _store(rank: int, size: int, rendezvous: Rendezvous | tuple[str, int] | None) -> torch.distributed.Store:

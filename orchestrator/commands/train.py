@@ -104,13 +104,14 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
     from far.identity import identity, trial_key
     from far.provenance import code_version
     from far.train.trial import TrialRun, run_trial
-    from far.train.world import join_launched_world
+    from far.train.world import Launched
     from orchestrator.content import data_problems, manifest_hash, weights_hash
     from orchestrator.executors.outcome import write_failure
     from orchestrator.replica import Replica, open_store
     from orchestrator.settings import load_settings
     from orchestrator.starts import begun, start_of
 
+    launched = Launched()
     settings = load_settings()
     store = open_store(settings)
     whole = identity(
@@ -124,7 +125,7 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
             raise ConfigError("; ".join(problems))
         if not begun(store, key):
             start_of(config, settings)
-    world = join_launched_world(config.run.cpus)
+    world = launched.join(config.run.cpus)
 
     def say(text: str) -> None:
         if world.is_main:
