@@ -18,6 +18,8 @@ class Conflict:
 
     keys: tuple[str, ...]
     message: str
+    of_execution: bool = False
+    """Whether it only keeps a trial from running as a profile would: one that ran otherwise can still be read."""
 
 
 def conflicts(config: TrialConfig) -> Iterator[Conflict]:
@@ -55,7 +57,8 @@ def _batch(config: TrialConfig) -> Iterator[Conflict]:
     if augment.crop and augment.crop_scale[1] > 1:
         yield Conflict(("recipe.augment.crop_scale",), "a crop is at most the whole frame: 1.0")
     if run.micro_batch is not None and recipe.batch_size % run.micro_batch:
-        yield Conflict(("run.micro_batch", "recipe.batch_size"), "a batch is a whole number of micro-batches")
+        keys = "run.micro_batch", "recipe.batch_size"
+        yield Conflict(keys, "a batch is a whole number of micro-batches", of_execution=True)
 
 
 def _statistics(config: TrialConfig) -> Iterator[Conflict]:

@@ -185,8 +185,9 @@ def resolved(layers: Iterable[Layer]) -> Resolved:
     config = validated(TrialConfig, tree, lambda path: _nearest(places, path))
     made = _with_scaled_warmup(config, settings, profile_epochs)
     for conflict in conflicts(made.config):
-        sources = {settings[path].source for key in conflict.keys if (path := tuple(key.split("."))) in settings}
-        if sources != {Source.RECORD}:
+        by = {key: settings[path].source for key in conflict.keys if (path := tuple(key.split("."))) in settings}
+        is_profiles = conflict.of_execution and all(by.get(k) is Source.PROFILE for k in by if k.startswith("run."))
+        if set(by.values()) != {Source.RECORD} and not is_profiles:
             raise _as_error(conflict, made.config, settings)
     return made
 
@@ -256,9 +257,12 @@ def _value(config: TrialConfig, key: str) -> str:
 
 
 def _nearest(places: Mapping[tuple[str, ...], str], path: tuple[str, ...]) -> str:
-    """Return the place of a setting, of its nearest ancestor, or of any setting below it."""
+    """Return the place of a setting, of its nearest ancestor, or of what was set last below it or else beside it."""
     for length in range(len(path), 0, -1):
         if path[:length] in places:
             return places[path[:length]]
-    below = [where for key, where in places.items() if key[: len(path)] == path]
-    return below[-1] if below else ""
+    for around in (path, path[:-1]):
+        near = [where for key, where in places.items() if around and key[: len(around)] == around]
+        if near:
+            return near[-1]
+    return ""

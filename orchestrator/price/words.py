@@ -53,7 +53,10 @@ def _finish(seconds: float | None, about: str, at_once: int) -> str:
 
 
 def _when(seconds: float) -> str:
-    return (datetime.now() + timedelta(seconds=seconds)).strftime("%a %d %b %H:%M")
+    try:
+        return (datetime.now() + timedelta(seconds=seconds)).strftime("%a %d %b %H:%M")
+    except OverflowError:
+        return "beyond any calendar"
 
 
 def _basis(quote: Quote) -> str:

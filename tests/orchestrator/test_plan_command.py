@@ -71,6 +71,11 @@ def test_senseless_settings_are_refused_by_every_command(
         assert f"command line: {said}" in capsys.readouterr().err
 
 
+def test_a_plan_that_ends_after_any_calendar_is_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert farlab.run(["plan", "small.yaml", "recipe.epochs=1000000000", "recipe.augment.repeats=1000000000"]) == 0
+    assert "beyond any calendar" in capsys.readouterr().out
+
+
 def test_plan_without_the_data_set_shows_and_prices_what_it_can(capsys: pytest.CaptureFixture[str]) -> None:
     assert farlab.run(["plan", "head_ratio", "--profile", "ssv2-small-mvd", "--device", "a5000"]) == 0
     shown = capsys.readouterr()

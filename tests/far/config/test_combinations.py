@@ -66,6 +66,20 @@ def test_the_place_is_that_of_what_was_set_last() -> None:
         resolve([layer(Source.PROFILE, recipe__epochs=3), layer(Source.BASE, recipe__warmup_epochs=7.0)])
 
 
+def test_how_a_profile_runs_trials_keeps_nobody_from_reading_theirs() -> None:
+    """They may have run with another micro-batch, which is no part of them; whoever sets one hears that it is wrong."""
+    batch = layer(Source.TYPED, recipe__batch_size=90)
+    assert resolve([layer(Source.PROFILE, run__micro_batch=16), batch]).recipe.batch_size == 90
+    for source in (Source.BASE, Source.TYPED):
+        with pytest.raises(ConfigError, match=r"recipe\.batch_size: 90 beside run\.micro_batch = 16"):
+            resolve([layer(source, run__micro_batch=16), batch])
+
+
+def test_what_follows_from_a_setting_is_refused_at_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"^typed: model\.heads: width 100 is not a multiple of 6"):
+        resolve([layer(Source.PROFILE, model__backbone="tiny"), layer(Source.TYPED, model__width=100)])
+
+
 @pytest.mark.parametrize("source", [Source.BASE, Source.TYPED])
 def test_a_profiles_warm_up_is_scaled_to_a_shorter_training(source: Source) -> None:
     profile = layer(Source.PROFILE, recipe__epochs=40, recipe__warmup_epochs=5.0)
