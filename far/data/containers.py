@@ -25,7 +25,8 @@ def structure(path: Path) -> Structure:
     """Read a file's outermost headers.
 
     MP4/MOV (ISO/IEC 14496-12, 4.2), Matroska/WebM (RFC 9559), AVI (RIFF, OpenDML), MPEG transport and program streams
-    (ISO/IEC 13818-1, 2.4.3.2 and 2.5.3). Of anything else nothing is said.
+    (ISO/IEC 13818-1, 2.4.3.2 and 2.5.3), FLV (Adobe's specification 10.1, annex E), ASF/WMV (Microsoft's specification,
+    3.2), Ogg (RFC 3533). Of anything else nothing is said.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -36,6 +37,12 @@ def structure(path: Path) -> Structure:
             return Structure(_riff(stream, size))
         if head[4:8] in _BOXES:
             return _mp4(stream, size)
+        if head[:3] == b"FLV":
+            return Structure(_flash(stream, size, int.from_bytes(head[5:9], "big")))
+        if head == _ASF_HEADER[:12]:
+            return Structure(_asf(stream, size))
+        if head[:4] == b"OggS":
+            return Structure(_ogg(stream, size))
         if head[:4] == b"\0\0\1\xba":
             return Structure(_program_stream(stream, size))
         for length, sync in ((188, 0), (192, 4), (204, 0)):
@@ -129,6 +136,42 @@ def _riff(stream: BinaryIO, size: int) -> int:
             return 0
         position += 8 + length + length % 2
     return position - size if position - size > 1 else 0
+
+
+def _flash(stream: BinaryIO, size: int, position: int) -> int:
+    while position + 4 < size:  # each tag follows the size of the one before
+        stream.seek(position + 4)
+        head = stream.read(4)
+        if head[:1] not in (b"\x08", b"\x09", b"\x12"):
+            return 0
+        position += 4 + 11 + int.from_bytes(head[1:4], "big")
+    return max(position - size, 0)
+
+
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _asf(stream: BinaryIO, size: int) -> int:
+    stream.seek(0)
+    header = stream.read(1 << 16)
+    position = header.find(_ASF_FILE_PROPERTIES)
+    properties = header[position : position + 92] if position >= 0 else b""
+    if len(properties) < 92 or properties[88] & 1:  # broadcast: the sizes are not valid
+        return 0
+    return max(int.from_bytes(properties[40:48], "little") - size, 0)
+
+
+def _ogg(stream: BinaryIO, size: int) -> int:
+    """Return the bytes that the last page lacks."""
+    tail = min(size, 1 << 17)  # a page has less than 64 KiB
+    stream.seek(size - tail)
+    data = stream.read(tail)
+    position = data.rfind(b"OggS")
+    if position < 0 or position + 27 > len(data):
+        return 27
+    segments = data[position + 27 : position + 27 + data[position + 26]]
+    return max(position + 27 + data[position + 26] + sum(segments) - len(data), 0)
 
 
 def _is_transport_stream(stream: BinaryIO, length: int, sync: int) -> bool:

@@ -28,34 +28,26 @@ class _Packets:
     """A video stream's packets, in the order of the file.
 
     Attributes:
-        codec: FFmpeg's name.
-        container: FFmpeg's names of its format.
         stream: number of the stream.
-        streams: number of video streams in the file.
-        announced: frames that the header announces, 0 if it says nothing.
-        seconds: that the header announces, 0 if it says nothing; FFmpeg's estimate in some containers.
-        end: time of the end of the last packet of any stream, in seconds.
+        seconds: that the header announces, 0 if it says nothing that can be relied upon.
+        missing_seconds: of those, after the last frame.
         fps: mean frames a second.
         shown: times of the packets that are to be shown; None where some have none.
         key: times of key frames at which decoding may start.
         why: why packets are not known to be frames; empty where they are.
         open: why decord's random access is not known to be exact; empty where it is.
         cut: packets that were cut off.
-        count: packets in all.
     """
 
-    codec: str
-    container: str
     stream: int
-    streams: int
-    announced: int
+    seconds: float
+    missing_seconds: float
     fps: float
     shown: NDArray[np.int64]
     key: NDArray[np.int64]
     why: str
     open: str
     cut: int
-    count: int
 
 
 def index_file(path: Path) -> FrameIndex:
@@ -89,7 +81,7 @@ def index_file(path: Path) -> FrameIndex:
         timestamps=packets.shown,
         seek_points=packets.key,
         from_packets=not packets.why,
-        truncated=_truncated(outside, packets),
+        truncated=_truncated(outside, packets, path),
         size=state.st_size,
         mtime_ns=state.st_mtime_ns,
     )
@@ -144,25 +136,24 @@ def _read_packets(path: Path, outside: Structure) -> _Packets:
         for packet in _demux(container, stream):
             reading.add(packet)
         name = container.format.name
+        relied_upon = name.startswith("matroska,") or outside.fragmented
+        seconds = (container.duration or 0) / 1e6 if relied_upon else 0.0
         return _Packets(
-            codec=codec,
-            container=name,
             stream=stream.index,
-            streams=len(videos),
-            announced=int(stream.frames),
+            seconds=seconds,
+            missing_seconds=seconds - reading.end * float(stream.time_base or 0),
             fps=rate if math.isfinite(rate) else 0.0,
             shown=reading.times(),
             key=np.array(sorted(reading.clean), np.int64) if _seeks_exactly(name) else _NOTHING,
             why=reading.why_not_frames() or ("" if _seeks_exactly(name) else f"{name.split(',')[0]} container"),
             open=reading.why_not_decord() or _container_reason(outside, len(videos)),
             cut=reading.cut,
-            count=reading.count,
         )
 
 
-def _demux(container: av.container.InputContainer, stream: Any) -> Iterator[av.Packet]:
+def _demux(container: av.container.InputContainer, stream: Any) -> Iterator[Any]:
     try:
-        yield from container.demux(stream)
+        yield from container.demux() if stream is None else container.demux(stream)
     except (OSError, ValueError):  # what is there of a file that was cut off has been read
         return
 
@@ -186,6 +177,7 @@ class _Reading:
     def __init__(self, codec: str, extradata: bytes) -> None:
         self.codec, self.extradata = codec, extradata
         self.count = self.cut = self.discarded = 0
+        self.end = 0
         self.shown: list[int] = []
         self.clean: list[int] = []
         self._timeless = self._odd = self._unclean = self._open = self._leading = False
@@ -204,6 +196,7 @@ class _Reading:
         if packet.pts is None:
             self._timeless = True
             return
+        self.end = max(self.end, packet.pts + (packet.duration or 0))
         self._odd |= not bitstream.is_one_frame(self.codec, data)
         if packet.is_keyframe:
             self._add_key(packet, data)
@@ -279,9 +272,29 @@ def _decord_agrees(path: Path, index: FrameIndex, first: NDArray[np.uint8]) -> b
         return False
 
 
-def _truncated(outside: Structure, packets: _Packets) -> str:
+def _truncated(outside: Structure, packets: _Packets, path: Path) -> str:
     if outside.missing:
         return f"{outside.missing} bytes are missing at its end"
     if packets.cut:
         return "its last frame is cut off"
+    if packets.missing_seconds > _seconds_that_matter(packets.seconds):
+        # another stream may last as long as the file says
+        end = _last_end(path)
+        if packets.seconds - end > _seconds_that_matter(packets.seconds):
+            return f"it ends after {end:.1f} of the {packets.seconds:.1f} s that it announces"
     return ""
+
+
+def _seconds_that_matter(seconds: float) -> float:
+    """Return by how much a file may be shorter than it announces, for durations are rounded and estimated."""
+    return max(0.5, 0.02 * seconds)
+
+
+def _last_end(path: Path) -> float:
+    """Return when the last packet of any stream ends, in seconds."""
+    end = 0.0
+    with open_video(path) as container:
+        for packet in _demux(container, None):
+            if packet.size and packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from far.data.prepare import check, prepare
 from far.data.sampling import SAMPLERS
 from far.data.scan import confirmed, index_file
 from far.randomness import numpy_rng
-from tests.far.data.corpus import BLOCK, COLUMNS, RECIPES, ROWS, Recipe, number_of
+from tests.far.data.corpus import BLOCK, COLUMNS, RECIPES, ROWS, VP9, Recipe, number_of, write
 
 LENGTH = 16
 BY_ID = {recipe.id: recipe for recipe in RECIPES}
@@ -161,12 +162,24 @@ def test_a_cache_of_an_earlier_version_is_discarded(data_set: Manifest) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["h264_mp4", "h264_mkv", "h264_mov", "h264_avi", "h264_frag_mp4", "vp9_webm", "av1_mkv", "mpeg2_mpg", "h264_ts"],
+    [
+        "h264_mp4",
+        "h264_mkv",
+        "h264_mov",
+        "h264_avi",
+        "h264_frag_mp4",
+        "vp9_webm",
+        "av1_mkv",
+        "mpeg2_mpg",
+        "h264_ts",
+        "h264_flv",
+        "wmv2_wmv",
+    ],
 )
 def test_a_file_that_was_cut_off_is_truncated_or_refused(corpus: Path, tmp_path: Path, name: str) -> None:
     data = (corpus / BY_ID[name].file).read_bytes()
     path = tmp_path / BY_ID[name].file
-    path.write_bytes(data[: len(data) * 6 // 10 + 5])
+    path.write_bytes(data[: len(data) * 6 // 10 + 7])
     try:
         index = index_file(path)
     except VideoError:
@@ -177,6 +190,20 @@ def test_a_file_that_was_cut_off_is_truncated_or_refused(corpus: Path, tmp_path:
     shown = confirmed(path, index)
     got = [number_of(frame) for frame in decode(path, shown, np.arange(shown.count)).frames]
     assert got[0] == 0 and got == sorted(set(got))  # in order; of the last group of pictures some may be missing
+
+
+def test_a_file_that_ends_between_two_parts_is_truncated(tmp_path: Path) -> None:
+    """A live recording does not say how many bytes its parts are together."""
+    for name, options in (("a.webm", {"cluster_time_limit": "500"}), ("a.mkv", {"cluster_time_limit": "500"})):
+        path = tmp_path / name
+        write(path, Recipe(name, "libvpx-vp9", VP9, container_options=options))
+        data = path.read_bytes()
+        clusters = [found.start() for found in re.finditer(rb"\x1f\x43\xb6\x75", data)]
+        segment = data.index(b"\x18\x53\x80\x67") + 4
+        unknown = data[:segment] + b"\x01" + b"\xff" * 7 + data[segment + 8 : clusters[len(clusters) // 2]]
+        assert not index_file(path).truncated
+        path.write_bytes(unknown)
+        assert "s that it announces" in index_file(path).truncated
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), unique=True, max_size=50))
