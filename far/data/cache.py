@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from far.data.decoder import Frames, Pick
+from far.data.generate import Progress
 from far.data.guard import POOL
 from far.data.indexing import FrameIndexes, open_indexes
 from far.data.manifest import Manifest, Video
@@ -107,9 +108,14 @@ class CachedFrames:
         return self._indexes.decoders()
 
 
-def open_frames(manifest: Manifest) -> FrameSource:
-    """Return the fastest source for a data set: cached where it is small and can be written, else decoding."""
-    indexes = open_indexes(manifest)
+def open_frames(manifest: Manifest, progress: Progress | None = None) -> FrameSource:
+    """Return the fastest source for a data set: cached where it is small and can be written, else decoding.
+
+    Args:
+        manifest: the data set.
+        progress: called with (files done, files in all) while the frame index of a data set is made that has none yet.
+    """
+    indexes = open_indexes(manifest, progress)
     if sum(math.prod(indexes.shape(video)) for video in manifest.videos) <= LIMIT:
         try:
             return CachedFrames(manifest, indexes)

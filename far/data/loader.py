@@ -54,7 +54,7 @@ class _Stream:
     """Why a video could not be read, by id, as found so far."""
 
     def __post_init__(self) -> None:
-        self._frames: FrameSource = self.frames or open_frames(self.manifest)
+        self.source: FrameSource = self.frames or open_frames(self.manifest)
         self._sampler = SAMPLERS[self.config.data.sampling](self.config.data.stride)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
@@ -62,7 +62,7 @@ class _Stream:
     @property
     def decoders(self) -> dict[str, int]:
         """How many videos of the data set each decoder reads, by its name and version."""
-        return self._frames.decoders()
+        return self.source.decoders()
 
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
         return transform.normalised_batch(clips, self.config.data.mean, self.config.data.std)
@@ -164,7 +164,7 @@ class TrainStream(_Stream):
             draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
-        frames = transform.to_tensor(self._frames.read(video, pick)).to(self.device)
+        frames = transform.to_tensor(self.source.read(video, pick)).to(self.device)
         clips = frames.split(self._length, dim=1)
         return [
             augmented(
@@ -287,7 +287,7 @@ class EvalStream(_Stream):
             return np.concatenate([self._sampler.view(count, length, view, views.clips) for view in range(views.clips)])
 
         try:
-            frames = self._frames.read(video, pick)
+            frames = self.source.read(video, pick)
         except VideoError as error:
             self.failures[video.id] = error.reason
             return []

@@ -17,6 +17,7 @@ from far import costs
 from far.config.model import AUTO
 from far.config.schema import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
+from far.data.cache import open_frames
 from far.data.frame_index import VERSION as FRAME_INDEX
 from far.data.loader import EvalStream, TrainStream
 from far.errors import CancelledError, ConfigError, DataError, DivergedError, WeightsError
@@ -81,8 +82,16 @@ class TrialRun:
         self.precision = resolve_precision(config.recipe.precision, world.device.type)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         self._check_statistics()
+        self.history: list[Record] = []
+        self._beat = 0.0
         self.stream = TrainStream(
-            self.manifest, config, rank=world.rank, world=world.size, micro_batch=self.micro, device=world.device
+            self.manifest,
+            config,
+            rank=world.rank,
+            world=world.size,
+            micro_batch=self.micro,
+            frames=open_frames(self.manifest, lambda done, total: self._report("index frames", done, total)),
+            device=world.device,
         )
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
         model, self.coverage = build_network(
@@ -99,9 +108,7 @@ class TrialRun:
         self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
         if config.run.compile:
             self.engine.compile()
-        self.history: list[Record] = []
         self.unreadable: dict[str, str] = {}
-        self._beat = 0.0
         self._resume()
         started = {"started_at": _now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
         self.attempts.append(
@@ -284,7 +291,13 @@ class TrialRun:
 
     def _evaluate(self, config: TrialConfig, phase: str) -> tuple[Predictions, Scores]:
         stream = EvalStream(
-            self.manifest, config, "val", rank=self.world.rank, world=self.world.size, micro_batch=self.micro
+            self.manifest,
+            config,
+            "val",
+            rank=self.world.rank,
+            world=self.world.size,
+            micro_batch=self.micro,
+            frames=self.stream.source,
         )
         self.engine.eval()
         views = stream.expected * config.data.views.clips * config.data.views.crops // self.world.size

@@ -99,7 +99,10 @@ def test_a_loss_that_is_not_finite_is_a_diverged_trial(
 
 def test_bf16_trains_on_the_cpu(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     config = changed(tiny_config, "recipe", precision="bf16", epochs=1, zero_stage=1)
-    assert run_trial(start(config, tmp_path, tiny_data))["execution"]["precision"] == "bf16"
+    result = run_trial(start(config, tmp_path, tiny_data))
+    assert result["execution"]["precision"] == "bf16"
+    videos = config.data.demo.train_clips + config.data.demo.val_clips
+    assert list(result["decoders"].values()) == [videos]  # which decoder reads them is on record
 
 
 def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
