@@ -130,7 +130,8 @@ def _read_packets(path: Path, outside: Structure) -> _Packets:
         if not videos:
             raise VideoError(path, "there is no video in it")
         stream = container.streams.best("video") or videos[0]
-        codec = stream.codec_context.codec.canonical_name
+        decoder = stream.codec_context.name
+        codec = "av1" if decoder in ("libdav1d", "libaom-av1") else decoder
         rate = float(stream.average_rate or 0)
         reading = _Reading(codec, stream.codec_context.extradata or b"")
         for packet in _demux(container, stream):
