@@ -22,7 +22,7 @@ from orchestrator.signals import STOPS, WAKE, ignore_stops
 from orchestrator.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.submission import make_job, submit
-from orchestrator.tracking import HURRY, PATIENCE, Mirror
+from orchestrator.tracking import HURRY, LONGEST_HURRY, PATIENCE, Mirror
 
 if TYPE_CHECKING:
     from orchestrator.cli.console import PlainConsole
@@ -115,8 +115,8 @@ def run_sweep(
         finally:
             ignore_stops()  # until the handlers are put back
             unkept = ran.replicate([*todo, *ran.proposed])
-            patience = HURRY if stop else PATIENCE
-            if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=patience):
+            patience, longest = (HURRY, LONGEST_HURRY) if stop else (PATIENCE, PATIENCE)
+            if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=longest):
                 untracked = ran.mirror.reason
     if isinstance(stop.reason, FarError):
         raise stop.reason

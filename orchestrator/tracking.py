@@ -34,7 +34,9 @@ NICENESS = 10
 PATIENCE = 30.0
 """Seconds of silence that a finished sweep bears from the tracking store."""
 HURRY = 6.0
-"""Seconds that an interrupted sweep waits for it in all, or one whose store has been away before the end in silence."""
+"""Seconds of silence that an interrupted sweep bears, or one whose tracking store has been away before the end."""
+LONGEST_HURRY = 18.0
+"""Seconds that an interrupted sweep waits for it in all."""
 SHOWN = 3
 """Trials that are named where the store did not take something of more."""
 RETRY = 1.0
@@ -71,7 +73,7 @@ class Mirror:
         self._client: MlflowClient | None = None
         self._stop = threading.Event()
         self._heard, self._patience = time.monotonic(), float("inf")
-        self._steps = 0
+        self._steps, self._asked = 0, False
         self._complete = False
         self._thread = threading.Thread(target=self._loop, name="mlflow-mirror", daemon=True)
 
@@ -132,6 +134,8 @@ class Mirror:
         while self._thread.is_alive() and time.monotonic() < min(end, self._heard + timeout + 1.0):
             self._thread.join(min(1.0, at_most))
             on_wait(self._steps)
+            if not self._asked:
+                self._heard = time.monotonic()  # it cannot have answered: MLflow is still being imported
         return self._complete
 
     def _step(self) -> None:
@@ -179,7 +183,10 @@ class Mirror:
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
-            self._client = connect(self.uri)
+            try:
+                self._client = connect(self.uri)
+            finally:
+                self._asked = True
         return self._client
 
 

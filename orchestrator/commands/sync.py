@@ -64,8 +64,13 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
         sweeps = submitted(store, name)
         mirror = Mirror(uri, sweeps, rebuild=rebuild)
         if not mirror.close(timeout=timeout, on_wait=_progress(name)):
-            print(f"study '{name}': MLflow is not up to date: {mirror.problem or mirror.reason}", file=sys.stderr)
-            for trouble in mirror.troubles:
+            troubles = mirror.troubles
+            of_all = mirror.problem is not None or not troubles
+            reason = (
+                mirror.reason if of_all else f"it has not taken all of {len(troubles)} trials, which are tried again:"
+            )
+            print(f"study '{name}': MLflow is not up to date: {reason}", file=sys.stderr)
+            for trouble in troubles:
                 print(f"  {trouble}", file=sys.stderr)
             return 1
     trials = sum(trial.directory.is_dir() for sweep in sweeps for trial in sweep.trials)

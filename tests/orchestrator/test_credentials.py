@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator.chaos.site import Server
@@ -54,11 +55,13 @@ def test_a_data_bases_password_is_on_no_command_line(lab: Any, wait: Any) -> Non
     uri = f"sqlite:///{lab.directory}/x.db?token={SECRET}"
     process = lab.start("--port", "0", "--tracking-uri", uri, command="ui")
     try:
-        wait(lambda: b"mlflow" in Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"farlab", b""))
-        line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        assert SECRET.encode() not in line
+        servers = wait(lambda: psutil.Process(process.pid).children(recursive=True))
+        lines = [" ".join(server.cmdline()) for server in servers]
+        assert any("mlflow" in line for line in lines)
+        assert not any(SECRET in line for line in lines)
     finally:
-        process.kill()
+        for each in (*psutil.Process(process.pid).children(recursive=True), process):
+            each.kill()
         process.communicate()
 
 
