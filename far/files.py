@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 ABANDONED = 7 * 24 * 3600.0
 """Seconds after which what another machine left half written is taken for abandoned."""
-_FOREIGN = re.compile(r"\..+\.\d+\.(?:tmp|partial)")
+_FOREIGN = re.compile(r"\..+\.(?:tmp|partial)")
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,20 @@ def storage_error(error: OSError, path: Path) -> StorageError | None:
     return None
 
 
+@cache
+def machine() -> str:
+    """Return what tells where a process number means the same process: this boot, and this container's numbers."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    try:
+        text = boot.read_text() + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        text = socket.gethostname()
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def scratch_path(path: Path, suffix: str = "partial") -> Path:
     """Return where to write what becomes ``path`` in one step: a name that tells whose it is."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{suffix}")
+    return path.with_name(f".{path.name}.{machine()}.{os.getpid()}.{suffix}")
 
 
 def clear_abandoned(*folders: Path) -> None:
@@ -133,7 +145,7 @@ def clear_abandoned(*folders: Path) -> None:
 
     What another machine's processes left cannot be told from what they are writing; it goes when it is a week old.
     """
-    own = re.compile(rf"\..+?(?:\.{re.escape(socket.gethostname())})?\.(\d+)\.(?:tmp|partial)")
+    own = re.compile(rf"\.(?:.+\.{machine()}|mlflow\.db)\.(\d+)\.(?:tmp|partial)")  # the latter by version 0.1
     for folder in folders:
         with suppress(OSError):
             for entry in list(os.scandir(folder)):

@@ -69,7 +69,13 @@ class Reaper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        owners = {"mark": self.mark, "owners": [_identity(pid) for pid in (os.getpid(), self._guardian.pid)]}
+        from far.files import machine
+
+        owners = {
+            "mark": self.mark,
+            "machine": machine(),
+            "owners": [_identity(pid) for pid in (os.getpid(), self._guardian.pid)],
+        }
         with contextlib.suppress(OSError):
             (self.scratch / OWNERS).write_text(json.dumps(owners))
 
@@ -83,11 +89,15 @@ class Reaper:
 
 def clear_abandoned(parent: Path) -> None:
     """End the clusters in a folder whose driver and guardian are both gone, and remove their files."""
+    from far.files import machine
+
     for scratch in parent.glob(f"{PREFIX}*"):
         try:
             if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
                 continue
             record = json.loads((scratch / OWNERS).read_bytes())
+            if record["machine"] != machine():
+                continue  # whose processes cannot be seen from here
             mark, owners = str(record["mark"]), [tuple(owner) for owner in record["owners"]]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # being made at this moment, or not ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from far.errors import ConfigError
-from far.files import FileLock, LockedError, append_json_line, read_json, read_json_lines, write_json
+from far.files import (
+    FileLock,
+    LockedError,
+    append_json_line,
+    clear_abandoned,
+    read_json,
+    read_json_lines,
+    scratch_path,
+    write_json,
+)
 from orchestrator.store import Store
 
 
@@ -116,3 +126,20 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
         holder.join()
     with FileLock(path, "it"):
         pass
+
+
+def test_what_a_dead_writer_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine = scratch_path(tmp_path / "mlflow.db")
+    gone = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{dead.pid}."))
+    folder = gone.with_name(gone.name.replace("mlflow.db", "demo-1.2"))
+    elsewhere = tmp_path / f".mlflow.db.0123abcd.{dead.pid}.partial"
+    old = tmp_path / f".trial.json.0123abcd.{dead.pid}.tmp"
+    unrelated = tmp_path / ".frames-1"
+    for path in (mine, gone, elsewhere, old, unrelated):
+        path.touch()
+    (folder / "train").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    clear_abandoned(tmp_path, tmp_path / "missing")
+    assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, unrelated])
