@@ -114,7 +114,8 @@ def _sentence(tried: Sequence[Mapping[str, Any]], choices: Sequence[object], des
             message, examples = str(best["msg"])[:1].lower() + str(best["msg"])[1:], ()
     if examples:
         message += f", e.g. {' or '.join(map(_example, examples))}"
-    return f"{message}, not {_given(best)}"
+    quotes = best["type"] == "string_type" and isinstance(best["input"], (bool, int, float))
+    return f"{message}, not {_given(best)}" + (": such text needs quotes" if quotes else "")
 
 
 def _entries(limits: Mapping[str, Any], described: FieldInfo | None) -> str:

@@ -65,6 +65,7 @@ def test_a_range_that_runs_backwards_is_refused_with_the_right_one(key: str) -> 
         ("model.attention={global: 0}", "model.attention.global: must be at least 1, not 0"),
         ("model.attention={global: 0.5}", "model.attention.global: must be a whole number, not 0.5"),
         ("model.attention=[{global: 1}, {global: x}]", "model.attention.1.global: must be a whole number, not 'x'"),
+        ("data.source=123", "data.source: must be text, not 123: such text needs quotes"),
         ("data.mean=[0.5]", "data.mean: must have 3 entries"),
         ("data.std=[0, 0, 0]", "data.std.0: must be more than 0"),
         ("recipe.betas=[0.9, 1.0]", "recipe.betas.1: must be less than 1"),
