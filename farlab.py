@@ -32,6 +32,8 @@ from orchestrator.workspace import find_workspace
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them that has ``register(app)`` adds its commands."""
 
+WIDEST = 10_000
+"""Columns that a terminal may have."""
 ClickException: Any = typer.BadParameter.__mro__[2]
 """Click's base error, whether typer carries its own copy of click (0.26 on) or uses the installed one."""
 
@@ -117,6 +119,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    asked = os.environ.get("COLUMNS", "")
+    if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 0 < int(asked) <= WIDEST):
+        del os.environ["COLUMNS"]  # help would be laid out for a terminal of this width, whatever memory it takes
     try:
         code = build_app()(
             args=list(sys.argv[1:] if arguments is None else arguments), prog_name="farlab", standalone_mode=False

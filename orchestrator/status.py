@@ -110,6 +110,11 @@ def chosen(
         if found is None:
             raise ConfigError(f"no row '{row}'", key="--row", choices=names, got=row)
 
+    keys = [trial.key for study in studies for trial in study.trials]
+    for beginning in ids:
+        if not any(key.startswith(beginning) for key in keys):
+            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+
     def wanted(trial: TrialStatus) -> bool:
         return (
             (not rows or trial.row in meant)

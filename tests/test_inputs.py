@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,84 @@ def test_a_contradiction_is_an_error(
     monkeypatch.chdir(tmp_path)
     assert farlab.run(call) == 2
     assert said in capsys.readouterr().err
+
+
+STUDY = "study: q\nrows: {a: {}, b: {recipe.lr: 0.1}}\nseeds: 1\n"
+CALLED_WITH: dict[tuple[str, ...], list[str]] = {
+    ("chaos",): ["q.yaml"], ("resume",): ["q"], ("retry",): ["q", "--failed"], ("cancel",): ["q"],
+    ("plan",): ["q.yaml"],
+    ("status",): [], ("logs",): ["0"], ("sweep",): ["q.yaml", "--dry-run"], ("sync",): [], ("train",): ["demo", "-n"],
+    ("evaluate",): ["0"], ("ui",): [], ("validate",): ["q.yaml"], ("cost",): [], ("figure",): ["curves", "q.yaml"],
+    ("explain",): ["q.yaml", "--study", "q.yaml"], ("power",): [], ("report",): ["q.yaml"],
+    ("data", "prepare"): ["folder", "clips"],
+    ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
+    ("data", "sample"): [],
+    ("study", "schema"): [], ("weights", "inspect"): ["q.yaml"],
+    ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
+}  # fmt: skip
+"""Of every command, a call that gets as far as its inputs."""
+
+NONSENSE: dict[str, list[str]] = {
+    "targets": ["nonsense"], "studies": ["nonsense"], "study": ["nonsense"], "overrides": ["nonsense=1"],
+    "override": ["nonsense=1"],
+    "video": ["nonsense"], "trial": ["nonsense"], "checkpoint": ["nonsense"], "config": ["nonsense"],
+    "file": ["nonsense"],
+    "source": ["nonsense"],
+    "layout": ["nonsense"], "folder": ["nonsense"], "videos": ["nonsense"], "name": [".."], "profile": ["nonsense"],
+    "seeds": ["x"], "seed": ["-1"], "kills": ["0"], "period": ["0"], "fault": ["nonsense"], "executor": ["nonsense"],
+    "row": ["nonsense"], "rows": ["nonsense"], "id_": ["nonsense"], "state": ["nonsense"], "budget": ["nonsense"],
+    "device": ["nonsense"], "devices": ["0"], "timeout": ["-1"], "tracking_uri": ["nonsense"], "port": ["99999"],
+    "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
+    "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],
+    "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
+    "family": ["nonsense"],
+    "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],
+}  # fmt: skip
+"""A value of every parameter that cannot be right, wherever it is looked at."""
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which a study was submitted."""
+    from orchestrator.frozen import freeze
+    from orchestrator.plan import make_plan
+    from orchestrator.store import Store
+    from orchestrator.study import load_study
+
+    place = tmp_path_factory.mktemp("submitted")
+    (place / "q.yaml").write_text(STUDY)
+    store = Store(place / "runs")
+    freeze(make_plan(load_study(place / "q.yaml"), store, manifest_hash=lambda data: "d"), store)
+    return place
+
+
+SAID_OTHERWISE = {"address": "what it names is asked for when a sweep starts; a dry run prints it"}
+
+
+@pytest.mark.parametrize(
+    ("words", "param"),
+    [
+        pytest.param(words, param, id=f"{' '.join(words)} {param.name}")
+        for words, command in COMMANDS.items()
+        for param in command.params
+        if param.expose_value and not getattr(param, "is_flag", False) and param.name not in SAID_OTHERWISE
+    ],
+)
+def test_no_value_is_taken_without_a_look(
+    words: tuple[str, ...], param: Any, submitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Every parameter of every command refuses what cannot be; a new one is listed above, or fails here."""
+    shutil.copytree(submitted, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    call = CALLED_WITH[words]
+    if param.param_type_name == "option":
+        call = [*call, spelling(param), *NONSENSE[param.name]]
+    else:
+        positional = [each.name for each in COMMANDS[words].params if each.param_type_name == "argument"]
+        place = positional.index(param.name)
+        call = [*call[:place], *NONSENSE[param.name], *call[place + 1 :]]
+    assert farlab.run([*words, *call]) in (2, 3), capsys.readouterr()
+    assert capsys.readouterr().err.strip()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -96,7 +96,7 @@ def _pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except Exception as error:  # bytes that are no pickle can raise anything, IndexError and TypeError included
         raise WeightsError(f"{path}: not a readable file of weights ({first_line(error)})") from None
     state = next((found[key] for key in STATES if isinstance(found, Mapping) and _is_state(found.get(key))), found)
     if not _is_state(state):

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,9 +48,12 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Go on with a study as it was submitted, whatever its file says now."""
         from orchestrator.commands.options import chosen_settings
+        from orchestrator.settings import load_settings
 
-        plan, store, settings = _frozen_plan(study, profile, trust)
-        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
+        settings = chosen_settings(
+            load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
+        )
+        plan, store = _frozen_plan(study, profile, settings)
         return execute(plan, store, settings, executor.value)
 
     @app.command("retry")
@@ -75,9 +79,12 @@ def register(app: typer.Typer) -> None:
         if not (failed or diverged):
             raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
         from orchestrator.commands.options import chosen_settings
+        from orchestrator.settings import load_settings
 
-        plan, store, settings = _frozen_plan(study, profile, trust)
-        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
+        settings = chosen_settings(
+            load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
+        )
+        plan, store = _frozen_plan(study, profile, settings, rows=row or [], ids=id_ or [])
         wanted = {"failed": failed, "diverged": diverged}
         return _retry(plan, store, settings, executor.value, wanted, row or [], id_ or [])
 
@@ -112,16 +119,21 @@ def register(app: typer.Typer) -> None:
             _cancel(store, name, timeout)
 
 
-def _frozen_plan(text: str, profile: str | None, trust: bool) -> tuple[Plan, Store, Settings]:
+def _frozen_plan(
+    text: str, profile: str | None, settings: Settings, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
+) -> tuple[Plan, Store]:
+    """Return the plan of a submission; what it has not is refused before its data are looked at or generated.
+
+    Raises:
+        ConfigError: there is no such submission, or none of these rows or keys in it.
+    """
     from far.errors import ConfigError
     from orchestrator.content import manifest_hash, weights_hash
-    from orchestrator.frozen import load_frozen
+    from orchestrator.frozen import frozen_keys, load_frozen
     from orchestrator.plan import make_plan
     from orchestrator.replica import open_store
-    from orchestrator.settings import load_settings
     from orchestrator.study import submitted_name
 
-    settings = load_settings(trust=trust)
     store = open_store(settings)
     name = submitted_name(text, store.studies(), store.root)
     found = {path.parent.name: path for path in store.study(name).submissions()}
@@ -133,10 +145,15 @@ def _frozen_plan(text: str, profile: str | None, trust: bool) -> tuple[Plan, Sto
             choices=found,
             got=profile,
         )
-    plan = make_plan(
-        load_frozen(path), store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings)
-    )
-    return plan, store, settings
+    study = load_frozen(path)
+    for row in rows:
+        study.row(row)
+    keys = [key for seeds in frozen_keys(path).values() for key in seeds.values()]
+    for beginning in ids:
+        if not any(key.startswith(beginning) for key in keys):
+            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+    plan = make_plan(study, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+    return plan, store
 
 
 def _retry(

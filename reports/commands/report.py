@@ -131,6 +131,9 @@ def load(
     if all_:
         refuse_given("table", because="--all has every table")
     if tracking is not None:
+        from orchestrator.settings import checked_uri
+
+        tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
         refuse_given("store", because="--from reads the tracking server instead")
     known = tables_with_study()
     wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
