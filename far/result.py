@@ -95,7 +95,8 @@ def problem(value: Any, key: str) -> str | None:
 def saw_indexed_frames(result: Mapping[str, Any]) -> bool:
     """Return whether every start of a trial read its videos by the frame index (``far.data.frame_index``).
 
-    Versions before it wrote no such word; a start that never trained says nothing of frames.
+    Versions before it wrote no such word; a start that never trained says nothing of frames. Where the first start that
+    is known went on with another's epochs, that other one is of a version that did not keep its starts.
     """
     trained = [attempt for attempt in result.get("attempts") or () if "epoch" in attempt]
-    return bool(trained) and all("frame_index" in attempt for attempt in trained)
+    return bool(trained) and trained[0]["epoch"] == 0 and all("frame_index" in attempt for attempt in trained)

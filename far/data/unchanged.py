@@ -20,7 +20,7 @@ JOURNAL = ".unchanged.jsonl"
 
 
 class ChangedError(DataError):
-    """The content of a file is no longer what was prepared."""
+    """The content of a file is no longer what was prepared, or it is gone."""
 
 
 class UnchangedFiles:
@@ -47,13 +47,17 @@ class UnchangedFiles:
             prepared: size in bytes and modification time in nanoseconds then; None if not known.
 
         Raises:
-            ChangedError: its content is another.
+            ChangedError: its content is another, or it is gone.
         """
         path = self._manifest.file(video)
         try:
             state = path.stat()
-        except OSError:  # that it is not there is found, and told, by whoever reads it
-            return
+        except OSError as error:
+            if video.sha256:  # frames that are cached must not stand in for it
+                raise ChangedError(
+                    self._message(path, f"cannot be found ({error.strerror}), but was prepared")
+                ) from None
+            return  # it was not there either when the data set was prepared
         now = (state.st_size, state.st_mtime_ns)
         if now == prepared or not video.sha256:
             return
@@ -61,18 +65,18 @@ class UnchangedFiles:
         if key in self._same:
             return
         if file_sha256(path) != video.sha256:
-            raise ChangedError(self._message(path))
+            raise ChangedError(self._message(path, "is not the file that was prepared"))
         with self._lock:
             self._same.add(key)
             record = dict(zip(("sha256", "path", "size", "mtime_ns"), key, strict=True))
             with suppress(OSError, StorageError):  # then it is read again in the next process
                 append_json_line(self._path, record)
 
-    def _message(self, path: Path) -> str:
+    def _message(self, path: Path, what: str) -> str:
         manifest = self._manifest
         command = ["farlab", "data", "prepare", manifest.source, str(manifest.media_root)]
         command += ["--name", manifest.directory.name]
         again = (
             "" if manifest.source == "demo" else f", or make another data set of what is there: {shlex.join(command)}"
         )
-        return f"{path} is not the file that was prepared for '{manifest.directory.name}': put that one back{again}"
+        return f"{path} {what} for '{manifest.directory.name}': put that one back{again}"

@@ -50,11 +50,11 @@ def load_clip(path: Path, config: TrialConfig) -> Clip:
     from far.data import transform
     from far.data.decoder import decode
     from far.data.sampling import SAMPLERS
-    from far.data.scan import index_file
+    from far.data.scan import confirmed, index_file
 
     length, height, width = config.model.clip
     sampler = SAMPLERS[config.data.sampling](config.data.stride)
-    index = index_file(path)
+    index = confirmed(path, index_file(path))
     decoded = decode(path, index, sampler.view(index.count, length, 0, 1))
     whole = transform.resize_to_cover(transform.to_tensor(decoded.frames), (height, width))
     clip = transform.crop(whole, (height, width))

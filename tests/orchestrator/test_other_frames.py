@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import farlab
+from far.result import saw_indexed_frames
 
 STUDY = """\
 study: own
@@ -128,3 +129,10 @@ def test_there_is_nothing_to_accept_where_nothing_was_misread(lab: Path, capsys:
     assert farlab.run(["data", "accept", "mine"]) == 2
     assert farlab.run(["data", "accept", "yours"]) == 2
     assert "no prepared data set 'yours'" in capsys.readouterr().err
+
+
+def test_a_start_that_was_not_kept_is_one_of_an_earlier_version() -> None:
+    first, second = {"epoch": 0, "frame_index": 2}, {"epoch": 1, "frame_index": 2}
+    assert saw_indexed_frames({"attempts": [{"lost": "worker"}, first, second]})
+    assert not saw_indexed_frames({"attempts": [second]})
+    assert not saw_indexed_frames({"attempts": [{"epoch": 0}, second]})

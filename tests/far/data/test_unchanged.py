@@ -60,6 +60,16 @@ def test_frames_that_were_cached_do_not_outlive_their_files(prepared: Manifest) 
         open_frames(prepared).read(prepared.videos[0], lambda count: np.arange(2))
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_that_is_gone_is_an_error_whether_its_frames_are_cached_or_not(prepared: Manifest, source: str) -> None:
+    SOURCES[source](prepared).read(prepared.videos[0], lambda count: np.arange(count))
+    path = prepared.file(prepared.videos[0])
+    path.unlink()
+    with pytest.raises(ChangedError, match="cannot be found") as caught:
+        SOURCES[source](prepared).read(prepared.videos[0], lambda count: np.arange(2))
+    assert str(path) in str(caught.value) and "farlab data prepare folder" in str(caught.value)
+
+
 def test_a_file_that_changes_while_it_is_read_is_found_too(prepared: Manifest) -> None:
     frames = DecodedFrames(prepared)
     frames.read(prepared.videos[0], lambda count: np.arange(2))
