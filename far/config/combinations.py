@@ -59,6 +59,15 @@ def _batch(config: TrialConfig) -> Iterator[Conflict]:
     if run.micro_batch is not None and recipe.batch_size % run.micro_batch:
         keys = "run.micro_batch", "recipe.batch_size"
         yield Conflict(keys, "a batch is a whole number of micro-batches", of_execution=True)
+    elif recipe.batch_size % run.devices:
+        keys = "run.devices", "recipe.batch_size"
+        yield Conflict(keys, "every device takes as many videos of a batch", of_execution=True)
+    elif run.micro_batch is not None and recipe.batch_size // run.devices % run.micro_batch:
+        yield Conflict(
+            ("run.micro_batch", "run.devices", "recipe.batch_size"),
+            "a device's share of a batch is a whole number of micro-batches",
+            of_execution=True,
+        )
 
 
 def _statistics(config: TrialConfig) -> Iterator[Conflict]:
@@ -111,10 +120,17 @@ def without_effect(config: TrialConfig) -> dict[str, str]:
     elif not augment.mixup or not augment.cutmix:
         off = "mixup" if not augment.mixup else "cutmix"
         unused(f"recipe.augment.{off} is 0, so there is nothing to switch between", *_augment("mix_switch"))
+    elif augment.mix_switch in (0, 1):
+        off = "cutmix" if augment.mix_switch == 0 else "mixup"
+        unused(
+            f"recipe.augment.mix_switch is {augment.mix_switch:g}, so that the other is always drawn", *_augment(off)
+        )
     if augment.repeats == 1:
         unused("recipe.augment.repeats is 1", *_augment("repeat_frames"))
+    if config.recipe.warmup_epochs == config.recipe.epochs:
+        unused("recipe.warmup_epochs is all of recipe.epochs, so that no cosine follows", "recipe.min_lr")
     if config.init.weights is None:
-        unused("init.weights is not set", "init.family")
+        unused("init.weights is not set", *(f"init.{name}" for name in type(config.init).model_fields))
     return found
 
 

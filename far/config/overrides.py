@@ -226,6 +226,9 @@ def _with_scaled_warmup(
     recipe = config.recipe
     own = WARMUP in settings and settings[WARMUP].source is not Source.PROFILE
     shortened = EPOCHS in settings and settings[EPOCHS].source is not Source.PROFILE
+    if not own and shortened and recipe.epochs == recipe.warmup_epochs < profile_epochs:  # trials keep their key
+        text = f"recipe.warmup_epochs = {recipe.warmup_epochs:g} is all of recipe.epochs = {recipe.epochs}"
+        return Resolved(config, (f"{text}: the rate only rises; set it to have another",))
     if own or not shortened or not recipe.epochs < recipe.warmup_epochs <= profile_epochs:
         return Resolved(config)
     scaled = round(recipe.warmup_epochs * recipe.epochs / profile_epochs, 6)

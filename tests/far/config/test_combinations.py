@@ -41,6 +41,11 @@ def typed(*overrides: str) -> TrialConfig:
             ["recipe.augment.mix_group", "recipe.batch_size = 8"],
         ),
         (["recipe.batch_size=8", "run.micro_batch=3"], ["run.micro_batch", "recipe.batch_size = 8"]),
+        (["recipe.batch_size=8", "run.devices=3"], ["run.devices", "recipe.batch_size = 8"]),
+        (
+            ["recipe.batch_size=8", "run.micro_batch=8", "run.devices=2"],
+            ["run.devices", "run.micro_batch = 8", "recipe.batch_size = 8"],
+        ),
         (["run.micro_batch=1000"], ["run.micro_batch", "recipe.batch_size = 384"]),
         (["model.depth=1", "model.attention=[{global: 1}, {temporal: 1}]"], ["model.attention", "model.depth = 1"]),
         (["recipe.augment.crop=true", "recipe.augment.crop_scale=[0.5, 2.0]"], ["recipe.augment.crop_scale"]),
@@ -94,7 +99,9 @@ def test_a_warm_up_that_fits_or_that_somebody_set_is_left_alone() -> None:
     for epochs in (5, 6, 100):  # so that what was trained so keeps its key
         made = resolved([profile, layer(Source.TYPED, recipe__epochs=epochs)])
         assert made.config.recipe.warmup_epochs == 5
-        assert made.notes == ()
+        assert [note.split(":")[0] for note in made.notes] == (
+            ["recipe.warmup_epochs = 5 is all of recipe.epochs = 5"] if epochs == 5 else []
+        )
     made = resolved([profile, layer(Source.BASE, recipe__warmup_epochs=1.0), layer(Source.TYPED, recipe__epochs=3)])
     assert (made.config.recipe.warmup_epochs, made.notes) == (1, ())
     with pytest.raises(ConfigError, match=r"recipe\.warmup_epochs = 2"):
@@ -139,7 +146,12 @@ def test_stored_configurations_are_not_asked() -> None:
         (["recipe.augment.repeat_frames=shared"], "recipe.augment.repeat_frames", "repeats is 1"),
         (["data.views.crops=3"], "data.views.crops", "square"),
         (["data.source=ssv2", "data.demo.noise=0.2"], "data.demo.noise", "data.source is ssv2"),
+        (["recipe.augment={mixup: 0.8, cutmix: 1.0, mix_switch: 0.0}"], "recipe.augment.cutmix", "mix_switch is 0"),
+        (["recipe.augment={mixup: 0.8, cutmix: 1.0, mix_switch: 1.0}"], "recipe.augment.mixup", "mix_switch is 1"),
+        (["recipe.epochs=5", "recipe.min_lr=0.0"], "recipe.min_lr", "warmup_epochs is all of recipe.epochs"),
         (["init.family=mvd"], "init.family", "init.weights is not set"),
+        (["init.head=random"], "init.head", "init.weights is not set"),
+        (["init.grid=[8, 14, 14]"], "init.grid", "init.weights is not set"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
