@@ -156,6 +156,8 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
         else:
             loaded.append(name)
             if parameter.device.type != "meta":
+                if not torch.isfinite(value.float()).all():
+                    raise WeightsError(f"{source.path}: {name} holds numbers that are not finite")
                 with torch.no_grad():
                     parameter.copy_(value)
     if wrong:

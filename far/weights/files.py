@@ -69,8 +69,23 @@ def open_file(path: Path) -> Opened:
         raise WeightsError(f"{path}: holds no tensors")
     if all(tensor.numel() == 0 for tensor in tensors.values()):
         raise WeightsError(f"{path}: its tensors are empty: {SPLIT}")
-    unwrapped = {_unwrapped(name): tensor for name, tensor in tensors.items()}
+    unwrapped: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        one = _unwrapped(name)
+        refuse_two(path, names.setdefault(one, name), unwrapped.setdefault(one, tensor), name, tensor)
     return Opened(unwrapped, gather(beside, metadata, parts[0], _patch(unwrapped)), path)
+
+
+def refuse_two(path: Path, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    """Refuse a file in which two tensors would be one parameter, unless they are the same.
+
+    Raises:
+        WeightsError: it holds several networks, e.g. a student and its teacher.
+    """
+    same = tensor is other or (tensor.dtype == other.dtype and torch.equal(tensor, other))
+    if not same:
+        raise WeightsError(f"{path}: holds two networks: '{name}' and '{other_name}' are one parameter and differ")
 
 
 def _patch(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:

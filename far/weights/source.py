@@ -18,7 +18,7 @@ from far.model.position import EMBEDDINGS
 from far.weights.coverage import folded
 from far.weights.facts import Facts
 from far.weights.families import FAMILIES, SURE, candidates
-from far.weights.files import open_file
+from far.weights.files import open_file, refuse_two
 from far.weights.positions import computed, separable
 
 UNUSED = "not used by a classifier"
@@ -111,12 +111,14 @@ def open_source(path: Path, family: str | None = None, grid: Sequence[int] | Non
     spec = FAMILIES[chosen]
     tensors: dict[str, Tensor] = {}
     ignored: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, tensor in file.tensors.items():
         known, ours = spec.translate(name)
         if ours is None:
             ignored[name] = CLASS_TOKEN if TOKEN.fullmatch(name) else UNUSED if known else UNKNOWN
         else:
-            tensors[ours] = tensor
+            refuse_two(path, names.setdefault(ours, name), tensors.setdefault(ours, tensor), name, tensor)
+    _check_numbers(path, {names[ours]: tensor for ours, tensor in tensors.items()})
     embed = tensors.get("patch_embed.proj.weight")
     if embed is None or embed.ndim != 5 or not embed.numel():
         shape = "has no patch embedding" if embed is None else f"its patch embedding is {tuple(embed.shape)}"
@@ -165,6 +167,14 @@ def _choose(path: Path, evidence: Mapping[str, int], family: str | None, names: 
     if family is not None and family not in evidence:
         raise WeightsError(f"{path}: is not {FAMILIES[family].title}; its names say {FAMILIES[likeliest].title}")
     return family or likeliest
+
+
+def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what is not the values of parameters: quantised ones are integers, of which the scale is elsewhere."""
+    odd = {name: str(tensor.dtype) for name, tensor in tensors.items() if not tensor.is_floating_point()}
+    if odd:
+        kinds = ", ".join(sorted({kind.removeprefix("torch.") for kind in odd.values()}))
+        raise WeightsError(f"{path}: holds {kinds} where parameters are floating-point numbers: {folded(list(odd))}")
 
 
 def _check_network(path: Path, tensors: Mapping[str, Tensor], ignored: Mapping[str, str], facts: Facts) -> None:

@@ -220,6 +220,51 @@ def test_what_cannot_be_loaded_is_refused(
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: {n: (100 * v).to(torch.int8) for n, v in state.items()}, "holds int8 where parameters are"),
+        (lambda state: {n: v > 0 for n, v in state.items()}, "holds bool where parameters are"),
+        (lambda state: {n: v.to(torch.complex64) for n, v in state.items()}, "holds complex64 where parameters are"),
+        (lambda state: {n: v * math.nan for n, v in state.items()}, "numbers that are not finite"),
+        (
+            lambda state: {
+                f"{of}.{n}": v + (of == "backbone") for of in ("module", "backbone") for n, v in state.items()
+            },
+            "holds two networks: 'module.[a-z_.0-9]+' and 'backbone.[a-z_.0-9]+'",
+        ),
+        (
+            lambda state: {**state, **{f"encoder.{n}": v + 1 for n, v in state.items() if "blocks" in n}},
+            "holds two networks: '[a-z_.0-9]+' and 'encoder.[a-z_.0-9]+'",
+        ),
+    ],
+    ids=["int8", "bool", "complex", "nan", "student and teacher", "plain and encoder"],
+)
+def test_what_is_not_one_networks_values_is_refused(
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    message: str,
+    reference: Callable[[str], VideoTransformer],
+    plain: ModelConfig,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"model": change(dict(reference("sinusoid-1d").state_dict()))}, path)
+    with pytest.raises(WeightsError, match=rf"w\.pth: .*{message}"):
+        build_network(plain, InitConfig(weights=str(path), family="videomae"), CLASSES, seed=0)
+
+
+def test_one_network_under_two_names_is_one(
+    reference: Callable[[str], VideoTransformer], plain: ModelConfig, tmp_path: Path
+) -> None:
+    net = reference("sinusoid-1d")
+    state = net.state_dict()
+    torch.save({"model": {**state, **{f"module.{n}": v for n, v in state.items()}}}, tmp_path / "w.pth")
+    init = InitConfig(weights=str(tmp_path / "w.pth"), family="videomae")
+    loaded, _ = build_network(plain, init, CLASSES, seed=0)
+    with torch.no_grad():
+        assert torch.equal(loaded(clips()), net(clips()))
+
+
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 7, 96]), max_size=5).map(tuple).filter(lambda s: math.prod(s) < 100_000)
 
 
