@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +56,8 @@ def prepare(
         raise DataError("; ".join([f"{one_line(str(root))}: {none}", f"looked for {sought}", *why]))
     journal = Journal(directory / ".prepare.jsonl")
     facts = journal.run([(_name(video), video.path) for video in present if video.path], look, progress)
+    for what, place in _same_content(present, facts):
+        listing.warnings.setdefault(what, []).append(place)
     missing: dict[str, list[str]] = {}
     videos = []
     for video in listing.videos:
@@ -77,6 +79,21 @@ def prepare(
     else:
         (directory / WARNINGS).unlink(missing_ok=True)
     return manifest
+
+
+def _same_content(videos: Iterable[Listed], facts: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield files that are copies of one another where they should not be: over splits, or under two labels."""
+    first: dict[str, Listed] = {}
+    for video in videos:
+        content = facts.get(_name(video), {}).get("sha256")
+        other = first.setdefault(content, video) if content else video
+        if other.path == video.path or (other.split == video.split and other.label == video.label):
+            continue
+        which = f"{video.place} and {other.place}"
+        if other.split != video.split:
+            yield f"files of {video.split} that are in {other.split} as well, by content", which
+        else:
+            yield f"files of {video.split} with two labels, by content", which
 
 
 def _name(video: Listed) -> str:

@@ -21,6 +21,7 @@ _BACKWARDS = re.compile(r"""["']?([0-9]+-?)["']?[\s,;]+(.+)""")
 """A line from its end, so that a long one takes no longer than its length: label, separators, path."""
 _COLUMNS = re.compile(rf".+\.(?:{'|'.join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))})[\s,;].*", re.IGNORECASE)
 _DIGITS = 18
+_NUMBERED = re.compile(r"([0-9]{1,9})[\s,;:.)]+\D")
 
 
 def read_path_lists(root: Path, diagnostics: Diagnostics) -> Listing:
@@ -173,6 +174,7 @@ def _labels(root: Path, videos: list[Listed], diagnostics: Diagnostics) -> list[
     if names:
         if "" in names:
             raise DataError(f"{path}:{names.index('') + 1}: an empty line, but line n is to name class n, from 0")
+        _warn_of_numbers(path, names, diagnostics)
         if top.label >= len(names):
             raise DataError(
                 f"{path} names {counted(len(names), 'class')}, but the lists hold the label {top.label} ({top.place}); "
@@ -187,3 +189,12 @@ def _labels(root: Path, videos: list[Listed], diagnostics: Diagnostics) -> list[
             "number of frames, name the classes in labels.txt"
         )
     return [str(number) for number in range(top.label + 1)]
+
+
+def _warn_of_numbers(path: Path, names: list[str], diagnostics: Diagnostics) -> None:
+    """Warn of names that all begin with a number, another than that of their line, as in UCF101's ``classInd.txt``."""
+    numbered = [_NUMBERED.match(name) for name in names]
+    for number, match in enumerate(numbered):
+        if all(numbered) and match is not None and int(match[1]) != number:
+            what = "lines of labels.txt that begin with another number than their own, which is the class's, from 0"
+            diagnostics.warn(what, f"{path.name}:{number + 1} '{one_line(names[number])}' names class {number}")

@@ -15,6 +15,7 @@ from far.errors import DataError
 PUBLISHED = {"train": 168_913, "val": 24_777, "test": 27_157}
 """Videos by split, as its publisher counts them."""
 _PREFIX = "something-something-v2-"
+_LISTS = {"labels", *(name for names in SPLITS.values() for name in names)}
 
 
 def read_something_something(root: Path, diagnostics: Diagnostics) -> Listing:
@@ -26,8 +27,11 @@ def read_something_something(root: Path, diagnostics: Diagnostics) -> Listing:
     tree = read_tree(root, diagnostics)
     lists: dict[str, list[Path]] = {}
     for path in tree.lists:
-        if path.suffix.lower() == ".json":
-            lists.setdefault(path.stem.lower().removeprefix(_PREFIX), []).append(path)
+        name = path.stem.lower().removeprefix(_PREFIX)
+        if path.suffix.lower() == ".json" and name in _LISTS:
+            lists.setdefault(name, []).append(path)
+        else:
+            diagnostics.warn("lists that are none of Something-Something V2's, not read", diagnostics.place(path))
     if "labels" not in lists:
         raise DataError(f"{root}: neither {_PREFIX}labels.json nor labels.json is in it")
     labels_file = _only(lists["labels"], "the classes", diagnostics)

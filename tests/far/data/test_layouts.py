@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,23 @@ def test_of_several_files_of_a_video_the_distributed_one_is_taken(ssv2: Path) ->
     taken = {v.id: v.path for v in listing.videos if v.split == "train"}
     assert taken == {"1": first, "2": first.with_name("2.webm")}
     assert listing.several == {"1": [first, copies[1], copies[0], copies[2]], "2": [first.with_name("2.webm"), again]}
+
+
+def test_copies_over_splits_and_under_two_labels_are_named(tmp_path: Path) -> None:
+    first, root = video(tmp_path / "a.mp4"), tmp_path / "in"
+    for name in ("train/nod/1", "train/nod/2", "train/wave/3", "val/nod/4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(first, root / f"{name}.mp4")
+    video(root / "val" / "wave" / "5.mp4")
+    listing = read_listing("folder", root)
+    prepare(listing, layout="folder", root=root, directory=tmp_path / "out")
+    assert listing.warnings["files of train with two labels, by content"] == [
+        "train/wave/3.mp4 and train/nod/1.mp4",
+    ]
+    assert listing.warnings["files of val that are in train as well, by content"] == [
+        "val/nod/4.mp4 and train/nod/1.mp4",
+    ]
+    assert "by content: val/nod/4.mp4" in (tmp_path / "out" / "warnings.log").read_text()
 
 
 def test_an_unknown_template_is_named(ssv2: Path) -> None:

@@ -40,6 +40,13 @@ def warned(listing: Listing, what: str) -> list[str]:
 
 
 class TestPathLists:
+    @pytest.mark.parametrize(("names", "odd"), [("0 nod\n1 wave\n", 0), ("1 nod\n2 wave\n", 2), ("1 nod\nwave\n", 0)])
+    def test_names_that_are_numbered_otherwise_are_a_warning(self, write: Any, names: str, odd: int) -> None:
+        root = write({"train.csv": "a.mp4 0\nb.mp4 1\n", "labels.txt": names, "a.mp4": None, "b.mp4": None})
+        places = warned(read_listing("csv", root), "begin with another number")
+        assert len(places) == odd
+        assert not odd or places[0] == "labels.txt:1 '1 nod' names class 0"
+
     @pytest.mark.parametrize(
         "line",
         ["\ufeffclips/a b.mp4 0", '"clips/a b.mp4" 0', "'clips/a b.mp4',0", "clips\\a b.mp4 0", "clips/a b 0",
@@ -238,7 +245,11 @@ class TestSomethingSomething:
 
     def test_what_is_there_and_not_listed_or_listed_without_a_class_is_named(self, write: Any) -> None:
         lists = {"train.json": '[{"id": "1"}]', "test.json": '[{"id": "2"}]', "labels.json": self.LABELS}
-        listing = read_listing("ssv2", write({**lists, "v/1.webm": None, "v/3.webm": None, ".v/4.webm": None}))
+        videos = {"v/1.webm": None, "v/3.webm": None, ".v/4.webm": None}
+        listing = read_listing(
+            "ssv2", write({**lists, **videos, "test-answers.csv": "2;nod", "mini/train2.json": "[]"})
+        )
+        assert warned(listing, "lists that are none") == ["mini/train2.json", "test-answers.csv"]
         assert warned(listing, "without a label") == ["train.json:1"]
         assert warned(listing, "no list names") == ["v/3.webm"]
         assert warned(listing, "hidden") == [".v"]
