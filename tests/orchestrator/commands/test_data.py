@@ -18,12 +18,11 @@ from orchestrator.commands import data
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with a small data set of class folders, one file of which is broken."""
-    for split in ("train", "val"):
-        for label in ("nod", "wave"):
-            folder = tmp_path / "mine" / split / label
-            folder.mkdir(parents=True)
-            frames = np.random.default_rng(0).integers(0, 255, (20, 32, 48, 3), dtype=np.uint8)
-            write_video(folder / "a.mp4", frames, 12)
+    for seed, name in enumerate(("train/nod", "train/wave", "val/nod", "val/wave")):
+        folder = tmp_path / "mine" / name
+        folder.mkdir(parents=True)
+        frames = np.random.default_rng(seed).integers(0, 255, (20, 32, 48, 3), dtype=np.uint8)
+        write_video(folder / "a.mp4", frames, 12)
     (tmp_path / "mine/val/nod/broken.mp4").write_bytes(b"no video")
     monkeypatch.chdir(tmp_path)
     return tmp_path
