@@ -138,17 +138,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted: what had finished is kept; run the same command again to go on")
         return 130
-    except OSError as error:
+    except Exception as error:
         from orchestrator.cli.failures import as_ours, unforeseen
 
         ours = as_ours(error)
         _say(unforeseen(error) if ours is None else f"error: {ours}")
         return 1 if ours is None else ours.exit_code
-    except Exception as error:
-        from orchestrator.cli.failures import unforeseen
-
-        _say(unforeseen(error))
-        return 1
 
 
 def _settled(code: int, output: Output, errors: Output) -> int:

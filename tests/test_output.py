@@ -111,6 +111,19 @@ def test_on_a_terminal_too(hostile: Path) -> None:
         ("FARLAB validate head_ratio model.attention=$(printf '%0300d' 0)", 2, "model.attention"),
         ("FARLAB validate $(printf '%0300d' 0)", 2, "unknown study"),
         ("FARLAB validate $'\\xff\\xfe'", 2, "unknown study"),
+        ("ln -s q.yaml q.yaml; FARLAB validate q.yaml", 2, "its links lead in a circle"),
+        (
+            "mkdir -p runs/studies/q/demo; ln -s study.lock.yaml runs/studies/q/demo/study.lock.yaml; FARLAB status",
+            0,
+            "",
+        ),
+        ("mkdir -p runs/trials; touch runs/store.id; ln -s k runs/trials/k; FARLAB logs k", 2, "nothing yet"),
+        ("echo 'store = \"f\"' > farlab.toml; touch f; FARLAB status", 2, "farlab.toml:1: store: "),
+        (
+            "mkfifo p; cat p > got & FARLAB report -t 5 -f csv -o p > /dev/null; wait; test -p p && grep -q 1:2 got",
+            0,
+            "",
+        ),
         ("FARLAB train demo -n recipe.lr=$'\\xff'", 2, "recipe.lr"),
     ],
 )

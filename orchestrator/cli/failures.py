@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ _SAID = {
     errno.ELOOP: "its links lead in a circle",
     errno.EINVAL: "cannot be a path here",
 }
+_LOOP = re.compile(r"Symlink loop from ['\"](.*)['\"]$")
 _MACHINE = {
     errno.EMFILE: "too many files are open: raise `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine",
@@ -41,8 +43,12 @@ _MACHINE = {
 }
 
 
-def as_ours(error: OSError) -> FarError | None:
+def as_ours(error: Exception) -> FarError | None:
     """Return an error of the system as one that says what to do, None if nobody but us can do anything about it."""
+    if isinstance(error, RuntimeError) and (loop := _LOOP.match(str(error))):  # as Path.resolve says it
+        return ConfigError(_SAID[errno.ELOOP], where=loop[1])
+    if not isinstance(error, OSError):
+        return None
     if error.errno in FULL:
         return StorageFullError(f"no space left to write {error.filename or 'files'}; free some and run it again")
     try:
@@ -96,10 +102,8 @@ def quiet_hooks(show: Callable[[str], None]) -> None:
 
 
 def _own(path: str) -> bool:
-    try:
-        return ROOT in Path(path).resolve().parents and "site-packages" in ROOT.parts
-    except (OSError, ValueError):
-        return False
+    """Return whether a path is one of the installed program's; links are not followed, since these may be the matter."""
+    return "site-packages" in ROOT.parts and ROOT in Path(path).absolute().parents
 
 
 def _role(path: str) -> str | None:
@@ -109,7 +113,7 @@ def _role(path: str) -> str | None:
     try:
         settings = load_settings()
         place = Path(path).absolute()
-    except (FarError, OSError, ValueError):
+    except (FarError, OSError, ValueError, RuntimeError):
         return None
     roles = ("store", "data_root", "weights_root")
     return next((role for role in roles if place.is_relative_to(getattr(settings, role))), None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
+from far.text import encodable
 from orchestrator.cli.inputs import mode, modes, refuse_given
 from orchestrator.commands.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.garbage import gc_paused
@@ -214,7 +215,7 @@ def _format_of(output: Path) -> str:
 
 
 def deliver(text: str, output: Path | None) -> None:
-    """Print, or write the file whole or not at all.
+    """Print, or write the file whole or not at all; a pipe or a device (``/dev/stdout``) is written to, not replaced.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -224,9 +225,13 @@ def deliver(text: str, output: Path | None) -> None:
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        partial = output.with_name(f".{output.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(output)
+        content = encodable(text, "utf-8").encode()
+        if output.exists() and not output.is_file():
+            output.write_bytes(content)
+        else:
+            partial = output.with_name(f".{output.name}.partial")
+            partial.write_bytes(content)
+            partial.replace(output)
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(output)) from None
     typer.echo(f"wrote {output}")
