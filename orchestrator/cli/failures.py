@@ -102,7 +102,7 @@ def quiet_hooks(show: Callable[[str], None]) -> None:
 
 
 def _own(path: str) -> bool:
-    """Return whether a path is one of the installed program's; links are not followed, since these may be the matter."""
+    """Return whether a path is one of the installed program; links are not followed, they may be the matter."""
     return "site-packages" in ROOT.parts and ROOT in Path(path).absolute().parents
 
 
