@@ -21,9 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError, StorageError, StorageFullError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (
@@ -181,6 +184,12 @@ def is_there(text: str) -> bool:
         return False
 
 
+def read_head(path: Path, size: int) -> bytes:
+    """Return a file's first bytes; a device such as ``/dev/zero`` has no last one."""
+    with path.open("rb") as stream:
+        return stream.read(size)
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
 
@@ -213,12 +222,35 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the parsed file, or None if it is missing, cut off, or not JSON."""
+def read_json(path: Path, like: Any = None) -> Any:
+    """Return the parsed file, or None if it is missing, cut off, not JSON, or not of this type.
+
+    Args:
+        path: the file.
+        like: e.g. a dataclass of the keys that the caller reads; keys that it does not name may be anything.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return parse_json(path.read_bytes(), like)
+    except OSError:
         return None
+
+
+def parse_json(data: bytes, like: Any = None) -> Any:
+    """Return what JSON says, or None if it is cut off, not JSON, or not of this type; see ``read_json``."""
+    try:
+        value = json.loads(data)
+        if like is not None:
+            _checker(like).validate_json(data, strict=True)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+@cache
+def _checker(like: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(like)
 
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
@@ -232,18 +264,17 @@ def append_json_line(path: Path, record: dict[str, Any]) -> None:
             stream.write(line.encode())
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole records of a file; a line that was cut off by a kill is left out."""
+def read_json_lines(path: Path, like: Any = None) -> list[dict[str, Any]]:
+    """Return the whole records of a file; a line that was cut off by a kill, or is not of this type, is left out."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:
         return []
     records = []
     for line in lines:
-        with suppress(ValueError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                records.append(record)
+        record = parse_json(line, like)
+        if isinstance(record, dict):
+            records.append(record)
     return records
 
 
@@ -354,7 +385,7 @@ class FileLock:
 
     def owner(self) -> str:
         """Return who holds the lock, as text."""
-        info = read_json(self.path) or {}
+        info = read_json(self.path, dict) or {}
         if "pid" not in info:
             return "another process"
         return f"process {info['pid']} on {info.get('host')} since {info.get('since')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
 State = Literal["finished", "failed", "diverged", "partial"]
@@ -72,6 +73,40 @@ class Result(TypedDict, total=False):
     attempts: list[dict[str, Any]]
     finished_at: str
     """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What ``trial.json`` has that is read again by others than training."""
+
+    config: dict[str, Any] | None = None
+    identity: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What a line of ``metrics.jsonl`` has that is read again; losses in nats, ``val_top1`` in percent."""
+
+    epoch: int
+    """Counted from 0."""
+    time: str | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_top1: float | None = None
+    val_top5: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The content of ``progress.json``: how far a running trial is within an epoch."""
+
+    phase: str
+    done: int
+    total: int
+    epoch: int = 0
+    loss: float | None = None
 
 
 def problem(value: Any, key: str) -> str | None:

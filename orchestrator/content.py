@@ -133,7 +133,7 @@ def weights_hash(settings: Settings) -> WeightsHash:
             return None
         stats = [(str(part.resolve()), part.stat().st_size, part.stat().st_mtime_ns) for part in parts_of(path)]
         name = json.dumps(stats)
-        cache = read_json(cache_file) or {}
+        cache = read_json(cache_file, dict[str, str]) or {}
         if name not in cache:
             cache[name] = content_hash(path)
             write_json(cache_file, cache)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from far import __version__
 from far.config import TrialConfig
 from far.config.overrides import Layer, Source, flatten
 from far.errors import ConfigError
-from far.files import write_atomic
+from far.files import parse_json, write_atomic
 from orchestrator.plan import Plan
 from orchestrator.store import Store
 from orchestrator.study import Profile, Row, Study
@@ -26,6 +26,33 @@ from orchestrator.study.lookup import name_in
 from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig
 
 HEADER = "# Written by farlab when the study was submitted: what runs is what stands here. JSON lines, one a row.\n"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    epochs: int
+
+
+@dataclass(frozen=True)
+class _Config:
+    recipe: _Recipe
+
+
+@dataclass(frozen=True)
+class _Row:
+    config: _Config
+    trials: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    """What is read of a submission without making a study of it again."""
+
+    rows: dict[str, _Row]
+    submitted_at: str
+    source_sha256: str
+    title: str = ""
+    source: str = ""
 
 
 def freeze(plan: Plan, store: Store) -> list[str]:
@@ -175,10 +202,11 @@ def _line(value: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8").removeprefix(HEADER))
-    except (OSError, ValueError):
+        data = path.read_bytes()
+    except OSError:
         return None
-    return value if isinstance(value, dict) and isinstance(value.get("rows"), dict) else None
+    record: dict[str, Any] | None = parse_json(data.removeprefix(HEADER.encode()), _Submitted)
+    return record
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

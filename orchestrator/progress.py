@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
 from far.files import TrialPaths, read_json, read_json_lines
+from far.result import EpochRecord, Heartbeat, Started
 from orchestrator.cli.fitting import cropped, fitting
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Watched:
         size = paths.metrics.stat().st_size if paths.metrics.exists() else -1
         if size != self._size:
             self._size, before = size, len(self.records)
-            self.records = read_json_lines(paths.metrics)
+            self.records = read_json_lines(paths.metrics, EpochRecord)
             lines += [self._line(record) for record in self.records[before:]]
-        self.beat = read_json(paths.progress)
+        self.beat = read_json(paths.progress, Heartbeat)
         self.result = read_json(paths.result)
         if self.result is not None:
             lines.append(f"{self.name}  {self.outcome}")
@@ -77,7 +78,8 @@ class Watched:
             if stamp == self._stamp:
                 return []
             self._stamp = stamp
-        before, self.attempts = [_ending(a) for a in self.attempts], (read_json(path) or {}).get("attempts") or []
+        before = [_ending(attempt) for attempt in self.attempts]
+        self.attempts = (read_json(path, Started) or {}).get("attempts") or []
         now = [_ending(attempt) for attempt in self.attempts]
         return [
             f"{self.name}  {why}"
@@ -319,7 +321,7 @@ def _occupation(trial: Watched) -> str | None:
             return None
     except FarError:
         return None
-    owner = read_json(lock) or {}
+    owner = read_json(lock, dict) or {}
     phase = (trial.beat or {}).get("phase", "starting")
     return f"is at '{phase}' (process {owner.get('pid')} on {owner.get('host')})"
 

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from far.errors import FarError
 from far.files import TrialPaths, read_json, read_json_lines, write_json
 from far.redaction import redacted
+from far.result import EpochRecord, Started, problem
+from orchestrator.remembered import Remembered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +70,7 @@ class SweepMirror:
 
     def __init__(self, uri: str, sweep: Sweep) -> None:
         self.uri, self.sweep = uri, sweep
-        self._state: dict[str, Any] = read_json(sweep.state) or {}
+        self._state: dict[str, Any] = read_json(sweep.state, Remembered) or {"runs": {}}
         if redacted(str(self._state.get("uri"))) != redacted(uri):
             self._state = {"runs": {}}
         self._state["uri"] = redacted(uri)
@@ -201,6 +203,8 @@ class SweepMirror:
         if known and known.get("status") == "FINISHED" and not known.get("unsent"):
             return "FINISHED"
         result = read_json(paths.result)
+        if problem(result, paths.key) is not None:
+            result = None
         if known is None:
             if result is None and not paths.metrics.exists():
                 return None
@@ -224,7 +228,7 @@ class SweepMirror:
     def _send_epochs(self, client: MlflowClient, known: dict[str, Any], paths: TrialPaths) -> None:
         from mlflow.entities import Metric
 
-        records = read_json_lines(paths.metrics)
+        records = read_json_lines(paths.metrics, EpochRecord)
         metrics = [
             Metric(name, value, _milliseconds(record.get("time")), record["epoch"] + 1)
             for record in records[known["epochs"] :]
@@ -312,7 +316,7 @@ class SweepMirror:
         }
         run_id = self._run_with(client, tags, f"{trial.row} seed {trial.seed}")
         if "row" not in client.get_run(run_id).data.params:
-            spec = read_json(TrialPaths(trial.directory).trial) or {}
+            spec = read_json(TrialPaths(trial.directory).trial, Started) or {}
             values = {"row": trial.row, "seed": trial.seed, **_flat(spec.get("config") or {})}
             client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
         logged = client.get_metric_history(run_id, "train_loss")

@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -110,6 +111,18 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     )
 
 
+def _leads_somewhere(kind: str, uri: str) -> bool:
+    """Whether there is a host, or for SQLite a file: a data base in memory would be gone with the command."""
+    try:
+        parts = urlsplit(uri)
+        if kind == "sqlite":
+            in_memory = parts.path.strip("/") in ("", ":memory:") or "mode=memory" in parts.query
+            return not in_memory and not parts.netloc
+        return parts.port != 0 and (parts.hostname is not None or not kind.startswith("http"))
+    except ValueError:  # brackets that are not closed, a port that is no number
+        return False
+
+
 def checked_uri(uri: str, key: str, where: str | None = None) -> str:
     """Return the address of a tracking store.
 
@@ -117,9 +130,11 @@ def checked_uri(uri: str, key: str, where: str | None = None) -> str:
         ConfigError: it is none that MLflow could reach.
     """
     scheme, separator, rest = uri.partition("://")
-    if not separator or not rest or scheme.partition("+")[0] not in TRACKING_SCHEMES:
+    kind = scheme.partition("+")[0]
+    if not separator or not rest or kind not in TRACKING_SCHEMES or not _leads_somewhere(kind, uri):
         raise ConfigError(
-            f"'{redacted(uri)}' is no address of a tracking store",
+            f"'{redacted(uri)}' is no address of a tracking store"
+            + (": a data base in a file is sqlite:////FOLDER/FILE.db" if kind == "sqlite" else ""),
             key=key,
             where=where,
             choices=[f"{name}://" for name in TRACKING_SCHEMES],

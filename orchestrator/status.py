@@ -8,6 +8,7 @@ from typing import Any
 
 from far.errors import ConfigError
 from far.files import read_json, read_json_lines
+from far.result import EpochRecord, Heartbeat
 from orchestrator.frozen import frozen_keys, submission
 from orchestrator.store import Store, TrialState, is_held
 from orchestrator.study.names import find_name
@@ -158,9 +159,9 @@ def _trial(
     if state != "missing":
         attempts = store.trial(key).get("attempts") or []
         result = store.result(key)
-        last = (read_json_lines(paths.metrics) or [{}])[-1]
+        last = (read_json_lines(paths.metrics, EpochRecord) or [{}])[-1]
     if state == "running":
-        beat = read_json(paths.progress) or {}
+        beat = read_json(paths.progress, Heartbeat) or {}
     error = (result or {}).get("error")
     top1 = (result or {}).get("metrics", {}).get("top1")
     return TrialStatus(

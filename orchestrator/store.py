@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from far.errors import ConfigError
 from far.files import FileLock, TrialPaths, no_locks, read_json, write_atomic, write_json
-from far.result import Result, problem
+from far.result import Result, Started, problem
 
 TrialState = Literal[
     "missing", "queued", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"
@@ -122,8 +122,7 @@ class Store:
 
     def trial(self, key: str) -> dict[str, Any]:
         """Return what ``trial.json`` holds; empty if it is missing or damaged."""
-        record = read_json(self.paths(key).trial)
-        return record if isinstance(record, dict) else {}
+        return read_json(self.paths(key).trial, Started) or {}
 
     def result(self, key: str) -> Result | None:
         """Return a trial's result, None if it has none or a damaged one."""

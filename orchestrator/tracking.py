@@ -74,7 +74,7 @@ class Mirror:
         self._stop = threading.Event()
         self._heard, self._patience = time.monotonic(), float("inf")
         self._steps, self._asked = 0, False
-        self._complete = False
+        self._complete = self._hopeless = False
         self._thread = threading.Thread(target=self._loop, name="mlflow-mirror", daemon=True)
 
     def start(self) -> None:
@@ -152,13 +152,15 @@ class Mirror:
                 continue
             # After a failure wait longer, so that a server that is down is not hammered.
             wait = INTERVAL if self._try(final=False) else min(max(wait, INTERVAL) * 2, 30.0)
-        while not (done := self._try(final=True)) and time.monotonic() + RETRY < self._heard + self._patience:
+        while not (done := self._try(final=True)) and not self._hopeless:
+            if time.monotonic() + RETRY >= self._heard + self._patience:
+                break
             time.sleep(RETRY)
         self._complete = done and not self.troubles
 
     def _try(self, *, final: bool) -> bool:
         """Look at everything once; return whether the store was there for all of it."""
-        self.problem = None
+        self.problem, self._hopeless = None, False
         try:
             client = self._connect()
             while self._to_rebuild:
@@ -177,6 +179,7 @@ class Mirror:
         return self.problem is None
 
     def _note(self, error: Exception) -> None:
+        self._hopeless = isinstance(error, ImportError)  # the data base's driver is not installed
         if self.problem is None:
             self.problem = f"{type(error).__name__}: {redacted(str(error)).strip().partition(chr(10))[0][:200]}"
             log.info("tracking store %s not reached: %s", redacted(self.uri), self.problem)

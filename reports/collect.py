@@ -151,10 +151,10 @@ def _other_frames(
 def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str]:
     """Return the address of each trial's run in the tracking UI: the server's, or that of ``farlab ui``."""
     from far.files import read_json
+    from orchestrator.remembered import Remembered
 
-    known = read_json(store.study(study).directory / f"mlflow-{profile}.json") or {}
-    runs = known.get("runs") or {}
-    return {key: run_address(uri, str(known.get("experiment")), run["run_id"]) for key, run in runs.items()}
+    known = read_json(store.study(study).directory / f"mlflow-{profile}.json", Remembered) or {"runs": {}}
+    return {key: run_address(uri, str(known.get("experiment")), run["run_id"]) for key, run in known["runs"].items()}
 
 
 def run_address(uri: str, experiment: str, run: str) -> str:

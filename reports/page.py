@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
+from far.pictures import save_picture
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace import find_workspace
 from reports.renderers.templates import as_html, fill
@@ -145,7 +146,7 @@ def picture(name: str, results: Results, options: Options) -> Picture:
     try:
         with styled():
             figure = spec.draw(results, options)
-            figure.savefig(buffer, format="png", dpi=160)
+            save_picture(figure, buffer, format="png", dpi=160)
     except FarError as error:
         return Picture(spec.title, problem=str(error))
     except Exception as error:  # matplotlib's own errors are of any type, and a page is more than one figure

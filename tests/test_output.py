@@ -71,7 +71,7 @@ def test_names_keep_their_brackets_and_lose_their_escapes(
     said = capsys.readouterr()
     text = said.out + said.err
     assert printable(text) == text
-    if call[0] in ("plan", "status") and "--json" not in call:
+    if call[0] in ("plan", "status", "report") and not {"--json", "-f"} & set(call):
         assert "w/o [/cls]" in text and "w/o [cls] token :x:" in text and "\\u001b[31mred" in text
 
 
@@ -125,6 +125,11 @@ def test_on_a_terminal_too(hostile: Path) -> None:
             "",
         ),
         ("FARLAB train demo -n recipe.lr=$'\\xff'", 2, "recipe.lr"),
+        ("ulimit -v 4000000; FARLAB validate /dev/zero", 2, "/dev/zero: is larger than 16 MiB"),
+        ("ulimit -v 4000000; FARLAB cancel /dev/zero", 2, "no study '/dev/zero'"),
+        ("FARLAB weights inspect /dev/null", 2, "neither a file nor a folder"),
+        ("ln -s loop loop; FARLAB validate loop/x.yaml", 2, "its links lead in a circle"),
+        ("echo '{study: p, rows: {a: {}}}' | FARLAB validate /dev/stdin", 0, ""),
     ],
 )
 def test_streams_and_arguments_that_fail(line: str, code: int, said: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
+from far.files import read_head
 
 if TYPE_CHECKING:
     from ruamel.yaml.error import StringMark as Mark
@@ -51,9 +52,10 @@ def load_document(path: Path | str) -> Document:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        data = read_head(path, LARGEST_FILE + 1)  # a device or a pipe does not tell its size
+        if len(data) > LARGEST_FILE:
             raise ConfigError(f"is larger than {LARGEST_FILE // 2**20} MiB", where=str(path))
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise ConfigError("no such file", where=str(path), choices=siblings, got=path.name) from None

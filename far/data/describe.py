@@ -18,6 +18,7 @@ from far.data.diagnostics import one_line, some
 from far.data.loader import EvalStream, TrainStream
 from far.data.manifest import Manifest, Video
 from far.errors import ConfigError, DataError
+from far.pictures import save_picture
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +103,7 @@ def contact_sheet(manifest: Manifest, config: TrialConfig, split: str, count: in
         title = line[0].set_title(f"{clip.name}: {label}", fontsize=7, loc="left", parse_math=False)
         title.set_in_layout(False)
     try:
-        figure.savefig(path, dpi=100, format=suffix)
+        save_picture(figure, path, dpi=100, format=suffix)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}", where="--out") from None
     return [clip.name for clip in clips]

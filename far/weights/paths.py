@@ -55,6 +55,8 @@ def parts_of(path: Path) -> list[Path]:
             return [path / name]
         if index.is_file():
             return [path / shard for shard in _shards(index)]
+    if not path.is_dir():
+        raise WeightsError(f"{path}: neither a file nor a folder, but a device or a pipe")
     if any(path.glob("zero_pp_rank_*_model_states.pt")):
         raise WeightsError(f"{path}: {SPLIT}")
     newest = _newest(path)

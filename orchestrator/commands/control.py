@@ -216,7 +216,7 @@ def _cancel(store: Store, name: str, timeout: float) -> None:
     lock = store.lock_study(name)
     if not is_held(lock.path):
         raise ConfigError(f"nobody drives study '{name}'", choices=[s for s in store.studies() if s != name])
-    owner = read_json(lock.path) or {}
+    owner = read_json(lock.path, dict) or {}
     if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
         raise FarError(f"study '{name}' is driven by {lock.owner()}: cancel it there")
     os.kill(owner["pid"], signal.SIGTERM)

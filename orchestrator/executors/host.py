@@ -32,6 +32,7 @@ from far.errors import (
 )
 from far.files import FileLock, LockedError, TrialPaths, clear_abandoned, read_json, write_json
 from far.identity import STATISTICS
+from far.result import Started
 from orchestrator.executors.base import Job
 from orchestrator.executors.outcome import has_result, redirect, write_failure
 
@@ -349,8 +350,8 @@ def may_start(spec: dict[str, Any], job: Job) -> None:
 
 def wait_for_retry(job: Job) -> None:
     """Wait before a trial that was lost is started again: longer each time."""
-    spec = read_json(TrialPaths(job.directory).trial)
-    if isinstance(spec, dict) and (lost := len(losses(spec))):
+    spec = read_json(TrialPaths(job.directory).trial, Started)
+    if spec is not None and (lost := len(losses(spec))):
         time.sleep(min(job.retry.wait_seconds * 2 ** (lost - 1), LONGEST_WAIT))
 
 
@@ -360,7 +361,7 @@ def read_spec(paths: TrialPaths) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing or broken.
     """
-    spec = read_json(paths.trial)
-    if not isinstance(spec, dict) or "config" not in spec:
+    spec = read_json(paths.trial, Started)
+    if spec is None or "config" not in spec:
         raise ConfigError("the trial's description is missing or broken", where=str(paths.trial))
     return spec

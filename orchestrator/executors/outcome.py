@@ -12,7 +12,7 @@ from pathlib import Path
 from far.errors import DivergedError, FarError
 from far.files import TrialPaths, read_json, write_json
 from far.redaction import redacted
-from far.result import Failure, State, problem
+from far.result import Failure, Started, State, problem
 
 
 def has_result(paths: TrialPaths) -> bool:
@@ -31,7 +31,7 @@ def write_failure(directory: Path, error: BaseException | Failure, state: State 
     paths = TrialPaths(directory)
     if has_result(paths):
         return
-    spec = read_json(paths.trial) or {}
+    spec = read_json(paths.trial, Started) or {}
     if isinstance(error, BaseException):
         kind = error.kind if isinstance(error, FarError) else "internal"
         failure = Failure(kind=kind, message=redacted(str(error)) or type(error).__name__)

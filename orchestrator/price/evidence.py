@@ -31,6 +31,19 @@ class Measured:
     disk: int
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What ``farlab plan --probe`` has measured of one shape of trial."""
+
+    shape: str
+    device: str
+    devices: int
+    seconds: float
+    memory: int
+    disk: int
+    operations: float
+
+
 @dataclass
 class Evidence:
     """Measurements on one kind of device.
@@ -75,7 +88,7 @@ def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, S
             and target.same((result.get("env") or {}).get("device"))
         ):
             _take(evidence, store, result, target, counts, wanted)
-    for probe in read_json(probes_file(store)) or []:
+    for probe in read_json(probes_file(store), list[Probe]) or []:
         if target.same(probe["device"]):
             measured = Measured(probe["seconds"], probe["memory"], probe["disk"])
             evidence.same.setdefault(probe["shape"], []).append(measured)

@@ -15,7 +15,7 @@ from far.interpreter import child_environment, python_command
 from orchestrator.content import video_counts
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.price.devices import find_target
-from orchestrator.price.evidence import probes_file, shape
+from orchestrator.price.evidence import Probe, probes_file, shape
 from orchestrator.price.pricing import processes_of
 from orchestrator.price.work import work
 from orchestrator.settings import Settings
@@ -35,7 +35,7 @@ def probe_plan(plan: Plan, store: Store, settings: Settings) -> None:
     path = probes_file(store)
     for number, (name, trial) in enumerate(rows.items(), start=1):
         print(f"probing {number}/{len(rows)}: {trial.row}", file=sys.stderr)
-        known = [old for old in read_json(path) or [] if old["shape"] != name]
+        known = [old for old in read_json(path, list[Probe]) or [] if old["shape"] != name]
         write_json(path, [*known, {"shape": name, **_probe(trial, settings)}])
 
 

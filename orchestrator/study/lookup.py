@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from far.config.document import LARGEST_FILE
 from far.errors import ConfigError
-from far.files import is_there
+from far.files import is_there, read_head
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace import find_workspace
 
@@ -56,7 +57,7 @@ def study_files(target: Path | str) -> list[Path]:
 def name_in(path: Path) -> str | None:
     """Return what a study's file calls the study, None if it does not say."""
     try:
-        match = _NAME.search(path.read_text(encoding="utf-8", errors="replace"))
+        match = _NAME.search(read_head(path, LARGEST_FILE).decode(errors="replace"))
     except OSError:
         return None
     return match[2] if match else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from far.pictures import save_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,6 +89,8 @@ def save(figure: Figure, path: Path) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=dates[kind])
+        lacking = save_picture(figure, path, metadata=dates[kind])
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(path)) from None
+    if lacking:
+        print(f"note: {lacking}", file=sys.stderr)

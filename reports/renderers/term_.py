@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from far.text import printable
 from orchestrator.cli.console import PlainConsole, make_console
 from reports.renderers import RENDERERS
 from reports.table import Cell, Column, Origin, State, Table, folded
@@ -47,14 +48,14 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _print(console: PlainConsole, table: Table) -> None:
-    console.print(Text(table.title, style="bold"), Text(f"Profile {table.profile}." if table.profile else ""))
+    console.print(_plain(table.title, "bold"), _plain(f"Profile {table.profile}." if table.profile else ""))
     if table.warning:
-        console.print(Text(table.warning, style="yellow"))
+        console.print(_plain(table.warning, "yellow"))
     for columns in _blocks(console, table):
         console.print(_drawn(table, columns))
     for note in table.notes:
         mark = f"[{note.mark}] " if note.mark else ""
-        console.print(Text(f"{mark}{note.text}", style="dim"))
+        console.print(_plain(f"{mark}{note.text}", "dim"))
 
 
 def _blocks(console: PlainConsole, table: Table) -> list[Sequence[Column]]:
@@ -84,7 +85,7 @@ def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
     for column in columns:
         above = table.profile if column.origin is Origin.MEASURED else table.origin_title(column.origin)
         drawn.add_column(
-            Text(f"{above}\n{column.title}", style="dim italic" if column.origin is Origin.PAPER else ""),
+            _plain(f"{above}\n{column.title}", "dim italic" if column.origin is Origin.PAPER else ""),
             justify="left" if column.origin is Origin.LABEL else "right",
             style="dim italic" if column.origin is Origin.PAPER else "",
             overflow="fold",
@@ -95,7 +96,7 @@ def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
             drawn.add_section()
         if row.group != group:
             group = row.group
-            drawn.add_row(Text(group, style="italic"))
+            drawn.add_row(_plain(group, "italic"))
         drawn.add_row(
             *[_text(table.cell(row, column)) for column in columns],
             style="on grey15" if row.default else "",
@@ -103,11 +104,16 @@ def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
     return drawn
 
 
+def _plain(text: str, style: str = "") -> Text:
+    """Return text as it will be seen, so that columns are as wide as what stands in them."""
+    return Text(printable(text), style=style)
+
+
 def _text(cell: Cell) -> Text:
     style = STYLE[cell.state] + (" bold" if cell.best else "")
     marks = f" [{','.join(cell.marks)}]" if cell.marks else ""
     text = f"**{cell.text}**" if cell.best and not _colours() else cell.text
-    return Text(text + marks, style=style.strip())
+    return _plain(text + marks, style.strip())
 
 
 def _colours() -> bool:

@@ -102,3 +102,18 @@ def test_what_cannot_be_drawn_says_why(make_results: MakeResults, tmp_path: Path
         save(FIGURES["pareto"].draw(results, Options()), tmp_path / "f.gif")
     with pytest.raises(ConfigError, match="no row '3:1'"):
         FIGURES["classes"].draw(results, Options(rows=("1:1", "3:1")))
+
+
+def test_names_are_drawn_without_control_characters_and_without_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    from matplotlib.figure import Figure
+
+    from reports.figures.style import save
+
+    figure = Figure()
+    figure.subplots().set_title("a\x1b[31m \u4e2d")
+    save(figure, tmp_path / "t.svg")
+    assert "\\u001b[31m" in figure.axes[0].get_title()
+    assert capsys.readouterr().err == "note: the font of figures lacks \u4e2d: drawn as boxes\n"
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]
