@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine is no fault
 def test_no_input_gets_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--cases", "200", "--processes", "5", "--seed", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
