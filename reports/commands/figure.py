@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
         from orchestrator.settings import load_settings
         from reports.figures import FIGURES, NUMBERS, Options, names
-        from reports.figures.style import save, styled
+        from reports.figures.style import picture_kind, save, styled
 
         chosen = NUMBERS.get(name, name)
         if chosen == "explain":
@@ -65,6 +65,8 @@ def register(app: typer.Typer) -> None:
         if chosen not in FIGURES:
             raise ConfigError(f"unknown figure '{name}'", choices=names(), got=name)
         spec = FIGURES[chosen]
+        if output is not None:
+            picture_kind(output)
         results = one_study(table, study, profile, seeds, targets, store) if spec.needs_results else None
         settings = load_settings()
         chosen_rows = named_rows(row, rows, results)
@@ -95,8 +97,14 @@ def register(app: typer.Typer) -> None:
         if missing:
             raise ConfigError("no such file", key="VIDEO", where=str(missing[0]))
         from reports.figures.explain import draw
-        from reports.figures.style import save, styled
+        from reports.figures.style import picture_kind, save, styled
 
+        picture_kind(output)
+        for text in override or ():
+            if "=" not in text:
+                raise ConfigError(f"'{text}' is no KEY=VALUE", key="--set", where="command line")
+        if not (table or study):
+            raise ConfigError("name one study: --study STUDY or --table N", where="command line")
         results = one_study(table, study, profile, seeds, override, store)
         with styled():
             names = named_rows(row, rows, results)
@@ -136,11 +144,15 @@ def one_study(
     Raises:
         ConfigError: none is, or several are.
     """
+    from orchestrator.commands.options import split_targets
     from reports.commands.report import load, parse_tables
 
+    wrong = ConfigError("name one study: STUDY or --table N", where="command line")
+    if not (table or study or split_targets(targets or [])[0]):
+        raise wrong
     found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
     if len(found) != 1:
-        raise ConfigError("name one study: STUDY or --table N", where="command line")
+        raise wrong
     for text in found[0].remarks:
         typer.echo(f"note: {text}", err=True)
     return found[0]

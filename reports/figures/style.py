@@ -23,6 +23,8 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches of one column and of the page of a two-column paper."""
 
+DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+"""What a kind of picture would say of when it was drawn."""
 SETTINGS: Any = {
     "font.size": 8,
     "axes.titlesize": 9,
@@ -73,6 +75,22 @@ def titled(results: Results, more: str = "", *, width: int = 52) -> str:
     return f"{textwrap.fill(results.title or results.study, width)}\n(profile {results.profile}{more})"
 
 
+def picture_kind(path: Path) -> str:
+    """Return which kind of picture a file's name asks for; asked before anything is drawn.
+
+    Raises:
+        ConfigError: none that can be written.
+    """
+    from far.errors import ConfigError
+
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in DATES:
+        raise ConfigError(
+            f"'{path.name}' is no picture", key="--output", choices=[f".{k}" for k in DATES], got=path.suffix
+        )
+    return kind
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write PNG, PDF or SVG by the file's name, without a date, so that equal figures are equal files.
 
@@ -81,15 +99,10 @@ def save(figure: Figure, path: Path) -> None:
     """
     from far.errors import ConfigError
 
-    kind = path.suffix.lower().lstrip(".")
-    dates: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
-    if kind not in dates:
-        raise ConfigError(
-            f"'{path.name}' is no picture", key="--output", choices=[f".{k}" for k in dates], got=path.suffix
-        )
+    kind = picture_kind(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lacking = save_picture(figure, path, metadata=dates[kind])
+        lacking = save_picture(figure, path, metadata=DATES[kind])
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(path)) from None
     if lacking:
