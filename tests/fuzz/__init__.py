@@ -6,6 +6,7 @@ reaches the output, if the error is one that nobody foresaw (exit code 1), or if
 
 Covered are all commands and all their options. Those that would train, serve or wait run as far as they get before:
 ``sweep`` and ``train`` with ``--dry-run`` or on a set of trials that is refused, ``chaos`` with a fault that does not
-exist, ``ui`` on a port or address that cannot be, ``status --watch`` and ``logs --follow`` where nothing runs. What
+exist, ``ui`` on a port or address that cannot be, ``plan`` without ``--probe``,
+``status --watch`` and ``logs --follow`` where nothing runs. What
 happens while trials run is the matter of ``farlab chaos``.
 """
