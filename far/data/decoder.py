@@ -147,10 +147,12 @@ class PyavReader:
 def open_video(path: Path) -> av.container.InputContainer:
     """Open a file with PyAV, to decode its videos with one thread each."""
     import av
+    from av.codec.context import Flags
 
     container = av.open(str(path), metadata_errors="replace")
     for stream in container.streams.video:
         stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= Flags.unaligned  # else what is to be cropped off at the left may stay
     return container
 
 
@@ -192,6 +194,15 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, d < 0, a < 0
     return True, b < 0, c < 0
+
+
+_ROUNDING = 8
+"""Grey levels by which decoders may differ in what they make of more than 8 bits."""
+
+
+def same_picture(one: Frames, other: Frames) -> bool:
+    """Return whether two decoders show the same: as large, and the same part of the coded picture."""
+    return one.shape == other.shape and bool(np.abs(one.astype(np.int16) - other).max() <= _ROUNDING)
 
 
 @dataclass(frozen=True)

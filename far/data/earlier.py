@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from far.data.decoder import Frames, explain, open_decord, open_video
-from far.data.frame_index import MIRRORED, FrameIndex
+from far.data.decoder import Frames, decode, explain, open_decord, open_video, same_picture
+from far.data.frame_index import DECORD, MIRRORED, FrameIndex
 from far.data.sampling import SAMPLERS
 
 LENGTH, STRIDE, VIEWS = 16, 4, 5
@@ -30,7 +30,7 @@ def read_differently(path: Path, index: FrameIndex) -> str:
     """
     if index.inexact == MIRRORED:
         return "its mirroring was ignored"
-    if not index.inexact:
+    if index.reader == DECORD:
         return ""
     try:
         reader = open_decord(path)
@@ -41,6 +41,8 @@ def read_differently(path: Path, index: FrameIndex) -> str:
     if count != index.count:
         return f"{count} frames were counted, not {index.count}"
     try:
+        if not same_picture(reader.get_batch([0]).asnumpy()[0], decode(path, index, np.zeros(1, np.int64)).frames[0]):
+            return "its first frame was another picture"
         in_order = [
             checksum
             for start in range(0, count, _AT_ONCE)

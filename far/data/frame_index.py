@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 """Raise it when a file's index would come out differently: the stored ones are made anew."""
 
 DECORD, PYAV = "decord", "pyav"

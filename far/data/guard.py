@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.data.decoder import Decoded, VideoError
-from far.data.frame_index import PYAV, FrameIndex
+from far.data.frame_index import DECORD, PYAV, FrameIndex
 from far.data.worker import receive, send
 from far.interpreter import child_environment, python_command
 
@@ -148,7 +148,7 @@ class Pool:
     def index(self, path: Path, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
         """Make one file's frame index in a worker; raises like ``decode``."""
         index = self._with_worker(lambda worker: worker.index("index", path, timeout))
-        if not index.inexact:
+        if index.reader == DECORD:
             return index
         try:
             difference = self._with_worker(lambda worker: worker.compare(path, index, TIMEOUT))

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from far.data import bitstream
 from far.data.containers import Structure, structure
-from far.data.decoder import DECODERS, VideoError, decoded_frames, explain, open_video, orientation, upright
+from far.data.decoder import (
+    DECODERS,
+    VideoError,
+    decoded_frames,
+    explain,
+    open_video,
+    orientation,
+    same_picture,
+    upright,
+)
 from far.data.frame_index import DECORD, MIRRORED, PYAV, FrameIndex
 
 if TYPE_CHECKING:
@@ -265,10 +274,9 @@ def _first_frame(path: Path, stream: int) -> tuple[NDArray[np.uint8], bool]:
 
 
 def _decord_agrees(path: Path, index: FrameIndex, first: NDArray[np.uint8]) -> bool:
-    """Return whether decord opens the file, counts as many frames, and shows the same size."""
+    """Return whether decord opens the file, counts as many frames, and shows the same first one."""
     try:
-        reader = DECODERS[DECORD](path, index)
-        return bool(reader.get(np.arange(1)).shape[1:] == first.shape)
+        return same_picture(DECODERS[DECORD](path, index).get(np.arange(1))[0], first)
     except Exception:  # decord's errors derive from nothing narrower
         return False
 

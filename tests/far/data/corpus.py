@@ -166,6 +166,27 @@ def matrix(a: int, b: int, c: int, d: int) -> Callable[[Path], None]:
     return change
 
 
+def cropped(left: int) -> Callable[[Path], None]:
+    """Say in an H.264 stream that the first columns of what is coded are not shown."""
+
+    def change(path: Path) -> None:
+        import av
+
+        whole = path.with_name(f"whole-{path.name}")
+        path.rename(whole)
+        with av.open(str(whole)) as source, av.open(str(path), "w") as out:
+            stream: Any = source.streams.video[0]
+            copy = out.add_stream_from_template(stream)
+            crop = av.BitStreamFilterContext(f"h264_metadata=crop_left={left}", stream, copy)
+            for packet in source.demux(stream):
+                for each in crop.filter(packet if packet.size else None):
+                    each.stream = copy
+                    out.mux(each)
+        whole.unlink()
+
+    return change
+
+
 def x264(**parameters: object) -> dict[str, str]:
     """Return options for libx264."""
     text = ":".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())
@@ -248,6 +269,12 @@ RECIPES = [
     ),
     Recipe("mpeg4_cut.mp4", codec="mpeg4", options={"g": "30", "bf": "2"}, change=cut(50), shows=range(50, 120)),
     Recipe("vp9_cut.mp4", codec="libvpx-vp9", options=VP9, change=cut(50), shows=range(50, 120)),
+    Recipe(
+        "crop.mp4",
+        options=x264(keyint=30, bframes=2),
+        draw=lambda p: np.pad(p, ((0, 0), (16, 0), (0, 0))),
+        change=cropped(16),
+    ),
     Recipe("rot90.mp4", options=x264(keyint=30), draw=lambda p: np.rot90(p), change=matrix(0, 1, -1, 0)),
     Recipe("rot180.mp4", options=x264(keyint=30), draw=lambda p: np.rot90(p, 2), change=matrix(-1, 0, 0, -1)),
     Recipe("rot270.mp4", options=x264(keyint=30), draw=lambda p: np.rot90(p, 3), change=matrix(0, -1, 1, 0)),

@@ -130,6 +130,7 @@ def test_only_files_that_earlier_versions_read_otherwise_are_said_to_be(data_set
     said = {video.id: indexes.get(video).read_differently for video in data_set.split("val")}
     assert said["h264_cut_mp4"] == "90 frames were counted, not 70"
     assert said["hflip_mp4"] == "its mirroring was ignored"
+    assert said["crop_mp4"] == "its first frame was another picture"
     assert all("were others" in said[name] for name in ("h264_open_mp4", "hevc_open_mkv", "mpeg4_bf_avi", "mpeg2_mkv"))
     same = ("h264_mp4", "vp9_webm", "av1_mkv", "rot90_mp4", "prores_mov", "mpeg4_avi", "flv1_flv", "mjpeg_avi")
     assert {said[name] for name in same} == {""}
