@@ -93,6 +93,13 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     uri = values.tracking_uri
     if uri is not None:
         uri = checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
+    if values.device is not None:
+        from orchestrator.price.devices import DEVICES
+
+        try:
+            DEVICES[values.device]
+        except ConfigError as error:
+            raise error.at(key="device", where=where(("device",))) from None
     store = folder("store", STORE_NAME if replica else values.store)
     return Settings(
         workspace=place.folder,

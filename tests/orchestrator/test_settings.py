@@ -33,6 +33,7 @@ def test_nearest_file_upwards_with_paths_relative_to_it(tmp_path: Path) -> None:
     [
         ('store = "x"\nprofil = "demo"\n', r"farlab\.toml:2: profil: unknown key.*'profile'"),
         ("# one\nstore = 3\n", r"farlab\.toml:2: store: .*text"),
+        ('store = "x"\ndevice = "a100"\n', r"farlab\.toml:2: device: unknown device 'a100'.*a100-80g"),
         ('store = "x\n', r"farlab\.toml:1: not valid TOML"),
     ],
 )
