@@ -67,13 +67,20 @@ class Store:
         self.trials = self.root / "trials"
 
     def identity(self) -> str:
-        """Return what tells this store from others that log to the same tracking server; made on first use."""
+        """Return what tells this store from others that log to the same tracking server; made on first use.
+
+        Raises:
+            ConfigError: the file that holds it is damaged.
+        """
         path = self.root / "store.id"
+        if not path.exists():
+            write_atomic(path, f"{uuid.uuid4().hex}\n")
         try:
             return path.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            write_atomic(path, f"{uuid.uuid4().hex}\n")
-            return path.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise ConfigError(
+                "is damaged: put it back, or delete it, and the store's runs are made again in MLflow", where=str(path)
+            ) from None
 
     def paths(self, key: str) -> TrialPaths:
         """Return where the files of a trial lie.

@@ -143,3 +143,11 @@ def test_what_a_dead_writer_left_goes_and_what_others_write_stays(tmp_path: Path
     os.utime(old, (0, 0))
     clear_abandoned(tmp_path, tmp_path / "missing")
     assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, unrelated])
+
+
+def test_a_damaged_identity_is_one_line(store: Store) -> None:
+    made = store.identity()
+    assert store.identity() == made
+    (store.root / "store.id").write_bytes(b"\xf2\xd3")
+    with pytest.raises(ConfigError, match=r"store\.id: is damaged"):
+        store.identity()
