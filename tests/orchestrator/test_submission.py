@@ -47,10 +47,10 @@ def test_bundles_are_one_a_process_and_ask_for_gpus_only_where_there_are_any(
     from orchestrator.executors.ray_tune import _bundles
 
     job = make_job(Store(settings.store), settings, planned(tiny_config, gpus=0.5, cpus=2))
-    assert _bundles(job, {"CPU": 8, "GPU": 1}).bundles == [{"CPU": 2.0, "GPU": 0.5}]
-    assert _bundles(job, {"CPU": 8}).bundles == [{"CPU": 2.0}]
+    assert _bundles(job, [{"CPU": 8, "GPU": 1}]).bundles == [{"CPU": 2.0, "GPU": 0.5}]
+    assert _bundles(job, [{"CPU": 8}]).bundles == [{"CPU": 2.0}]
     pair = make_job(Store(settings.store), settings, planned(tiny_config, gpus=2))
-    assert _bundles(pair, {"CPU": 8, "GPU": 2}).bundles == [{"CPU": 1.0, "GPU": 1.0}] * 2
+    assert _bundles(pair, [{"CPU": 8, "GPU": 2}]).bundles == [{"CPU": 1.0, "GPU": 1.0}] * 2
 
 
 def test_a_trial_that_somebody_writes_is_not_touched(settings: Settings, tiny_config: TrialConfig) -> None:
