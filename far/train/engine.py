@@ -86,6 +86,7 @@ def make_engine(
     import torch
 
     deepspeed = import_deepspeed()
+    _restore_linear()  # of a trial that ended before it was closed
     beta1, beta2 = recipe.betas
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(beta1, beta2), eps=1e-8)
     engine, *_ = deepspeed.initialize(
@@ -95,3 +96,20 @@ def make_engine(
         dist_init_required=False,
     )
     return engine
+
+
+def release(engine: Any) -> None:
+    """End an engine, and what DeepSpeed left behind in PyTorch for it."""
+    engine.destroy()
+    _restore_linear()
+
+
+def _restore_linear() -> None:
+    """Take back what ZeRO 3 replaces ``torch.nn.functional.linear`` by, for good if nobody does.
+
+    That one rounds otherwise: a trial that follows in the process would not compute what it computes in a fresh one.
+    """
+    import torch
+    from deepspeed.runtime.zero.partition_parameters import InsertPostInitMethodToModuleSubClasses as Patch
+
+    torch.nn.functional.linear = getattr(Patch, "linear_bk", torch.nn.functional.linear)

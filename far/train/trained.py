@@ -65,7 +65,9 @@ def load_trained(directory: Path) -> Trained:
     state, embedding = _state(found, config.model.embedding)
     classes = config.data.classes
     # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
-    settled = {**config.model.model_dump(), "position_embedding": embedding}
+    settled = config.model.model_dump()
+    if "position_embedding" in settled:  # not every network has the setting
+        settled["position_embedding"] = embedding
     network = validated(type(config.model), settled, lambda keys: str(found))
     model = NETWORKS[network.network].build(network, classes, seed=config.seed)
     try:

@@ -27,7 +27,7 @@ from far.model import vit
 from far.model.drop_path import keep_factors
 from far.provenance import code_version, environment
 from far.train import checkpoint
-from far.train.engine import make_engine, micro_batch, resolve_precision
+from far.train.engine import make_engine, micro_batch, release, resolve_precision
 from far.train.evaluate import Predictions, Scores, predict, score
 from far.train.schedule import Schedule
 from far.train.world import World
@@ -395,7 +395,7 @@ class TrialRun:
 
     def close(self) -> None:
         """Give back what the trial held; the process group stays for the next trial."""
-        self.engine.destroy()
+        release(self.engine)
 
 
 def _now() -> str:

@@ -16,13 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from far.files import read_json, read_json_lines
+from far.data.manifest import read_manifest, write_manifest
+from far.files import file_sha256, read_json, read_json_lines
 from orchestrator.chaos.faults import Running, kill_in_checkpoint
 from orchestrator.chaos.invariants import finished_marks, run_again
 from orchestrator.chaos.site import Clock, Server
@@ -228,6 +230,10 @@ def test_unreadable_videos_are_counted_and_named(lab: Any, tiny_data: Path) -> N
     assert len(broken) == 2
     for path in broken:
         path.write_bytes(path.read_bytes()[:200])
+    manifest = read_manifest(data)  # as if they had been broken when the data set was prepared
+    names = {f"val/{path.stem}": file_sha256(path) for path in broken}
+    videos = [replace(each, sha256=names.get(each.id, each.sha256)) for each in manifest.videos]
+    write_manifest(replace(manifest, videos=tuple(videos)))
     done = lab.sweep("recipe.epochs=1", f"data.source={data}")
     assert done.returncode == 0, done.stderr
     for key in sorted(lab.store.keys()):

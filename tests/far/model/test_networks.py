@@ -47,6 +47,7 @@ def test_an_independent_counter_agrees(name: str, monkeypatch: pytest.MonkeyPatc
     from far.model import attention
 
     monkeypatch.setattr(attention, "attend", written_out)
+    monkeypatch.setattr(torch.nn.functional, "linear", torch._C._nn.linear)  # ZeRO 3 leaves one that is not counted
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     net = built(name).eval()
     for module in net.modules():

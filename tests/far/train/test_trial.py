@@ -105,6 +105,16 @@ def test_bf16_trains_on_the_cpu(tiny_config: TrialConfig, tiny_data: Path, tmp_p
     assert list(result["decoders"].values()) == [videos]  # which decoder reads them is on record
 
 
+def test_a_trial_computes_the_same_after_one_with_zero_3(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    plain = torch.nn.functional.linear
+    run = start(changed(tiny_config, "recipe", epochs=1, zero_stage=3), tmp_path, tiny_data)
+    assert torch.nn.functional.linear is not plain
+    run.close()
+    assert torch.nn.functional.linear is plain
+
+
 def test_an_unfinished_checkpoint_is_not_seen(tmp_path: Path) -> None:
     for name in ("epoch-0001", "epoch-0003.partial", "epoch-0002", "latest"):
         (tmp_path / name).mkdir()
