@@ -46,6 +46,7 @@ def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProce
 @pytest.fixture
 def hostile(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # a test runner with several processes sets it
     (tmp_path / "s.yaml").write_text(HOSTILE, encoding="utf-8")
     (tmp_path / "farlab.toml").write_text(f"data_root = '{tiny_data}'\n")
     return tmp_path
