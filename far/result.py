@@ -63,6 +63,8 @@ class Result(TypedDict, total=False):
     execution: dict[str, Any]
     """``world_size``, ``micro_batch``, ``precision``."""
     data_hash: str
+    misread_before: int
+    """Videos of the data set of which versions before the frame index read other frames."""
     decoders: dict[str, int]
     """How many videos of the data set each decoder read, by its name and version."""
     code: dict[str, Any]

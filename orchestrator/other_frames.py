@@ -74,6 +74,16 @@ def misread_sets(sources: Iterable[str], settings: Settings, store: Path) -> dic
     return found
 
 
+def told_by_results(results: Iterable[Mapping[str, Any]], store: Path) -> dict[str, Misread]:
+    """Return the data sets of which earlier versions misread files, as newer results say: these need not be here."""
+    found = {}
+    for result in results:
+        content, files = str(result.get("data_hash")), result.get("misread_before")
+        if isinstance(files, int) and files > 0 and content not in found:
+            found[content] = Misread(content[:12], content, files, _accepted(store).get(content, ""))
+    return found
+
+
 def trials_with_other_frames(store: Store, keys: Iterable[str], sets: Mapping[str, Misread]) -> dict[str, Misread]:
     """Return the finished trials among these that saw other frames, by key."""
     if not sets:

@@ -134,18 +134,20 @@ def join(
         problems=tuple(problems),
         tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
-        other_frames=_other_frames(study, trials, store, settings),
+        other_frames=_other_frames(study, by_row, store, settings),
         submitted=store.study(study.name).frozen(study.profile.name).exists(),
     )
 
 
 def _other_frames(
-    study: Study, trials: Sequence[PlannedTrial], store: Store, settings: Settings
+    study: Study, by_row: Mapping[str, Sequence[TrialRecord]], store: Store, settings: Settings
 ) -> Mapping[str, Misread]:
-    from orchestrator.other_frames import misread_sets, trials_with_other_frames
+    from orchestrator.other_frames import misread_sets, told_by_results, trials_with_other_frames
 
-    sets = misread_sets((row.config.data.source for row in study.rows), settings, store.root)
-    return trials_with_other_frames(store, (trial.key for trial in trials if trial.done), sets)
+    finished = [trial for trials in by_row.values() for trial in trials if trial.state is State.FINISHED]
+    sets = told_by_results((trial.result for trial in finished), store.root)
+    sets |= misread_sets((row.config.data.source for row in study.rows), settings, store.root)
+    return trials_with_other_frames(store, (trial.key for trial in finished), sets)
 
 
 def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str]:

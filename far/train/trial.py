@@ -19,6 +19,7 @@ from far.config.schema import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.cache import open_frames
 from far.data.frame_index import VERSION as FRAME_INDEX
+from far.data.indexing import misread
 from far.data.loader import EvalStream, TrainStream
 from far.errors import CancelledError, ConfigError, DataError, DivergedError, WeightsError
 from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
@@ -366,6 +367,7 @@ class TrialRun:
             "peak_memory_bytes": self.peak_memory(),
             "data_hash": self.manifest.content_hash,
             "decoders": self.stream.decoders,
+            "misread_before": len(misread(self.manifest.directory)[1]),
             "execution": {
                 "world_size": self.world.size,
                 "micro_batch": self.micro,

@@ -124,6 +124,13 @@ def test_they_enter_no_mean_with_new_ones_until_somebody_accepts(lab: Path, caps
     assert "accepted by" in " ".join(said(["report", "own.yaml", "--seeds", "2"], capsys).split())
 
 
+def test_a_report_knows_it_where_the_data_are_not(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forget(lab)
+    assert farlab.run(["sweep", "own.yaml", "--executor", "local", "--seeds", "2"]) == 0
+    shutil.rmtree(lab / "data/mine")
+    assert "Not comparable: other frames (8 files" in said(["report", "own.yaml", "--seeds", "2"], capsys)
+
+
 def test_there_is_nothing_to_accept_where_nothing_was_misread(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (lab / "data/mine/frames.parquet").unlink()
     assert farlab.run(["data", "accept", "mine"]) == 2
