@@ -191,6 +191,8 @@ def bounded(words: tuple[str, ...]) -> list[str]:
         ("ui",): ["--host", "203.0.113.1"],
         ("data", "generate"): ["data.demo={train_clips: 8, val_clips: 8, size: 32}"],
         ("sync",): ["--timeout", "0.1"],
+        ("resume",): ["--address", "foo"],
+        ("retry",): ["--address", "foo"],
     }.get(words, [])
 
 
