@@ -43,7 +43,7 @@ def test_what_belongs_to_a_cluster_is_ended_with_it(start: Callable[..., Any], t
     reader = start("tail", reaper.scratch / "agent.log")
     others = start("ray::DashboardAgent", elsewhere, **{MARK: "another"})
     reaper.reap()
-    assert marked.wait(5) == renamed.wait(5) == -signal.SIGTERM
+    assert marked.wait(60) == renamed.wait(60) == -signal.SIGTERM
     assert reader.poll() is None
     assert others.poll() is None
     assert not reaper.scratch.exists()
@@ -86,7 +86,7 @@ def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(start: Callable[
     driver.kill()
     driver.wait()
     Reaper(tmp_path).reap()
-    assert renamed.wait(5) == -signal.SIGTERM
+    assert renamed.wait(60) == -signal.SIGTERM
     assert not Path(scratch).exists()
     assert alive.scratch.exists()
     alive.reap()

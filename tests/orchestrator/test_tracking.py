@@ -214,7 +214,9 @@ def test_what_mlflow_refuses_of_one_trial_holds_no_other_back(workspace: Workspa
     mirror = workspace.mirror()
     mirror.start()
     assert not mirror.close()
-    assert [text.partition(":")[0] for text in mirror.troubles] == ["row 0's, seed 0", "row 1's, seed 1"]
+    assert [text.partition(":")[0] for text in mirror.troubles] == [
+        "row 0's, seed 0"
+    ]  # a damaged line is as good as none
     assert "val_top1@5" in mirror.troubles[0]
     runs = workspace.runs()
     assert runs["key2"].info.status == "FINISHED"
@@ -301,9 +303,10 @@ def test_what_was_sent_is_remembered_before_everything_is(
 def test_credentials_are_not_remembered_and_a_new_password_is_no_new_server(workspace: Workspace) -> None:
     state = workspace.root / "state.json"
     sweep = Sweep("a_study", "demo", workspace.trials, state, workspace.root / "artifacts", {})
-    write_json(state, {"uri": "http://bob:s3cret@127.0.0.1:9", "runs": {"key0": {"run_id": "r"}}, "parent": "p"})
+    known = {"key0": {"run_id": "r", "epochs": 0}}
+    write_json(state, {"uri": "http://bob:s3cret@127.0.0.1:9", "runs": known, "parent": "p"})
     mirror = SweepMirror("http://bob:another@127.0.0.1:9", sweep)  # as an earlier version has kept it
-    assert mirror._state["runs"] == {"key0": {"run_id": "r"}}
+    assert mirror._state["runs"] == known
     mirror._save(now=True)
     assert "s3cret" not in state.read_text() and "another" not in state.read_text()
     assert SweepMirror("http://127.0.0.1:10", sweep)._state["runs"] == {}
