@@ -112,6 +112,13 @@ def test_on_a_terminal_too(hostile: Path) -> None:
         ("FARLAB validate head_ratio model.attention=$(printf '%0300d' 0)", 2, "model.attention"),
         ("FARLAB validate $(printf '%0300d' 0)", 2, "unknown study"),
         ("FARLAB validate $'\\xff\\xfe'", 2, "unknown study"),
+        (
+            "FARLAB data generate data.demo='{train_clips: 16, val_clips: 16, size: 32}' > /dev/null; "
+            "for d in data/demo-*; do rm $d/manifest.parquet; mkdir $d/manifest.parquet; done; "
+            "FARLAB data generate data.demo='{train_clips: 16, val_clips: 16, size: 32}'",
+            2,
+            "holds something that is not what is needed there",
+        ),
         ("ln -s q.yaml q.yaml; FARLAB validate q.yaml", 2, "its links lead in a circle"),
         (
             "mkdir -p runs/studies/q/demo; ln -s study.lock.yaml runs/studies/q/demo/study.lock.yaml; FARLAB status",

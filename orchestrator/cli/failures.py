@@ -27,6 +27,10 @@ _SAID = {
     errno.ENOTDIR: "a file stands where a folder is needed; name another place",
     errno.EISDIR: "is a folder where a file is needed",
     errno.EEXIST: "exists already, and is not what is needed there; name another place",
+    errno.ENOTEMPTY: "holds something that is not what is needed there: move it away, or name another place",
+    errno.EXDEV: "lies on another file system than what is to be moved there; name another place",
+    errno.EBUSY: "is in use by another program; run the same command again",
+    errno.EFBIG: "would become larger than its file system, or `ulimit -f`, allows",
     errno.ENOENT: "no such file or folder",
     errno.ENAMETOOLONG: "no file can have a name of this length",
     errno.ELOOP: "its links lead in a circle",
@@ -55,7 +59,8 @@ def as_ours(error: Exception) -> FarError | None:
         Path.cwd()
     except OSError:
         return ConfigError("the current folder is gone: change to one that is there")
-    path = error.filename
+    path = error.filename2 if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EXDEV) else None
+    path = path or error.filename
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     if isinstance(path, str) and error.errno in _SAID and not _own(path):
