@@ -27,7 +27,7 @@ from far.errors import FarError
 from far.text import printable
 from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
-from orchestrator.workspace import find_workspace
+from orchestrator.workspace.find import find_workspace
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them that has ``register(app)`` adds its commands."""
@@ -167,7 +167,7 @@ def _say(text: str, stream: Any = None) -> None:
 def main() -> None:
     """Entry point of the ``farlab`` script."""
     from orchestrator.cli.failures import quiet_hooks
-    from orchestrator.signals import ignore_stops, interrupt_on_stops
+    from orchestrator.executors.signals import ignore_stops, interrupt_on_stops
 
     os.environ["PYTHONSAFEPATH"] = "1"  # no child interpreter looks for modules in the working directory
     open_standard_streams()

@@ -15,7 +15,7 @@ from setuptools.command.sdist import sdist
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from far.provenance import BUILD_FILE, code_version
+from far.store.environment import BUILD_FILE, code_version
 
 
 def write_commit(packages: Path) -> None:

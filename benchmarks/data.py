@@ -24,17 +24,17 @@ from typing import Any
 
 import numpy as np
 
+from far.architecture.sampling import SAMPLERS
 from far.config import TrialConfig, parse_override, resolve
-from far.data.cache import DecodedFrames
-from far.data.generate import write_video
-from far.data.guard import POOL
-from far.data.indexing import open_indexes
-from far.data.layouts import read_listing
+from far.data.decoding.cache import DecodedFrames
+from far.data.decoding.indexes import open_indexes
+from far.data.decoding.pool import POOL
 from far.data.loader import TrainStream
-from far.data.manifest import Manifest
-from far.data.opening import open_manifest
-from far.data.prepare import prepare
-from far.data.sampling import SAMPLERS
+from far.data.sources.demo_writer import write_video
+from far.data.sources.layouts import read_listing
+from far.data.sources.manifest import Manifest
+from far.data.sources.open import open_manifest
+from far.data.sources.prepare import prepare
 from far.randomness import numpy_rng
 from orchestrator.study.profiles import find_profile, packaged_studies
 
@@ -149,9 +149,9 @@ def loading(manifest: Manifest, turns: int) -> dict[str, float]:
 
 def waiting(folder: Path, epochs: int) -> dict[str, float]:
     """Train the demo and return the share of its training time that the loop waits for data."""
-    from far.files import TrialPaths
+    from far.distributed import join_world
+    from far.store.paths import TrialPaths
     from far.train.trial import TrialRun
-    from far.train.world import join_world
 
     config = profile()
     run = TrialRun(config, {}, TrialPaths(folder / "trial"), join_world(), data_root=folder / "data")
@@ -193,7 +193,9 @@ def opening(opens: int) -> None:
             index = indexes.get(video)
             POOL.decode(manifest.file(video), index, np.arange(0, index.count, 2))
             if (number + 1) % max(opens // 10, 1) == 0:  # before a worker is replaced, not after
-                workers = [f"{resident(each):.0f}" for each in me.children() if "far.data.worker" in each.cmdline()]
+                workers = [
+                    f"{resident(each):.0f}" for each in me.children() if "far.data.decoding.worker" in each.cmdline()
+                ]
                 seconds = time.perf_counter() - started
                 print(
                     f"{number:>6} opens {seconds:6.1f} s  this process {resident(me):.0f}  worker {'+'.join(workers)}",

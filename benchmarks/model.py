@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from far import costs
-from far.config.schema import ModelConfig
+from far.architecture import costs
+from far.config.trial import ModelConfig
 from far.model import attention
 from far.model.vit import build
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.plan import Plan, make_plan
-from orchestrator.store import Store
+from orchestrator.plan.plan import Plan, make_plan
+from orchestrator.store.store import Store
 from orchestrator.study import Study, load_study
 
 SEEDS = 5

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from far import answers
-from far.files import write_json
-from orchestrator.plan import make_plan
-from orchestrator.store import Store
+from far.store import correctness
+from far.store.atomic import write_json
+from orchestrator.plan.plan import make_plan
+from orchestrator.store.store import Store
 from orchestrator.study import load_study
 
 STUDY, ROWS, VIDEOS, CLASSES = "attention_pattern", 5, 400, 10
@@ -127,7 +127,7 @@ def predictions(rng: np.random.Generator, videos: int) -> tuple[bytes, dict[str,
     pq.write_table(table, sink)
     ranks = 1 + (logits > logits[np.arange(videos), labels][:, None]).sum(axis=1)
     accuracies = [100 * float((ranks <= k).mean()) for k in (1, 5)]
-    return bytes(sink.getvalue()), answers.pack(ids, ranks, CLASSES), accuracies[0], accuracies[1]
+    return bytes(sink.getvalue()), correctness.pack(ids, ranks, CLASSES), accuracies[0], accuracies[1]
 
 
 def median(workspace: Path, command: list[str]) -> tuple[float, float, float]:

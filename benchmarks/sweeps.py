@@ -40,9 +40,10 @@ ONE = """
 import json, sys
 from pathlib import Path
 from far.config import TrialConfig
-from far.files import TrialPaths, write_json
+from far.store.atomic import write_json
+from far.store.paths import TrialPaths
 from far.train.trial import TrialRun, run_trial
-from far.train.world import join_world
+from far.distributed import join_world
 
 def train(spec, directory, data):
     paths = TrialPaths(Path(directory))

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, FarError, StorageError, StorageFullError
 from orchestrator.executors import Chain, Executor, Job, ListQueue, Queue, Stop
-from orchestrator.frozen import freeze
-from orchestrator.mirrored import sweeps_of
-from orchestrator.plan import Plan, PlannedTrial
-from orchestrator.progress import Progress, Watched
-from orchestrator.runs import TrackedTrial
-from orchestrator.settings import Settings
-from orchestrator.signals import STOPS, WAKE, ignore_stops
-from orchestrator.store import Store
+from orchestrator.executors.signals import STOPS, WAKE, ignore_stops
+from orchestrator.monitor.live import Progress, Watched
+from orchestrator.plan.jobs import make_job, submit
+from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.plan import Plan, PlannedTrial
+from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
-from orchestrator.submission import make_job, submit
-from orchestrator.tracking import HURRY, LONGEST_HURRY, PATIENCE, Mirror
+from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
+from orchestrator.tracking.mlflow_backend import TrackedTrial
+from orchestrator.tracking.selection import sweeps_of
+from orchestrator.workspace.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.cli.console import PlainConsole
@@ -161,8 +161,8 @@ def _replicated(
     """
     if settings.replica is None:
         return lambda trials: None
-    from orchestrator.follower import Follower
-    from orchestrator.replica import Replica, ReplicaError
+    from orchestrator.store.poller import Follower
+    from orchestrator.store.remote import Replica, ReplicaError
 
     replica = Replica(settings.replica)
     replica.push(store, [])
@@ -270,13 +270,13 @@ def _affordable(
     plan: Plan, store: Store, settings: Settings, budget: BudgetConfig | None
 ) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
-    from orchestrator.price.budget import afford, purchase_order
+    from orchestrator.estimate.budget import afford, purchase_order
 
     todo = purchase_order(plan)
     if budget is None or budget == BudgetConfig() or not todo:
         return todo, 0
-    from orchestrator.content import video_counts
-    from orchestrator.price import find_target, quote
+    from orchestrator.estimate import find_target, quote
+    from orchestrator.plan.fingerprints import video_counts
 
     prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
     bought = afford(plan, prices, budget)
@@ -360,10 +360,10 @@ def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Ex
         from orchestrator.executors.local import LocalExecutor
 
         return LocalExecutor()
-    from orchestrator.executors.cluster import prepare_environment
+    from orchestrator.executors.ray.cluster import prepare_environment
 
     prepare_environment(settings.ray_address)
-    from orchestrator.executors.ray_tune import RayTuneExecutor
+    from orchestrator.executors.ray.executor import RayTuneExecutor
 
     limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
     return RayTuneExecutor(store.root, address=settings.ray_address, concurrent=min(limits, default=None))

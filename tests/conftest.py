@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from far.config import TrialConfig, resolve
-from far.config.overrides import Layer
+from far.config.layers import Layer
 from orchestrator.chaos.site import Server
 
 os.environ["OMP_NUM_THREADS"] = "1"

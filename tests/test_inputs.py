@@ -148,9 +148,9 @@ NONSENSE: dict[str, list[str]] = {
 @pytest.fixture(scope="module")
 def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which a study was submitted."""
-    from orchestrator.frozen import freeze
-    from orchestrator.plan import make_plan
-    from orchestrator.store import Store
+    from orchestrator.plan.lockfile import freeze
+    from orchestrator.plan.plan import make_plan
+    from orchestrator.store.store import Store
     from orchestrator.study import load_study
 
     place = tmp_path_factory.mktemp("submitted")

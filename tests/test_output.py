@@ -12,8 +12,8 @@ import pytest
 
 import farlab
 from far.text import encodable, printable
-from orchestrator.plan import make_plan
-from orchestrator.store import Store
+from orchestrator.plan.plan import make_plan
+from orchestrator.store.store import Store
 from orchestrator.study import load_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ TINY = ["data.demo={train_clips: 40, val_clips: 20, size: 32, motion: 12.0}"]
 def test_names_keep_their_brackets_and_lose_their_escapes(
     call: list[str], hostile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from orchestrator.frozen import freeze
+    from orchestrator.plan.lockfile import freeze
 
     store = Store(hostile / "runs")
     freeze(make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d"), store)

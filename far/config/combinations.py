@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from far.config.schema import TrialConfig
-from far.model.networks import NETWORKS
+from far.architecture.networks import NETWORKS
+from far.config.trial import TrialConfig
 
 
 @dataclass(frozen=True)

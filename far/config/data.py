@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from far.config.base import Fraction, Positive, Strict, known
-from far.data.sampling import SAMPLERS
+from far.architecture.sampling import SAMPLERS
+from far.strict import Fraction, Positive, Strict, known
 
 
 class DemoConfig(Strict):
-    """The generated data set: its size and what makes it hard (see ``far.data.demo``)."""
+    """The generated data set: its size and what makes it hard (see ``far.data.sources.demo``)."""
 
     train_clips: Positive = 800
     """Training videos; the classes take turns."""
@@ -46,7 +46,7 @@ class DataConfig(Strict):
     demo: DemoConfig = DemoConfig()
     """Used with the source ``demo`` only."""
     sampling: str = "segments-mvd"
-    """``segments-mvd`` or ``segments-videomae`` over the whole video, or a ``dense`` window (``far.data.sampling``)."""
+    """``segments-mvd`` or ``segments-videomae`` over the whole video, or a ``dense`` window."""
     stride: Positive = 4
     """Frames from one of a clip's frames to the next; ``dense`` only."""
     views: ViewsConfig = ViewsConfig()

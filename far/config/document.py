@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
-from far.files import read_head
+from far.store.atomic import read_head
 
 if TYPE_CHECKING:
     from ruamel.yaml.error import StringMark as Mark

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from far.config.base import Added, Fraction, NonNegative, Positive, Strict
+from far.strict import Added, Fraction, NonNegative, Positive, Strict
 
 
 def _ascending(value: list[float]) -> list[float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from far.data.manifest import Manifest, Video
-    from far.data.opening import open_manifest
+    from far.data.sources.manifest import Manifest, Video
+    from far.data.sources.open import open_manifest
 
 __all__ = ["Manifest", "Video", "open_manifest"]
 
@@ -14,11 +14,11 @@ __all__ = ["Manifest", "Video", "open_manifest"]
 def __getattr__(name: str) -> Any:
     """Import on first use: the configuration names samplers of this package, and must not import all of it."""
     if name == "open_manifest":
-        from far.data.opening import open_manifest
+        from far.data.sources.open import open_manifest
 
         return open_manifest
     if name in __all__:
-        from far.data import manifest
+        from far.data.sources import manifest
 
         return getattr(manifest, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from far.config.schema import TrialConfig
-from far.data import mixing, transform
-from far.data.augment import Draws, augmented, erase
+from far.architecture.sampling import SAMPLERS
+from far.config.trial import TrialConfig
 from far.data.batch import UNREADABLE, Batch, EvalBatch
-from far.data.cache import FrameSource, open_frames
-from far.data.decoder import VideoError
-from far.data.diagnostics import counted
-from far.data.manifest import Manifest, Video
+from far.data.decoding.cache import FrameSource, open_frames
+from far.data.decoding.decoder import VideoError
 from far.data.prefetch import prefetched
-from far.data.sampling import SAMPLERS
+from far.data.sources.diagnostics import counted
+from far.data.sources.manifest import Manifest, Video
+from far.data.transforms import geometry, mixup
+from far.data.transforms.augment import Draws, augmented, erase
 from far.errors import ConfigError, DataError
 from far.randomness import numpy_rng
 
@@ -65,7 +65,7 @@ class _Stream:
         return self.source.decoders()
 
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
-        return transform.normalised_batch(clips, self.config.data.mean, self.config.data.std)
+        return geometry.normalised_batch(clips, self.config.data.mean, self.config.data.std)
 
 
 @dataclass
@@ -164,7 +164,7 @@ class TrainStream(_Stream):
             draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
-        frames = transform.to_tensor(self.source.read(video, pick)).to(self.device)
+        frames = geometry.to_tensor(self.source.read(video, pick)).to(self.device)
         clips = frames.split(self._length, dim=1)
         return [
             augmented(
@@ -211,9 +211,9 @@ class TrainStream(_Stream):
         mixed, partners, shares = clips.new_empty(len(places), *clips.shape[1:]), [], []
         for number, (p, view) in enumerate(places):
             rng = numpy_rng(self.config.seed, "mix", epoch, step, p // augment.mix_group)
-            mix = mixing.draw(augment, *self._size, rng) if (p ^ 1, view) in rows else None
+            mix = mixup.draw(augment, *self._size, rng) if (p ^ 1, view) in rows else None
             own = clips[rows[p, view]]
-            mixed[number] = own if mix is None else mixing.blend(own, clips[rows[p ^ 1, view]], mix)
+            mixed[number] = own if mix is None else mixup.blend(own, clips[rows[p ^ 1, view]], mix)
             partners.append(p if mix is None else p ^ 1)
             shares.append(1.0 if mix is None else mix.share)
         return mixed, partners, shares
@@ -225,7 +225,7 @@ class TrainStream(_Stream):
         if not self.config.recipe.augment.mixes:
             return torch.tensor(labels)
         smoothing = self.config.recipe.label_smoothing
-        return mixing.soft_targets(labels, partners, shares, self.manifest.classes, smoothing)
+        return mixup.soft_targets(labels, partners, shares, self.manifest.classes, smoothing)
 
 
 @dataclass
@@ -291,9 +291,9 @@ class EvalStream(_Stream):
         except VideoError as error:
             self.failures[video.id] = error.reason
             return []
-        whole = transform.resize_to_cover(transform.to_tensor(frames).to(self.device), self._size)
+        whole = geometry.resize_to_cover(geometry.to_tensor(frames).to(self.device), self._size)
         return [
-            (transform.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), video, c, k)
+            (geometry.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), video, c, k)
             for c in range(views.clips)
             for k in range(views.crops)
         ]

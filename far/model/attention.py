@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from far.model.layout import Grouping, Run
+from far.architecture.token_order import Grouping, Run
 from far.model.permutation import Permutation
 
 

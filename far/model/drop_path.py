@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from far.config.schema import ModelConfig
+from far.config.trial import ModelConfig
 from far.randomness import numpy_rng
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from far.model.batch_norm import BatchNorm
-from far.model.bottleneck import Pointwise
+from far.model.interaction import Pointwise
 from far.randomness import torch_rng
 
 

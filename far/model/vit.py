@@ -1,7 +1,7 @@
 """The network: a plain video ViT whose attention, interaction and classifier come from the registries.
 
 Parameter names are those of a VideoMAE fine-tune state dict; the interaction adds ``blocks.i.interaction.*``.
-Legend of shapes: B clips, N tokens in stored order (``far.model.layout``), D width, C classes.
+Legend of shapes: B clips, N tokens in stored order (``far.architecture.token_order``), D width, C classes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from far.config.schema import ModelConfig
+from far.architecture.classifiers import CLASSIFIERS
+from far.architecture.interactions import INTERACTIONS, POSITIONS
+from far.architecture.position_embeddings import EMBEDDINGS
+from far.architecture.token_order import Grouping, grouping, token_order
+from far.config.trial import ModelConfig
 from far.model.attention import HeadSplitAttention
-from far.model.bottleneck import BottleneckInteraction
-from far.model.classifiers import CLASSIFIERS
 from far.model.drop_path import BRANCHES
 from far.model.init import initialise
-from far.model.interactions import INTERACTIONS, POSITIONS
-from far.model.layout import Grouping, grouping, token_order
-from far.model.module import VideoNetwork
-from far.model.parameter_groups import parameter_groups
+from far.model.interaction import BottleneckInteraction
+from far.model.interface import VideoNetwork
 from far.model.permutation import Permutation
-from far.model.position import EMBEDDINGS
+from far.train.parameter_groups import parameter_groups
 
 __all__ = ["VideoTransformer", "build", "parameter_groups"]
 

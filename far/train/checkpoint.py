@@ -13,9 +13,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from far.distributed import World
 from far.errors import ConfigError, DamagedError
 from far.train.unpickle import DEEPSPEED, loading
-from far.train.world import World
 
 _COMPLETE = re.compile(r"epoch-(\d+)")
 _SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from far.config.schema import RecipeConfig, RunConfig
+from far.config.trial import RecipeConfig, RunConfig
+from far.distributed import World, import_deepspeed
 from far.errors import ConfigError
-from far.train.world import World, import_deepspeed
 
 MICRO_BATCH_LIMIT = {"cpu": 16, "cuda": 64}
 """Videos at once on one device where the configuration names no micro-batch."""

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from far.config.schema import TrialConfig
-from far.files import TrialPaths
+from far.config.trial import TrialConfig
+from far.store.paths import TrialPaths
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def probe(
         warmup: steps before that, which are not.
     """
     from far.data.loader import EvalStream
-    from far.provenance import environment
+    from far.distributed import join_world
+    from far.store.environment import environment
     from far.train.trial import TrialRun
-    from far.train.world import join_world
 
     world = join_world(cpus=config.run.cpus)
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:

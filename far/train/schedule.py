@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from far.config.schema import RecipeConfig
+from far.config.trial import RecipeConfig
 
 
 @dataclass(frozen=True)

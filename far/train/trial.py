@@ -13,25 +13,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from far import costs
-from far.config.model import AUTO
-from far.config.schema import ModelConfig, TrialConfig
+from far.architecture import costs
+from far.architecture.config import AUTO
+from far.config.identity import STATISTICS
+from far.config.trial import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
-from far.data.cache import open_frames
-from far.data.frame_index import VERSION as FRAME_INDEX
-from far.data.indexing import misread
+from far.data.decoding.cache import open_frames
+from far.data.decoding.frame_index import VERSION as FRAME_INDEX
+from far.data.decoding.indexes import misread
 from far.data.loader import EvalStream, TrainStream
+from far.distributed import World
 from far.errors import CancelledError, ConfigError, DataError, DivergedError, WeightsError
-from far.files import TrialPaths, append_json_line, finite, write_atomic, write_json
-from far.identity import STATISTICS
+from far.evaluate.predict import Predictions, Scores, predict, score
 from far.model import vit
 from far.model.drop_path import keep_factors
-from far.provenance import code_version, environment
+from far.store.atomic import append_json_line, finite, write_atomic, write_json
+from far.store.environment import code_version, environment
+from far.store.paths import TrialPaths
 from far.train import checkpoint
 from far.train.engine import make_engine, micro_batch, release, resolve_precision
-from far.train.evaluate import Predictions, Scores, predict, score
 from far.train.schedule import Schedule
-from far.train.world import World
 from far.weights import build_network
 from far.weights.files import open_file
 from far.weights.paths import content_hash
@@ -50,7 +51,7 @@ class TrialRun:
 
     Args:
         config: the resolved configuration.
-        identity: the trial's scientific identity (``far.identity``), copied into the result.
+        identity: the trial's scientific identity (``far.config.identity``), copied into the result.
         paths: where the trial's files lie.
         world: this process's place among the trial's processes.
         data_root: folder of data sets.

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from far.config.model import AUTO
-from far.config.schema import HEADS, InitConfig, ModelConfig
+from far.architecture.backbones import BACKBONES
+from far.architecture.config import AUTO
+from far.architecture.networks import NETWORKS
+from far.architecture.position_embeddings import EMBEDDINGS
+from far.config.trial import HEADS, InitConfig, ModelConfig
 from far.errors import ConfigError, WeightsError
-from far.model.backbones import BACKBONES
-from far.model.module import VideoNetwork
-from far.model.networks import NETWORKS
-from far.model.position import EMBEDDINGS
+from far.model.interface import VideoNetwork
 from far.model.vit import VideoTransformer, build
 from far.weights.coverage import Coverage, folded
 from far.weights.families import FAMILIES, K710

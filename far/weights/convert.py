@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from far.errors import WeightsError
-from far.files import file_sha256
+from far.store.atomic import file_sha256
 from far.weights.source import Source, decide_family
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from far.config.model import AUTO, ModelConfig
+from far.architecture.config import AUTO, ModelConfig
+from far.architecture.patterns import Grid
 from far.errors import WeightsError
-from far.files import read_json
-from far.model.patterns import Grid
+from far.store.atomic import read_json
 
 Patch = tuple[int, int, int]
 """Frames, height and width of a token in pixels."""
@@ -29,7 +29,7 @@ class Facts:
 
     Attributes:
         family: whose training script wrote it.
-        position_embedding: which table was added (``far.model.position``).
+        position_embedding: which table was added (``far.architecture.position_embeddings``).
         learned: whether the table was trained.
         grid: tokens along time, height and width.
         mean_pooling: whether the classifier takes the mean of the tokens; else it takes the first.

@@ -40,7 +40,7 @@ class Family:
 
     Attributes:
         title: what people call it.
-        position_embedding: the table it was trained with (``far.model.position``).
+        position_embedding: the table it was trained with (``far.architecture.position_embeddings``).
         evidence: from names and shapes, whether a file is of this family: impossible, possible or sure.
         rules: names, the first rule that matches a whole name decides.
         note: what is worth knowing of every file of the family.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from far.model.patterns import Grid
-from far.model.position import EMBEDDINGS
+from far.architecture.patterns import Grid
+from far.architecture.position_embeddings import EMBEDDINGS
 
 ROUNDING = 5e-3
 """What separates a stored computed table from the computation: at most the rounding of bf16."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from far.config.model import AUTO
+from far.architecture.config import AUTO
+from far.architecture.patterns import Grid
+from far.architecture.position_embeddings import EMBEDDINGS
 from far.errors import ConfigError, WeightsError
-from far.model.patterns import Grid
-from far.model.position import EMBEDDINGS
 from far.weights.coverage import folded
 from far.weights.facts import Facts
 from far.weights.families import FAMILIES, SURE, candidates

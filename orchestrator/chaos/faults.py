@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from far.files import read_json
 from far.registry import Registry
+from far.store.atomic import read_json
 from orchestrator.chaos.site import Clock, Disk, Server
-from orchestrator.store import Store, is_held
+from orchestrator.store.store import Store, is_held
 
 
 @dataclass(frozen=True)

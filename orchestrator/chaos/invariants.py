@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from far.files import TrialPaths, read_json, read_json_lines
-from orchestrator.store import DONE, Store
+from far.store.atomic import read_json, read_json_lines
+from far.store.paths import TrialPaths
+from orchestrator.store.store import DONE, Store
 
 TIMES = frozenset({"time", "seconds", "train_seconds"})
 """Fields of an epoch's record that tell how long it took, which no two runs share."""
@@ -114,7 +115,7 @@ def _history(paths: TrialPaths) -> list[dict[str, Any]]:
 
 
 def _tracking(store: Store, uri: str, keys: set[str]) -> list[str]:
-    from orchestrator.tracking import connect
+    from orchestrator.tracking.mirror import connect
 
     client = connect(uri)
     wrong: list[str] = []

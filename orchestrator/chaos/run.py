@@ -18,8 +18,8 @@ from far.interpreter import child_environment, python_command
 from orchestrator.chaos.faults import FAULTS, Running
 from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
 from orchestrator.chaos.site import Clock, Disk, Server
-from orchestrator.signals import ignore_stops
-from orchestrator.store import Store
+from orchestrator.executors.signals import ignore_stops
+from orchestrator.store.store import Store
 
 PERIOD = 10.0
 """Mean seconds between two faults."""

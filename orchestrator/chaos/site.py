@@ -20,7 +20,7 @@ from pathlib import Path
 from far.errors import FarError
 from far.interpreter import child_environment, python_command
 from orchestrator.chaos.invariants import MARK
-from orchestrator.tracking import SERVER_ENVIRONMENT
+from orchestrator.tracking.mirror import SERVER_ENVIRONMENT
 
 DISK_BYTES = 512 * 2**20
 """Room that a sweep has for its store."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from far.errors import ConfigError, FarError, StorageFullError
-from far.files import FULL
+from far.store.atomic import FULL
 from far.text import printable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ def _own(path: str) -> bool:
 
 def _role(path: str) -> str | None:
     """Return which setting of the workspace a path comes from, if it does."""
-    from orchestrator.settings import load_settings
+    from orchestrator.workspace.settings import load_settings
 
     try:
         settings = load_settings()

@@ -142,7 +142,7 @@ def refuse_same_key(overrides: Sequence[str]) -> None:
         ConfigError: two set the same key, or one cannot be read; see ``parse_override``.
     """
     from far.config import parse_override
-    from far.config.overrides import flatten
+    from far.config.layers import flatten
 
     seen: dict[tuple[str, ...], str] = {}
     for text in overrides:

@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
         from orchestrator.chaos.faults import FAULTS
         from orchestrator.chaos.run import Chaos
         from orchestrator.commands.options import load_targets, split_targets
-        from orchestrator.settings import load_settings
-        from orchestrator.signals import restored
+        from orchestrator.executors.signals import restored
+        from orchestrator.workspace.settings import load_settings
 
         for name in fault or []:
             if name not in FAULTS:

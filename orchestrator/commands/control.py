@@ -18,9 +18,9 @@ from orchestrator.commands.options import AddressOption, ProfileOption, Tracking
 from orchestrator.commands.sweep import ExecutorName, execute
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
-    from orchestrator.settings import Settings
-    from orchestrator.store import Store
+    from orchestrator.plan.plan import Plan
+    from orchestrator.store.store import Store
+    from orchestrator.workspace.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
 ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Go on with a study as it was submitted, whatever its file says now."""
         from orchestrator.commands.options import chosen_settings
-        from orchestrator.settings import load_settings
+        from orchestrator.workspace.settings import load_settings
 
         settings = chosen_settings(
             load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
         if not (failed or diverged):
             raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
         from orchestrator.commands.options import chosen_settings
-        from orchestrator.settings import load_settings
+        from orchestrator.workspace.settings import load_settings
 
         settings = chosen_settings(
             load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
@@ -106,9 +106,9 @@ def register(app: typer.Typer) -> None:
 
         Checkpoints are kept: a later sweep goes on from them.
         """
-        from orchestrator.replica import open_store
-        from orchestrator.settings import load_settings
+        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
+        from orchestrator.workspace.settings import load_settings
 
         store = open_store(load_settings())
         names = [submitted_name(text, store.studies(), store.root) for text in studies]
@@ -128,10 +128,10 @@ def _frozen_plan(
         ConfigError: there is no such submission, or none of these rows or keys in it.
     """
     from far.errors import ConfigError
-    from orchestrator.content import manifest_hash, weights_hash
-    from orchestrator.frozen import frozen_keys, load_frozen
-    from orchestrator.plan import make_plan
-    from orchestrator.replica import open_store
+    from orchestrator.plan.fingerprints import manifest_hash, weights_hash
+    from orchestrator.plan.lockfile import frozen_keys, load_frozen
+    from orchestrator.plan.plan import make_plan
+    from orchestrator.store.remote import open_store
     from orchestrator.study import submitted_name
 
     store = open_store(settings)
@@ -193,7 +193,7 @@ def _set_aside(store: Store, key: str) -> None:
 
 def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: list[str], ids: list[str]) -> None:
     """Ask those who run these trials to stop; those that wait are left out when their turn comes."""
-    from orchestrator.status import chosen, statuses
+    from orchestrator.monitor.status import chosen, statuses
 
     found = chosen(statuses(store, studies, profile), rows=rows, ids=ids)
     trials = {
@@ -210,8 +210,8 @@ def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: 
 
 def _cancel(store: Store, name: str, timeout: float) -> None:
     from far.errors import ConfigError, FarError
-    from far.files import read_json
-    from orchestrator.store import is_held
+    from far.store.atomic import read_json
+    from orchestrator.store.store import is_held
 
     lock = store.lock_study(name)
     if not is_held(lock.path):

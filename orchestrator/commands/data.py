@@ -13,9 +13,9 @@ from orchestrator.commands.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
-    from far.data.listing import Listing
-    from far.data.manifest import Manifest
-    from far.data.prepare import Finding
+    from far.data.sources.listing import Listing
+    from far.data.sources.manifest import Manifest
+    from far.data.sources.prepare import Finding
 
 SourceArgument = Annotated[
     str, typer.Argument(metavar="[SOURCE]", help="demo, or the name or path of a prepared data set.")
@@ -88,11 +88,11 @@ def register(app: typer.Typer) -> None:
 
 def run_prepare(layout: str, folder: Path, name: str | None) -> None:
     """Write a manifest under the data root and say what it holds."""
-    from far.data.layouts import LAYOUTS, read_listing
-    from far.data.opening import DEMO
-    from far.data.prepare import prepare
+    from far.data.sources.layouts import LAYOUTS, read_listing
+    from far.data.sources.open import DEMO
+    from far.data.sources.prepare import prepare
     from far.errors import ConfigError
-    from orchestrator.settings import load_settings
+    from orchestrator.workspace.settings import load_settings
 
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
@@ -117,8 +117,8 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
 
 def replaced(directory: Path, folder: Path) -> str | None:
     """Return what becomes of a data set of another folder that has had this name so far."""
-    from far.data.diagnostics import one_line
-    from far.data.manifest import read_manifest
+    from far.data.sources.diagnostics import one_line
+    from far.data.sources.manifest import read_manifest
     from far.errors import DataError
 
     try:
@@ -133,9 +133,9 @@ def replaced(directory: Path, folder: Path) -> str | None:
 
 def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
     """Say what was found, and on standard error what is odd about it."""
-    from far.data.diagnostics import SHOWN as SHOWN_PLACES
-    from far.data.diagnostics import counted, describe, one_line
-    from far.data.prepare import WARNINGS
+    from far.data.sources.diagnostics import SHOWN as SHOWN_PLACES
+    from far.data.sources.diagnostics import counted, describe, one_line
+    from far.data.sources.prepare import WARNINGS
 
     for split, expected in listing.published.items():
         listed = [video for video in listing.videos if video.split == split]
@@ -187,8 +187,8 @@ def run_check(source: str, clip: int, as_json: bool) -> int:
     import json
     from dataclasses import asdict
 
-    from far.data.indexing import misread
-    from far.data.prepare import check
+    from far.data.decoding.indexes import misread
+    from far.data.sources.prepare import check
 
     manifest = load(source)
     with progress_bar("decoding files") as progress:
@@ -209,8 +209,8 @@ def run_check(source: str, clip: int, as_json: bool) -> int:
 
 def run_accept(source: str) -> None:
     """Put it on record, and say what was accepted."""
-    from orchestrator.other_frames import accept
-    from orchestrator.settings import load_settings
+    from orchestrator.plan.other_frames import accept
+    from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()
     accepted = accept(source, settings, settings.store)
@@ -230,7 +230,7 @@ def show_misread(files: dict[str, str]) -> None:
 
 def show_findings(findings: list[Finding]) -> None:
     """List findings by kind, the first of each in full."""
-    from far.data.prepare import BAD
+    from far.data.sources.prepare import BAD
 
     for problem in BAD:
         those = [finding for finding in findings if finding.problem == problem]
@@ -259,8 +259,8 @@ def run_stats(source: str, as_json: bool) -> None:
 
     from rich.table import Table
 
-    from far.data.describe import statistics
-    from far.files import finite
+    from far.data.sources.describe import statistics
+    from far.store.atomic import finite
     from orchestrator.cli.console import make_console
 
     numbers = statistics(load(source))
@@ -285,10 +285,10 @@ def cell(value: Any) -> str:
 
 def run_sample(source: str, overrides: list[str], out: Path, split: str, count: int, profile: str | None) -> None:
     """Draw clips into an image file."""
-    from far.data.describe import contact_sheet
-    from far.data.diagnostics import counted
+    from far.data.sources.describe import contact_sheet
+    from far.data.sources.diagnostics import counted
     from far.errors import ConfigError
-    from far.files import is_there
+    from far.store.atomic import is_there
     from orchestrator.cli.inputs import refuse_same_key
 
     if "=" in source and not is_there(source):
@@ -304,10 +304,10 @@ def run_sample(source: str, overrides: list[str], out: Path, split: str, count: 
 
 def run_generate(profile: str | None, overrides: list[str]) -> None:
     """Generate a profile's demo data set, if it is not there."""
-    from far.data.opening import DEMO, open_manifest
+    from far.data.sources.open import DEMO, open_manifest
     from far.errors import ConfigError
     from orchestrator.cli.inputs import refuse_same_key
-    from orchestrator.settings import load_settings
+    from orchestrator.workspace.settings import load_settings
 
     refuse_same_key(overrides)
     config = configured(profile, *overrides)
@@ -324,12 +324,12 @@ def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
     Raises:
         ConfigError: there is none, or it is the demo's and not generated yet.
     """
-    from far.data.demo import MOTIONS
-    from far.data.manifest import read_manifest
-    from far.data.opening import DEMO, locate, open_manifest
+    from far.data.sources.demo import MOTIONS
+    from far.data.sources.manifest import read_manifest
+    from far.data.sources.open import DEMO, locate, open_manifest
     from far.errors import ConfigError
-    from orchestrator.content import is_generated
-    from orchestrator.settings import load_settings
+    from orchestrator.plan.fingerprints import is_generated
+    from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()
     if source != DEMO:
@@ -344,8 +344,8 @@ def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
 def configured(profile: str | None, *overrides: str) -> TrialConfig:
     """Return the configuration of a profile, by default the workspace's, with overrides."""
     from far.config import parse_override, resolve
-    from orchestrator.settings import load_settings
     from orchestrator.study.profiles import find_profile, profile_directories
+    from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()
     found = find_profile(profile or settings.profile, profile_directories(settings.workspace))

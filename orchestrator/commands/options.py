@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
-from far.files import is_there
 from far.redaction import redacted
+from far.store.atomic import is_there
 from orchestrator.cli.inputs import refuse_same_key
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
-    from orchestrator.settings import Settings
-    from orchestrator.store import Store
+    from orchestrator.plan.plan import Plan
+    from orchestrator.store.store import Store
     from orchestrator.study import Study
+    from orchestrator.workspace.settings import Settings
 
 Targets = Annotated[
     list[str],
@@ -118,7 +118,7 @@ def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: st
     Raises:
         ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
     """
-    from orchestrator.settings import checked_uri
+    from orchestrator.workspace.settings import checked_uri
 
     if settings.untrusted and address is None and executor != "local":
         raise ConfigError(
@@ -171,12 +171,12 @@ def plan_targets(
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-    from orchestrator.content import data_problems, manifest_hash, present_hash, weights_hash
-    from orchestrator.other_frames import with_other_frames
-    from orchestrator.plan import make_plan
-    from orchestrator.replica import open_store
-    from orchestrator.settings import load_settings
-    from orchestrator.starts import with_starts
+    from orchestrator.plan.fingerprints import data_problems, manifest_hash, present_hash, weights_hash
+    from orchestrator.plan.other_frames import with_other_frames
+    from orchestrator.plan.plan import make_plan
+    from orchestrator.plan.starts import with_starts
+    from orchestrator.store.remote import open_store
+    from orchestrator.workspace.settings import load_settings
 
     studies = load_targets(targets, profile, seeds)
     settings = load_settings(trust=trust)

@@ -13,8 +13,8 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan, PlannedTrial
-    from orchestrator.price import Quote
+    from orchestrator.estimate import Quote
+    from orchestrator.plan.plan import Plan, PlannedTrial
 
 
 PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_")
@@ -44,16 +44,16 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
         from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
-        from orchestrator.content import video_counts
-        from orchestrator.price import afford, find_target, parse_budget, quote
-        from orchestrator.price.fit import misfits
-        from orchestrator.price.packing import packed
+        from orchestrator.estimate import afford, find_target, parse_budget, quote
+        from orchestrator.estimate.fit import misfits
+        from orchestrator.estimate.packing import packed
+        from orchestrator.plan.fingerprints import video_counts
         from orchestrator.study.schema import BudgetConfig
 
         limit = parse_budget(budget) if budget else None
         made, store, settings = plan_targets(targets, profile, seeds, generate=probe)
         if probe:
-            from orchestrator.price.probe import probe_plan
+            from orchestrator.estimate.probe import probe_plan
 
             probe_plan(made, store, settings)
         here = probe or (device is None and settings.device is None)
@@ -142,8 +142,8 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
     from rich.table import Table
 
     from orchestrator.cli.console import make_console
-    from orchestrator.price.words import bill, duration
-    from orchestrator.starts import accounts
+    from orchestrator.estimate.format import bill, duration
+    from orchestrator.plan.starts import accounts
 
     console = make_console()
     chosen = {trial.key for trial in bought or ()}
@@ -186,7 +186,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 def warnings(plan: Plan) -> list[str]:
     """Return what a user should know before running the plan, one line each."""
-    from orchestrator import starts
+    from orchestrator.plan import starts
 
     short = {
         f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from orchestrator.other_frames import Misread
-    from orchestrator.settings import Settings
-    from orchestrator.status import StudyStatus, TrialStatus
-    from orchestrator.store import Store
+    from orchestrator.monitor.status import StudyStatus, TrialStatus
+    from orchestrator.plan.other_frames import Misread
+    from orchestrator.store.store import Store
+    from orchestrator.workspace.settings import Settings
 
 Studies = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
@@ -68,11 +68,11 @@ def register(app: typer.Typer) -> None:
         """Show where submitted studies stand: trials, epochs, losses, who drives them."""
         from orchestrator.cli.console import make_console
         from orchestrator.commands.options import workspace_line
-        from orchestrator.other_frames import described
-        from orchestrator.replica import open_store
-        from orchestrator.settings import load_settings
-        from orchestrator.status import chosen, statuses
+        from orchestrator.monitor.status import chosen, statuses
+        from orchestrator.plan.other_frames import described
+        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
+        from orchestrator.workspace.settings import load_settings
 
         settings = load_settings()
         store = open_store(settings)
@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
 
 def other_frames(study: StudyStatus, store: Store, settings: Settings) -> dict[str, Misread]:
     """Return the finished trials of a study that saw other frames than they would now, by key."""
-    from orchestrator.other_frames import misread_sets, trials_with_other_frames
+    from orchestrator.plan.other_frames import misread_sets, trials_with_other_frames
 
     keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
@@ -143,8 +143,8 @@ def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
 
 
 def _store() -> Store:
-    from orchestrator.replica import open_store
-    from orchestrator.settings import load_settings
+    from orchestrator.store.remote import open_store
+    from orchestrator.workspace.settings import load_settings
 
     return open_store(load_settings())
 
@@ -235,7 +235,7 @@ def _errors(trials: Sequence[TrialStatus]) -> list[str]:
 
 
 def _summary(study: StudyStatus) -> str:
-    from orchestrator.status import STATES
+    from orchestrator.monitor.status import STATES
 
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
     driven = f"driven by {study.driver}" if study.driver else "nobody drives it"

@@ -20,10 +20,10 @@ from orchestrator.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
-    from orchestrator.settings import Settings
-    from orchestrator.store import Store
+    from orchestrator.plan.plan import Plan
+    from orchestrator.store.store import Store
     from orchestrator.study.schema import BudgetConfig
+    from orchestrator.workspace.settings import Settings
 
 
 class ExecutorName(enum.StrEnum):
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
         from orchestrator.commands.options import chosen_settings, plan_targets
-        from orchestrator.price import parse_budget
+        from orchestrator.estimate import parse_budget
 
         limit = parse_budget(budget) if budget else None
         plan, store, settings = plan_targets(targets, profile, seeds, generate=False, trust=trust)
@@ -78,8 +78,8 @@ def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget
     from far.redaction import redacted
     from orchestrator.commands.options import workspace_line
     from orchestrator.commands.plan import show
-    from orchestrator.content import video_counts
-    from orchestrator.price import afford, find_target, quote
+    from orchestrator.estimate import afford, find_target, quote
+    from orchestrator.plan.fingerprints import video_counts
 
     if budget is None:
         show(plan)
@@ -95,8 +95,8 @@ def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget
 
 def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
     """Return what this machine has no room for, before anything is written; a cluster elsewhere is asked later."""
-    from orchestrator.price import find_target
-    from orchestrator.price.fit import misfits, several_processes
+    from orchestrator.estimate import find_target
+    from orchestrator.estimate.fit import misfits, several_processes
 
     if executor == "local":
         return several_processes(plan.missing())
@@ -115,8 +115,8 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     """
     from orchestrator.commands.options import note_environment, workspace_line
     from orchestrator.commands.plan import warnings
-    from orchestrator.frozen import refuse_namesake
-    from orchestrator.starts import accounts, with_starts
+    from orchestrator.plan.lockfile import refuse_namesake
+    from orchestrator.plan.starts import accounts, with_starts
 
     note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
     plan = plan if plan.starts else with_starts(plan, store, settings)  # `retry` and `resume` come here without
@@ -127,9 +127,9 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     if plan.refused:
         return 2
     from orchestrator.cli.console import make_console
-    from orchestrator.content import video_counts
-    from orchestrator.price import find_target
-    from orchestrator.price.packing import packed
+    from orchestrator.estimate import find_target
+    from orchestrator.estimate.packing import packed
+    from orchestrator.plan.fingerprints import video_counts
     from orchestrator.sweep import make_executor, run_sweep
 
     for text in accounts(plan):

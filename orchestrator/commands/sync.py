@@ -12,7 +12,7 @@ from orchestrator.commands.options import TrackingOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.store import Store
+    from orchestrator.store.store import Store
 
 EVERY = 10.0
 """Seconds between two lines of a long synchronisation."""
@@ -34,9 +34,9 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from orchestrator.commands.options import note_environment
-        from orchestrator.replica import open_store
-        from orchestrator.settings import checked_uri, load_settings
+        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
+        from orchestrator.workspace.settings import checked_uri, load_settings
 
         settings = load_settings()
         if tracking_uri is not None:
@@ -50,10 +50,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
-    from far.files import LockedError
     from far.redaction import redacted
-    from orchestrator.mirrored import submitted
-    from orchestrator.tracking import Mirror
+    from far.store.lock import LockedError
+    from orchestrator.tracking.mirror import Mirror
+    from orchestrator.tracking.selection import submitted
 
     try:
         lock = store.lock_study(name).acquire()

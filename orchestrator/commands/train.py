@@ -14,8 +14,8 @@ from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
-    from orchestrator.record import Record
-    from orchestrator.store import Store
+    from orchestrator.store.record import Record
+    from orchestrator.store.store import Store
 
 
 MOST_SEED = 2**32 - 1
@@ -67,14 +67,14 @@ def register(app: typer.Typer) -> None:
 def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None, tuple[str, ...]]:
     """Return the configuration, its profile's name, the record of a trial to be repeated, and what was adapted."""
     from far.config import parse_overrides
-    from far.config.overrides import refuse_without_effect, resolved
+    from far.config.layers import refuse_without_effect, resolved
     from far.errors import ConfigError
-    from far.files import is_there
+    from far.store.atomic import is_there
     from orchestrator.cli.inputs import refuse_given
-    from orchestrator.record import is_record, read_record
-    from orchestrator.settings import load_settings
+    from orchestrator.store.record import is_record, read_record
     from orchestrator.study.load import no_seed
     from orchestrator.study.profiles import find_profile, profile_directories
+    from orchestrator.workspace.settings import load_settings
 
     path = Path(config)
     typed = parse_overrides(overrides)
@@ -100,16 +100,16 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
+    from far.config.identity import identity, trial_key
+    from far.distributed import Launched
     from far.errors import CancelledError, ConfigError, FarError
-    from far.identity import identity, trial_key
-    from far.provenance import code_version
+    from far.store.environment import code_version
     from far.train.trial import TrialRun, run_trial
-    from far.train.world import Launched
-    from orchestrator.content import data_problems, manifest_hash, weights_hash
-    from orchestrator.executors.outcome import write_failure
-    from orchestrator.replica import Replica, open_store
-    from orchestrator.settings import load_settings
-    from orchestrator.starts import begun, start_of
+    from orchestrator.executors.failure import write_failure
+    from orchestrator.plan.fingerprints import data_problems, manifest_hash, weights_hash
+    from orchestrator.plan.starts import begun, start_of
+    from orchestrator.store.remote import Replica, open_store
+    from orchestrator.workspace.settings import load_settings
 
     launched = Launched()
     settings = load_settings()
@@ -202,13 +202,13 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     from rich.table import Table
     from ruamel.yaml import YAML
 
-    from far.model.networks import NETWORKS
-    from far.model.parameter_groups import parameter_groups
+    from far.architecture.networks import NETWORKS
+    from far.train.parameter_groups import parameter_groups
     from far.train.schedule import Schedule
     from orchestrator.cli.console import make_console
-    from orchestrator.content import data_problems, video_counts
-    from orchestrator.settings import load_settings
-    from orchestrator.starts import start_of
+    from orchestrator.plan.fingerprints import data_problems, video_counts
+    from orchestrator.plan.starts import start_of
+    from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()
     start = start_of(config, settings)
@@ -242,10 +242,10 @@ def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | Non
     import json
     from dataclasses import asdict
 
-    from far.train.order import ORDERS
-    from far.train.trained import evaluate_trained, load_trained
-    from orchestrator.replica import open_store
-    from orchestrator.settings import load_settings
+    from far.evaluate.frame_order import ORDERS
+    from far.trained.network import evaluate_trained, load_trained
+    from orchestrator.store.remote import open_store
+    from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()
     arrange = ORDERS[order]
@@ -276,7 +276,7 @@ def _parse_views(text: str) -> tuple[int, int]:
 
 
 def _directory(checkpoint: str, store: Store) -> Path:
-    from far.files import is_there
+    from far.store.atomic import is_there
 
     path = Path(checkpoint)
     return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

@@ -29,8 +29,8 @@ def register(app: typer.Typer) -> None:
         from far.redaction import redacted
         from orchestrator.cli.inputs import refuse_given
         from orchestrator.commands.options import note_environment
-        from orchestrator.settings import checked_uri, load_settings
-        from orchestrator.tracking import SERVER_ENVIRONMENT
+        from orchestrator.tracking.mirror import SERVER_ENVIRONMENT
+        from orchestrator.workspace.settings import checked_uri, load_settings
 
         settings = load_settings()
         if tracking_uri is None:

@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
         import sys
 
         from orchestrator.commands.options import load_targets
-        from orchestrator.plan import make_plan
-        from orchestrator.settings import load_settings
-        from orchestrator.store import Store
+        from orchestrator.plan.plan import make_plan
+        from orchestrator.store.store import Store
+        from orchestrator.workspace.settings import load_settings
 
         studies = load_targets(targets, profile, None)
         store = Store(load_settings().store)

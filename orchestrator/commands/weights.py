@@ -58,7 +58,7 @@ def opened(file: Path, family: str | None) -> Source:
 
 def described(source: Source) -> dict[str, Any]:
     """Return what is known of a file, as plain values."""
-    from far.model.backbones import BACKBONES
+    from far.architecture.backbones import BACKBONES
     from far.weights.convert import sha256_of
 
     sizes = (source.width, source.depth)

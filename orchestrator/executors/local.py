@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from far.errors import ConfigError
 from orchestrator.executors.base import Job, Queue, Stop
-from orchestrator.executors.host import TrialHost
+from orchestrator.executors.trial_runner import TrialHost
 
 
 class LocalExecutor:
@@ -33,7 +33,7 @@ class LocalExecutor:
         Raises:
             ConfigError: a job wants several processes.
         """
-        from far.train.world import join_world
+        from far.distributed import join_world
 
         while not queue.is_empty() and not stop:
             job = queue.next()

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from orchestrator.search.queue import KEY
 from orchestrator.search.storage import find_search
-from orchestrator.store import Store
+from orchestrator.store.store import Store
 from orchestrator.study import Study
 
 STATES = {

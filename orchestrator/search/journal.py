@@ -16,7 +16,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from far.errors import DataError, StorageFullError
-from far.files import storage_errors, write_atomic
+from far.store.atomic import storage_errors, write_atomic
 
 START = b'{"op_code"'
 """How every entry begins."""

@@ -12,18 +12,18 @@ import optuna
 from optuna.trial import TrialState
 
 from far.config import TrialConfig, resolve
+from far.config.identity import identity, trial_key
 from far.errors import ConfigError, FarError
-from far.identity import identity, trial_key
-from orchestrator.content import manifest_hash, weights_hash
 from orchestrator.executors import Job, Stop
-from orchestrator.plan import PlannedTrial
-from orchestrator.runs import TrackedTrial
+from orchestrator.plan.fingerprints import manifest_hash, weights_hash
+from orchestrator.plan.jobs import make_job, submit
+from orchestrator.plan.plan import PlannedTrial
 from orchestrator.search.space import configuration, depth_of, propose
 from orchestrator.search.storage import open_search, pruner, sampler
-from orchestrator.settings import Settings
-from orchestrator.store import Store
+from orchestrator.store.store import Store
 from orchestrator.study import Study
-from orchestrator.submission import make_job, submit
+from orchestrator.tracking.mlflow_backend import TrackedTrial
+from orchestrator.workspace.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from far.config import TrialConfig, resolve
-from far.config.overrides import Layer, Source
+from far.config.layers import Layer, Source
 from orchestrator.study import Study
 from orchestrator.study.schema import Parameter, SearchConfig, plain_names
 

@@ -13,9 +13,9 @@ import optuna
 from optuna.storages import JournalStorage
 
 from far.config import resolve
-from far.files import storage_errors
+from far.store.atomic import storage_errors
 from orchestrator.search.journal import Journal, mend
-from orchestrator.store import Store
+from orchestrator.store.store import Store
 from orchestrator.study import Study
 from orchestrator.study.schema import SearchConfig
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from far.config.document import Document
-from far.config.overrides import Layer, flatten
+from far.config.layers import Layer, flatten
 from far.errors import ConfigError
 from orchestrator.study.schema import StudyFile
 

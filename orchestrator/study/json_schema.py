@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from far.config.overrides import Layer, resolve, section_of
-from far.config.schema import TrialConfig
+from far.config.layers import Layer, resolve, section_of
+from far.config.trial import TrialConfig
 from far.errors import ConfigError
 from orchestrator.study.schema import StudyFile
 

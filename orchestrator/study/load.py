@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from far.config import Document, TrialConfig, load_document, parse_overrides, resolve
+from far.config.layers import Layer, Source, flatten, refuse_without_effect, resolved
 from far.config.messages import validated
-from far.config.overrides import Layer, Source, flatten, refuse_without_effect, resolved
 from far.errors import ConfigError
 from orchestrator.garbage import gc_paused
-from orchestrator.settings import load_settings
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.lookup import find_study
 from orchestrator.study.names import find_name
@@ -20,6 +19,7 @@ from orchestrator.study.profiles import Profile, find_profile, profile_directori
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 from orchestrator.study.search import check_search
+from orchestrator.workspace.settings import load_settings
 
 
 @dataclass(frozen=True)

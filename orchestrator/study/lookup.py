@@ -8,9 +8,9 @@ from pathlib import Path
 
 from far.config.document import LARGEST_FILE
 from far.errors import ConfigError
-from far.files import is_there, read_head
+from far.store.atomic import is_there, read_head
 from orchestrator.study.profiles import packaged_studies
-from orchestrator.workspace import find_workspace
+from orchestrator.workspace.find import find_workspace
 
 SUFFIXES = (".yaml", ".yml")
 """Of a study's file."""

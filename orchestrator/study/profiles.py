@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from far.config import load_document
+from far.config.layers import Layer, Source
 from far.config.messages import validated
-from far.config.overrides import Layer, Source
-from far.config.schema import Strict
+from far.config.trial import Strict
 from far.errors import ConfigError
 
 PROFILES_BEFORE = {"recipe.augment.repeat_frames": "own"}

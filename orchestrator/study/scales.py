@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from far.config import Document
-from far.config.overrides import Layer, Source
+from far.config.layers import Layer, Source
 from far.errors import ConfigError
 from orchestrator.study.expand import Draft
 from orchestrator.study.profiles import find_profile

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from far.config.schema import Positive, Strict
+from far.config.trial import Positive, Strict
 from far.errors import ConfigError
 
 Settings = dict[str, Any]

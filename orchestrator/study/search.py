@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from far.config import Document, resolve
-from far.config.overrides import Layer, flatten
+from far.config.layers import Layer, flatten
 from far.errors import ConfigError
 from orchestrator.study.schema import Parameter, SearchConfig
 

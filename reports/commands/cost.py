@@ -10,7 +10,7 @@ from far.errors import ConfigError
 from orchestrator.commands.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
-    from reports.costs import CostTable
+    from reports.paper.costs import CostTable
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
     """
     from orchestrator.commands.options import load_targets, split_targets
     from reports.commands.report import parse_tables
-    from reports.costs import cost_of_study, cost_of_table
+    from reports.paper.costs import cost_of_study, cost_of_table
 
     names, overrides = split_targets(targets)
     if table and (targets or profile):
@@ -67,10 +67,10 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
 
 def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
     from far.config import parse_override, resolve
-    from orchestrator.settings import load_settings
     from orchestrator.study import find_profile
     from orchestrator.study.profiles import profile_directories
-    from reports.costs import cost_of_trial
+    from orchestrator.workspace.settings import load_settings
+    from reports.paper.costs import cost_of_trial
 
     settings = load_settings()
     profile = find_profile(name or settings.profile, profile_directories(settings.workspace))
@@ -79,7 +79,7 @@ def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
 
 def text(table: CostTable) -> str:
     """Lay a table out for a terminal, with the paper's digits and what to know about them."""
-    from reports.costs import GIGA, MEGA
+    from reports.paper.costs import GIGA, MEGA
 
     width = max(len("row"), *(len(row.row) for row in table.rows))
     lines = [

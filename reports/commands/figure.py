@@ -12,7 +12,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import ProfileOption, ResultTargets, SeedsOption
 
 if TYPE_CHECKING:
-    from reports.results import Results
+    from reports.results.results import Results
 
 TableOption = Annotated[
     list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         store: StoreOption = None,
     ) -> None:
         """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
-        from orchestrator.settings import load_settings
+        from orchestrator.workspace.settings import load_settings
         from reports.figures import FIGURES, NUMBERS, Options, names
         from reports.figures.style import picture_kind, save, styled
 
@@ -118,7 +118,7 @@ def named_rows(row: list[str] | None, rows: str | None, results: Results | None)
     Raises:
         ConfigError: there is no such row, or it is not clear which is meant.
     """
-    from far.model.patterns import PATTERNS
+    from far.architecture.patterns import PATTERNS
     from orchestrator.study.names import read_names
 
     if row and rows is not None:

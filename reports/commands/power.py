@@ -90,8 +90,8 @@ def measured(
     Raises:
         ConfigError: no row has two seeds in common with the baseline.
     """
+    from reports.analysis.comparison import compare_rows
     from reports.commands.report import load, parse_tables
-    from reports.differences import compare_rows
     from reports.statistics import Components
 
     found = []

@@ -15,8 +15,8 @@ from orchestrator.commands.options import ProfileOption, ResultTargets, SeedsOpt
 from orchestrator.garbage import gc_paused
 
 if TYPE_CHECKING:
-    from reports.results import Results
-    from reports.table import Table
+    from reports.results.results import Results
+    from reports.tables.model import Table
 
 
 READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_")
@@ -71,12 +71,12 @@ def register(app: typer.Typer) -> None:
         numbers = parse_tables(table or [])
         read = lambda: load(numbers, study, all_, profile, seeds, targets, store, from_)  # noqa: E731
         if explain is not None:
-            from reports.trace import trace
+            from reports.analysis.provenance import trace
 
             deliver(trace(read(), *explain), output)
         elif is_page(name, all_, output):
             assert output is not None
-            from reports.pages import write_page
+            from reports.page.watch import write_page
 
             tables = write_page(output, read, numbers, everything=all_, every=interval if watch else None)
             raise typer.Exit(exit_code(tables, strict))
@@ -98,7 +98,7 @@ def document(
 ) -> int:
     """Print or write tables in one format; return the exit code."""
     from reports.renderers import RENDERERS
-    from reports.tables import build_all
+    from reports.tables.registry import build_all
 
     tables = build_all(numbers, read(), everything=everything)
     deliver(RENDERERS[format_](tables), output)
@@ -121,9 +121,9 @@ def load(
         ConfigError: they ask for nothing, or for what does not exist.
     """
     from orchestrator.commands.options import existing_store, parse_seeds, split_targets
-    from reports.asked import studies_for, studies_of_table, tables_with_study
-    from reports.collect import collect
-    from reports.tables import NEED_NO_STUDY
+    from reports.paper.studies import studies_for, studies_of_table, tables_with_study
+    from reports.results.collect import collect
+    from reports.tables.registry import NEED_NO_STUDY
 
     names, overrides = split_targets(targets or [])
     studies = [*(study or []), *names]
@@ -132,7 +132,7 @@ def load(
     if all_:
         refuse_given("table", because="--all has every table")
     if tracking is not None:
-        from orchestrator.settings import checked_uri
+        from orchestrator.workspace.settings import checked_uri
 
         tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
         refuse_given("store", because="--from reads the tracking server instead")

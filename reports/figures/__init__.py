@@ -13,7 +13,7 @@ from far.registry import Registry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports.results import Results, RowResults
+    from reports.results.results import Results, RowResults
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.errors import ConfigError, DataError
-from far.files import TrialPaths
-from reports.comparability import findings, incomparable
+from far.store.paths import TrialPaths
+from reports.analysis.comparability import findings, incomparable
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import COLOURS, COLUMN
-from reports.results import Results, RowResults
+from reports.results.results import Results, RowResults
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ def draw(results: Results | None, options: Options) -> Figure:
 
 def class_names(results: Results, classes: int) -> list[str]:
     """Return the names of the classes: the demo's motions, else their numbers."""
-    from far.data.demo import MOTIONS
+    from far.data.sources.demo import MOTIONS
 
     source = next((t.setting("data", "source") for t in results.finished), None)
     motions = list(MOTIONS)

@@ -9,7 +9,7 @@ import numpy as np
 from far.errors import DataError
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import PAGE, legend_label, look, titled
-from reports.results import Results, RowResults
+from reports.results.results import Results, RowResults
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,8 +19,9 @@ PANELS = (("val_top1", "validation top-1 (%)"), ("train_loss", "training loss"))
 
 def history(row: RowResults, name: str) -> dict[int, list[float]]:
     """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
-    from far.files import TrialPaths, read_json_lines
-    from far.result import EpochRecord
+    from far.store.atomic import read_json_lines
+    from far.store.paths import TrialPaths
+    from far.store.result import EpochRecord
 
     found: dict[int, dict[str, float]] = {}
     for trial in row.trials:

@@ -11,7 +11,7 @@ import numpy as np
 from far.errors import ConfigError, DataError
 from reports.figures.classes import class_names
 from reports.figures.style import PAGE
-from reports.results import Results, RowResults, TrialRecord
+from reports.results.results import Results, RowResults, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,8 +40,8 @@ def draw(
     """
     import matplotlib.pyplot as plt
 
-    from far.explain.gradcam import explain, load_clip
-    from far.train.trained import load_trained
+    from far.trained.gradcam import explain, load_clip
+    from far.trained.network import load_trained
 
     chosen = [results.row(name) for name in rows] if rows else [row for row in results.rows if row.finished]
     trials = [_trial(row, seed) for row in chosen]

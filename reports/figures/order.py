@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from far.errors import DataError, FarError
-from far.files import TrialPaths, read_json, write_json
+from far.store.atomic import read_json, write_json
+from far.store.paths import TrialPaths
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import COLOURS, PAGE
-from reports.results import Results, TrialRecord
+from reports.results.results import Results, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         WeightsError: the trial has no checkpoint any more.
         DataError: its videos are not here.
     """
-    from far.train.order import ORDERS
+    from far.evaluate.frame_order import ORDERS
 
     assert trial.directory is not None
     paths = TrialPaths(trial.directory)
@@ -36,7 +37,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
     known = read_json(paths.directory / FILE)
     if isinstance(known, dict) and known.get("finished_at") == finished and known.get("top1", {}).keys() >= set(ORDERS):
         return {name: float(known["top1"][name]) for name in ORDERS}
-    from far.train.trained import evaluate_trained, load_trained
+    from far.trained.network import evaluate_trained, load_trained
 
     trained = load_trained(paths.directory)
     scores = {
@@ -51,7 +52,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     """Draw a group of bars a row, one bar an order, with the deviation over seeds and the level of chance."""
     import matplotlib.pyplot as plt
 
-    from far.train.order import ORDERS
+    from far.evaluate.frame_order import ORDERS
 
     assert results is not None
     rows, problems = [], []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from far.errors import DataError
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import COLUMN, legend_label, look, titled
-from reports.results import Results
+from reports.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

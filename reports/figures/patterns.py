@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import PAGE
-from reports.results import Results
+from reports.results.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw(results: Results | None, options: Options) -> Figure:
     """Draw patterns over two frames: the query blue, what it attends to orange, the rest grey."""
     import matplotlib.pyplot as plt
 
-    from far.model.patterns import PATTERNS
+    from far.architecture.patterns import PATTERNS
 
     frames = _frames(options.video)
     query = (0, GRID[1] // 2, GRID[2] // 2)
@@ -56,7 +56,7 @@ def draw(results: Results | None, options: Options) -> Figure:
 
 def attended_by(name: str, query: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Return which tokens (T, H, W) a query attends to, itself included."""
-    from far.model.patterns import PATTERNS
+    from far.architecture.patterns import PATTERNS
 
     labels = PATTERNS[name](GRID)
     return labels == labels[query]
@@ -78,13 +78,13 @@ def _frames(video: Path | None) -> NDArray[np.float64]:
     """Two frames (2, H, W, 3) in [0, 1]: of a video, or of a generated clip."""
     side = GRID[1] * PATCH
     if video is None:
-        from far.config.schema import DemoConfig
-        from far.data.demo import digit_pool, render
+        from far.config.trial import DemoConfig
+        from far.data.sources.demo import digit_pool, render
 
         clip = render(DemoConfig(size=side, motion=30.0), "val", 8, digit_pool("val"))
         return clip[[len(clip) // 2, len(clip) // 2 + 2]] / 255.0
     from far.config import TrialConfig
-    from far.explain.gradcam import load_clip
+    from far.trained.gradcam import load_clip
 
     config = TrialConfig.model_validate({"model": {"clip": [4, side, side]}})
     return load_clip(video, config).frames[[0, 2]] / 255.0

@@ -14,7 +14,7 @@ from far.pictures import save_picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports.results import Results
+    from reports.results.results import Results
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkest first; yellow is left out on white paper."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 
 from far.registry import Registry
-from reports.table import Table
+from reports.tables.model import Table
 
 Renderer = Callable[[Sequence[Table]], str]
 """Turns tables into the text of one document."""

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from reports.renderers import RENDERERS
-from reports.table import Cell, Column, Origin, Table
+from reports.tables.model import Cell, Column, Origin, Table
 
 
 @RENDERERS.register("csv")

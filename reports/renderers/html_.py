@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.renderers import RENDERERS
 from reports.renderers.templates import fill
-from reports.table import Table
+from reports.tables.model import Table
 
 
 @RENDERERS.register("html")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic_core import to_json
 
 from reports.renderers import RENDERERS
-from reports.table import Table
+from reports.tables.model import Table
 
 UNITS = {
     "top1": "%",

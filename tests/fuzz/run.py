@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import farlab
-from far.files import write_json
+from far.store.atomic import write_json
 from far.text import printable
 from tests.fuzz.cases import Case
 
@@ -82,18 +82,18 @@ class Site:
         self._make()
 
     def _make(self) -> None:
-        from orchestrator.frozen import freeze
-        from orchestrator.plan import make_plan
-        from orchestrator.settings import load_settings
-        from orchestrator.store import Store
+        from orchestrator.plan.lockfile import freeze
+        from orchestrator.plan.plan import make_plan
+        from orchestrator.store.store import Store
         from orchestrator.study import load_study
+        from orchestrator.workspace.settings import load_settings
 
         for folder in ("studies", "profiles", "lists", "weights", "empty", "mine", "data"):
             (self.template / folder).mkdir(parents=True)
         (self.template / "studies" / "q.yaml").write_text(STUDY)
         (self.template / "profiles" / "tiny.yaml").write_text(PROFILE)
         with inside(self.template, {}):
-            from orchestrator.content import manifest_hash
+            from orchestrator.plan.fingerprints import manifest_hash
 
             study, store = load_study("q"), Store(load_settings().store)
             data_hash = manifest_hash(load_settings())

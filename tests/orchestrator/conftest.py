@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from far.errors import ConfigError
-from far.files import read_json
+from far.store.atomic import read_json
 from orchestrator.chaos.invariants import MARK, leftovers, violations
-from orchestrator.executors.cluster import prepare_environment
-from orchestrator.store import Store, is_held
+from orchestrator.executors.ray.cluster import prepare_environment
+from orchestrator.store.store import Store, is_held
 
 prepare_environment(None)  # Ray reads it when it is first imported, which libraries do unasked
 
@@ -144,7 +144,7 @@ class RayCluster:
 
     def add_node(self, cpus: int) -> subprocess.Popen[bytes]:
         """Start a node, the head if it is the first, and wait until it has joined."""
-        from orchestrator.executors.nodes import nodes_of
+        from orchestrator.executors.ray.nodes import nodes_of
 
         where = [f"--address={self.address}"]
         if not self._nodes:

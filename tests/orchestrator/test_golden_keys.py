@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from far.config import TrialConfig, parse_override, resolve
+from far.config.identity import identity, trial_key
 from far.errors import ConfigError
-from far.identity import identity, trial_key
 from orchestrator.study import load_study
 from orchestrator.study.lookup import study_files
 from orchestrator.study.profiles import PROFILES_BEFORE, packaged_studies

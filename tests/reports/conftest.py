@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from far import answers
-from far.files import write_json
 from far.randomness import numpy_rng
-from orchestrator.plan import PlannedTrial, make_plan
-from orchestrator.settings import load_settings
-from orchestrator.store import Store
+from far.store import correctness
+from far.store.atomic import write_json
+from orchestrator.plan.plan import PlannedTrial, make_plan
+from orchestrator.store.store import Store
 from orchestrator.study import load_study
-from reports.collect import join
-from reports.results import Results
+from orchestrator.workspace.settings import load_settings
+from reports.results.collect import join
+from reports.results.results import Results
 
 VIDEOS, CLASSES = 200, 8
 
@@ -77,7 +77,7 @@ def finish(
         "config": trial.config.model_dump(mode="json"),
         "profile": trial.profile,
         "metrics": {"top1": 100 * float(correct.mean()), "top5": 95.0, "loss": 1.2},
-        "answers": answers.pack([f"v{i:05d}" for i in answered], ranks, CLASSES) if with_answers else None,
+        "answers": correctness.pack([f"v{i:05d}" for i in answered], ranks, CLASSES) if with_answers else None,
         "evaluated": VIDEOS - len(unanswered),
         "expected": VIDEOS,
         "epochs": trial.config.recipe.epochs,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import farlab
-from far.model.networks import NETWORKS
+from far.architecture.networks import NETWORKS
 
 SMALL = [
     "recipe.epochs=1",

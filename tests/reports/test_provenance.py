@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from far.errors import ConfigError
-from reports.build import build_table
+from reports.analysis.provenance import trace
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import save, styled
-from reports.page import build_page
-from reports.results import Results, RowResults
+from reports.page.build import build_page
+from reports.results.results import Results, RowResults
 from reports.shown import can_be_opened_elsewhere, without_places
-from reports.tables import build_all
-from reports.trace import trace
+from reports.tables.ablation import build_table
+from reports.tables.registry import build_all
 
 MakeResults = Callable[..., Results]
 
@@ -37,7 +37,7 @@ def linked(results: Results, address: str) -> Results:
 def test_the_page_prints_every_trial_with_its_key_and_values(
     make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.page.FIGURES", ())
+    monkeypatch.setattr("reports.page.build.FIGURES", ())
     results = make_results("head_ratio", seeds=2, accuracies={"1:1": 0.655, "2:1": 0.6, "1:2": 0.5})
     text = re.sub(r'\s(title|alt)="[^"]*"', "", page_of(results))  # what only a mouse finds does not print
     for trial in (t for row in results.rows for t in row.trials):
@@ -49,7 +49,7 @@ def test_the_page_prints_every_trial_with_its_key_and_values(
 def test_the_page_prints_the_configuration_of_every_row(
     make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.page.FIGURES", ())
+    monkeypatch.setattr("reports.page.build.FIGURES", ())
     results = make_results("head_ratio", overrides=["recipe.epochs=3"])
     text = page_of(results).replace("&#34;", '"')
     assert '<dt>2:1</dt><dd><code>model.attention={"global": 2, "sparse-dense": 1}</code></dd>' in text
@@ -78,7 +78,7 @@ def test_which_addresses_others_can_open(address: str, opens: bool) -> None:
 def test_links_are_those_that_a_reader_can_open(
     make_results: MakeResults, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.page.FIGURES", ())
+    monkeypatch.setattr("reports.page.build.FIGURES", ())
     found = re.findall(r'href="(?!#)([^"]*)"', page_of(linked(make_results("head_ratio", seeds=1), address)))
     assert bool(found) is can_be_opened_elsewhere(address)
     assert all(link.startswith(address) for link in found)
@@ -91,7 +91,7 @@ def test_no_folder_of_the_author_is_on_the_page(
     own = tmp_path / "studies" / "own.yaml"
     own.write_text("study: own\nrows:\n  A: {}\n  B: {model.interaction: none}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reports.page.FIGURES", ())
+    monkeypatch.setattr("reports.page.build.FIGURES", ())
     results = make_results(own, seeds=1)
     broken = {"state": "failed", "error": {"kind": "data", "message": f"{tmp_path}/data/x.mp4: broken"}}
     shipped = make_results("head_ratio", changes={("2:1", 0): broken})

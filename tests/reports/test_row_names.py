@@ -15,15 +15,15 @@ import farlab
 from far.errors import ConfigError
 from orchestrator.study import load_study
 from orchestrator.study.names import find_name, loose, pair_names, read_names
-from reports.build import build_table
-from reports.costs import cost_of_study
+from reports.analysis.provenance import trace
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.classes import draw as draw_classes
 from reports.figures.style import styled
-from reports.literature import build_literature
+from reports.paper.costs import cost_of_study
 from reports.renderers import RENDERERS
-from reports.results import Results
-from reports.trace import trace
+from reports.results.results import Results
+from reports.tables.ablation import build_table
+from reports.tables.literature import build_literature
 
 MakeResults = Callable[..., Results]
 

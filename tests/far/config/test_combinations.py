@@ -8,10 +8,10 @@ import pytest
 
 from far.config import parse_override, parse_overrides, resolve
 from far.config.combinations import without_effect
-from far.config.overrides import Layer, Source, refuse_without_effect, resolved
-from far.config.schema import TrialConfig
+from far.config.identity import identity
+from far.config.layers import Layer, Source, refuse_without_effect, resolved
+from far.config.trial import TrialConfig
 from far.errors import ConfigError
-from far.identity import identity
 
 
 def layer(source: Source, **settings: Any) -> Layer:

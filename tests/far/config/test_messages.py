@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from far.config import parse_override, resolve
-from far.config.overrides import section_of
-from far.config.schema import TrialConfig
+from far.config.layers import section_of
+from far.config.trial import TrialConfig
 from far.errors import ConfigError
 
 JARGON = re.compile(
@@ -94,7 +94,7 @@ JUNK = st.one_of(
 @settings(max_examples=300)
 @given(key=st.sampled_from(sorted(SETTINGS)), junk=JUNK)
 def test_whatever_is_given_is_taken_or_refused_in_plain_words(key: str, junk: object) -> None:
-    from far.config.overrides import Layer
+    from far.config.layers import Layer
 
     try:
         config = resolve([Layer({key: junk}, lambda _: "here")])

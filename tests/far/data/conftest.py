@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from far.config.schema import DataConfig, DemoConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig
+from far.config.trial import DataConfig, DemoConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig
 from far.data import Manifest, open_manifest
 
 DEMO = DataConfig(demo=DemoConfig(train_clips=400, val_clips=200))

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from far.config.schema import AugmentConfig, DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
+from far.config.trial import AugmentConfig, DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest, open_manifest
 from far.data.batch import UNREADABLE
-from far.data.cache import CachedFrames, DecodedFrames, open_frames
+from far.data.decoding.cache import CachedFrames, DecodedFrames, open_frames
 from far.data.loader import EvalStream, TrainStream
 from far.errors import ConfigError, StorageFullError
 
@@ -196,7 +196,7 @@ def test_a_cache_with_holes_is_filled_before_it_is_mapped(tmp_path: Path, small_
 
 
 def test_large_sets_are_not_cached(demo_set: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("far.data.cache.LIMIT", 1000)
+    monkeypatch.setattr("far.data.decoding.cache.LIMIT", 1000)
     assert isinstance(open_frames(demo_set), DecodedFrames)
 
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from far import costs
-from far.config.schema import ModelConfig
-from far.model.classifiers import CLASSIFIERS
-from far.model.interactions import INTERACTIONS, POSITIONS
-from far.model.patterns import PATTERNS
-from far.model.position import EMBEDDINGS
+from far.architecture import costs
+from far.architecture.classifiers import CLASSIFIERS
+from far.architecture.interactions import INTERACTIONS, POSITIONS
+from far.architecture.patterns import PATTERNS
+from far.architecture.position_embeddings import EMBEDDINGS
+from far.config.trial import ModelConfig
 from far.model.vit import VideoTransformer, build
 
 EVEN, ODD = [4, 32, 48], [6, 56, 56]  # grids 2x4x6 and 3x7x7

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from far.architecture.costs import flops, parameters
+from far.architecture.networks import NETWORKS
 from far.config import parse_override, resolve
-from far.config.schema import ModelConfig, RecipeConfig
-from far.costs import flops, parameters
+from far.config.identity import identity, trial_key
+from far.config.trial import ModelConfig, RecipeConfig
 from far.errors import ConfigError
-from far.identity import identity, trial_key
-from far.model.module import VideoNetwork
-from far.model.networks import NETWORKS
-from far.model.parameter_groups import parameter_groups
+from far.model.interface import VideoNetwork
+from far.train.parameter_groups import parameter_groups
 
 SMALL = {"backbone": "tiny", "depth": 2, "clip": [4, 32, 32], "tubelet": [2, 8, 8], "init_scale": 1.0}
 OWN: dict[str, dict[str, Any]] = {"timesformer": {"tubelet": [1, 8, 8]}}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from far import costs
-from far.config.schema import ModelConfig, RecipeConfig
+from far.architecture import costs
+from far.config.trial import ModelConfig, RecipeConfig
 from far.model.drop_path import keep_factors
 from far.model.init import initialise
 from far.model.vit import VideoTransformer, build, parameter_groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from far.config.schema import RecipeConfig, RunConfig
+from far.config.trial import RecipeConfig, RunConfig
 from far.errors import ConfigError
 from far.train.engine import deepspeed_config, micro_batch, resolve_precision
 

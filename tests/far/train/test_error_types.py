@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from far.errors import ConfigError, OutOfMemoryError, StorageFullError
-from far.train.faults import typed
+from far.train.library_errors import typed
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from far.distributed import Launched
 from far.errors import ConfigError
-from far.train.world import Launched
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 

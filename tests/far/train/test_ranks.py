@@ -11,8 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from far.config import TrialConfig
-from far.files import TrialPaths, read_json
-from far.train.trained import load_trained
+from far.store.atomic import read_json
+from far.store.paths import TrialPaths
+from far.trained.network import load_trained
 
 pytestmark = pytest.mark.slow
 

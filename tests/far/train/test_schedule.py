@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from far.config.schema import RecipeConfig
+from far.config.trial import RecipeConfig
 from far.train.schedule import Schedule
 
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from far.config import InitConfig, TrialConfig
+from far.config.identity import identity
 from far.data import open_manifest
+from far.distributed import join_world
 from far.errors import ConfigError, DivergedError, WeightsError
-from far.files import TrialPaths, read_json, read_json_lines, write_json
-from far.identity import identity
+from far.evaluate.frame_order import ORDERS
+from far.store.atomic import read_json, read_json_lines, write_json
+from far.store.paths import TrialPaths
 from far.train import checkpoint
-from far.train.order import ORDERS
-from far.train.trained import evaluate_trained, load_trained
 from far.train.trial import TrialRun, run_trial
-from far.train.world import join_world
+from far.trained.network import evaluate_trained, load_trained
 from far.weights import build_network
 
 pytestmark = pytest.mark.slow  # importing DeepSpeed alone takes seconds

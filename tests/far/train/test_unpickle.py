@@ -13,13 +13,14 @@ import torch
 
 import farlab
 from far.config import TrialConfig
+from far.distributed import join_world
 from far.errors import DamagedError, WeightsError
-from far.files import TrialPaths, write_json
+from far.store.atomic import write_json
+from far.store.paths import TrialPaths
 from far.train import checkpoint
-from far.train.trained import load_trained
 from far.train.trial import TrialRun
 from far.train.unpickle import DEEPSPEED, loading, weights_only
-from far.train.world import join_world
+from far.trained.network import load_trained
 
 pytestmark = pytest.mark.slow  # importing DeepSpeed alone takes seconds
 

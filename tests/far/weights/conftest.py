@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from far.config.schema import ModelConfig
-from far.model.position import EMBEDDINGS
+from far.architecture.position_embeddings import EMBEDDINGS
+from far.config.trial import ModelConfig
 from far.model.vit import VideoTransformer, build
 
 State = dict[str, Tensor]

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from far.config.schema import InitConfig, ModelConfig
+from far.architecture.networks import NETWORKS
+from far.architecture.position_embeddings import EMBEDDINGS
+from far.config.trial import InitConfig, ModelConfig
 from far.errors import ConfigError, FarError, WeightsError
-from far.files import write_json
-from far.model.networks import NETWORKS
-from far.model.position import EMBEDDINGS
 from far.model.vit import VideoTransformer, build
+from far.store.atomic import write_json
 from far.weights import build_network, open_source
 from far.weights.build import kinetics_710
 from far.weights.convert import convert

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from far.config.schema import InitConfig, ModelConfig
+from far.config.trial import InitConfig, ModelConfig
 from far.errors import ConfigError, FarError, WeightsError
 from far.model.vit import VideoTransformer
 from far.weights import account, build_network, open_source

@@ -10,8 +10,8 @@ import pytest
 
 import farlab
 from far.config import parse_override
-from far.data.generate import write_video
-from far.data.manifest import Video, make_manifest, write_manifest
+from far.data.sources.demo_writer import write_video
+from far.data.sources.manifest import Video, make_manifest, write_manifest
 from orchestrator.commands import data
 
 

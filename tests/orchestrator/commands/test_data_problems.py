@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import farlab
-from far.data.manifest import Video, make_manifest, write_manifest
+from far.data.sources.manifest import Video, make_manifest, write_manifest
 
 STUDY = """
 study: small

@@ -14,11 +14,11 @@ import torch
 
 import farlab
 from far.config import resolve
-from far.config.overrides import Layer
+from far.config.layers import Layer
 from far.errors import ConfigError
-from far.files import read_json, write_json
 from far.model.vit import build
-from orchestrator.record import Record
+from far.store.atomic import read_json, write_json
+from orchestrator.store.record import Record
 from orchestrator.study.profiles import find_profile
 
 PROFILE = """

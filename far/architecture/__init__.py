@@ -1,0 +1,1 @@
+"""What a network is before torch: settings, variants, exact costs."""

@@ -1,0 +1,28 @@
+"""Costs of a configuration as exact integers, in fvcore's convention, without building the network.
+
+One clip, one view; see ``far.architecture.counting`` for what counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from far.architecture.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from far.config.trial import ModelConfig
+
+
+def flops(model: ModelConfig, classes: int) -> int:
+    """Return the multiply-accumulates of one forward pass of one clip.
+
+    Args:
+        model: the validated model section.
+        classes: number of classes.
+    """
+    return NETWORKS[model.network].count(model, classes).flops
+
+
+def parameters(model: ModelConfig, classes: int) -> int:
+    """Return the number of trained values of the network that this configuration builds."""
+    return NETWORKS[model.network].count(model, classes).params

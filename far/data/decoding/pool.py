@@ -1,0 +1,195 @@
+"""Decoding in processes that can be killed: a decoder that hangs, crashes or leaks takes nothing else with it.
+
+decord is known to hang on some files and to leak over long runs. A worker process that does not answer in time is
+killed, one that dies is replaced, and each is retired after a number of files.
+"""
+
+from __future__ import annotations
+
+import atexit
+import mmap
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far.data.decoding.decoder import Decoded, VideoError
+from far.data.decoding.frame_index import DECORD, PYAV, FrameIndex
+from far.data.decoding.worker import receive, send
+from far.interpreter import child_environment, python_command
+
+T = TypeVar("T")
+
+TIMEOUT = 60.0
+"""Seconds that decord may take for one file."""
+CHECK_TIMEOUT = 600.0
+"""Seconds that decoding all of a file may take."""
+RETIRE_AFTER = 1000
+"""Files after which a worker is replaced, which bounds what its decoders leak."""
+
+
+class UndecidedError(VideoError):
+    """A video that could not be read this time: too slow, or its decoder was killed. Another time it may be read."""
+
+
+class Worker:
+    """One decoding process and the memory that it shares with this one."""
+
+    def __init__(self) -> None:
+        self._memory = os.memfd_create("far-frames", os.MFD_CLOEXEC)
+        self._map: mmap.mmap | None = None
+        self._process = subprocess.Popen(
+            python_command("-m", "far.data.decoding.worker", str(self._memory)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._memory],
+            env=child_environment(),
+        )
+        self.files = 0
+
+    def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float) -> Decoded:
+        """Return frames of one file, or raise ``VideoError``; if it hung or crashed, the worker is dead after that."""
+        shape, decoder = self._ask("decode", path, timeout, index, wanted)
+        frames = np.empty(shape, np.uint8)
+        if self._map is None or len(self._map) < frames.nbytes:  # a new map costs three times the copy
+            self._map = mmap.mmap(self._memory, frames.nbytes, prot=mmap.PROT_READ)
+        frames.data.cast("B")[:] = memoryview(self._map)[: frames.nbytes]
+        return Decoded(frames, decoder)
+
+    def index(self, task: str, path: Path, timeout: float, *needs: Any) -> FrameIndex:
+        """Return what ``index`` or ``confirm`` tells of one file, or raise ``VideoError`` like ``decode``."""
+        index: FrameIndex = self._ask(task, path, timeout, *needs)
+        return index
+
+    def compare(self, path: Path, index: FrameIndex, timeout: float) -> str:
+        """Return how earlier versions read a file differently, or raise ``VideoError`` like ``decode``."""
+        text: str = self._ask("compare", path, timeout, index)
+        return text
+
+    def _ask(self, task: str, path: Path, timeout: float, *needs: Any) -> Any:
+        assert self._process.stdin and self._process.stdout
+        self.files += 1
+        try:
+            send(self._process.stdin, (task, str(path.absolute()), timeout, needs))
+            if not select.select([self._process.stdout], [], [], timeout)[0]:
+                self.close()
+                raise UndecidedError(path, f"decoding did not end within {timeout:g} s")
+            kind, content = receive(self._process.stdout)
+            if kind == "error":
+                raise VideoError(path, content)
+            return content
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            code = self._process.wait()
+            kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory
+            raise kind(path, f"the decoder crashed on it (exit status {code})") from None
+        except VideoError:
+            raise
+        except BaseException:  # left in the middle of an exchange: of no more use
+            self.close()
+            raise
+
+    @property
+    def usable(self) -> bool:
+        """Whether it lives and is not due for replacement."""
+        return self._process.poll() is None and self.files < RETIRE_AFTER
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        with suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+        self._map = None
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+
+class Pool:
+    """Workers of this process, made when all are busy, shared by all its streams and threads."""
+
+    def __init__(self) -> None:
+        self._idle: list[Worker] = []
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+
+    def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float | None = None) -> Decoded:
+        """Decode frames of one file in a worker.
+
+        Args:
+            path: the file.
+            index: its frame index.
+            wanted: numbers of the frames, in any order, repeats allowed.
+            timeout: seconds that it may take; by default ``TIMEOUT`` with decord, which is known to hang, and
+                ``CHECK_TIMEOUT`` with PyAV, which is not, so that a busy machine does not decide what can be read.
+
+        Raises:
+            VideoError: the file is bad, took too long, or crashed the decoder.
+        """
+        if index.reader != PYAV:
+            with suppress(VideoError):  # it hung, or crashed: another decoder may not
+                return self._with_worker(lambda worker: worker.decode(path, index, wanted, timeout or TIMEOUT))
+            index = replace(index, reader=PYAV)
+        return self._with_worker(lambda worker: worker.decode(path, index, wanted, timeout or CHECK_TIMEOUT))
+
+    def index(self, path: Path, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
+        """Make one file's frame index in a worker; raises like ``decode``."""
+        index = self._with_worker(lambda worker: worker.index("index", path, timeout))
+        if index.reader == DECORD:
+            return index
+        try:
+            difference = self._with_worker(lambda worker: worker.compare(path, index, TIMEOUT))
+        except VideoError as error:  # decord hung or crashed, as it did then
+            difference = error.reason
+        return replace(index, read_differently=difference)
+
+    def confirm(self, path: Path, index: FrameIndex, timeout: float = CHECK_TIMEOUT) -> FrameIndex:
+        """Decode every frame of one file in a worker and return its index as that shows it; raises like ``decode``."""
+        return self._with_worker(lambda worker: worker.index("confirm", path, timeout, index))
+
+    def _with_worker(self, work: Callable[[Worker], T]) -> T:
+        worker = self._take()
+        try:
+            return work(worker)
+        finally:
+            self._give_back(worker)
+
+    def _take(self) -> Worker:
+        with self._lock:
+            if self._owner != os.getpid():  # after a fork the idle workers are the parent's
+                self._idle, self._owner = [], os.getpid()
+            if self._idle:
+                return self._idle.pop()
+        return Worker()
+
+    def _give_back(self, worker: Worker) -> None:
+        if worker.usable:
+            with self._lock:
+                self._idle.append(worker)
+        else:
+            worker.close()
+
+    def close(self) -> None:
+        """End all idle workers."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        if self._owner == os.getpid():
+            for worker in idle:
+                worker.close()
+
+
+POOL = Pool()
+atexit.register(POOL.close)

@@ -1,0 +1,1 @@
+"""Data sets: where their videos are listed, prepared and described."""

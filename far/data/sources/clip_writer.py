@@ -1,0 +1,37 @@
+"""The process that draws and encodes demo clips for ``demo_writer``: one chunk per request, on stdin and stdout.
+
+Started as ``python -m far.data.sources.clip_writer``. It ends with its stdin, so with its parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from far.data.decoding.worker import receive, send
+from far.data.sources.demo_writer import write_clips
+
+
+def main() -> None:
+    """Write clips until the parent goes; an error is the answer to its request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    while True:
+        try:
+            request = receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer: object = write_clips(*request)
+        except Exception as error:
+            answer = error
+        try:
+            send(answers, answer)
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Augmentation of single clips, in the ancestors' order: RandAugment on whole frames, crop, flip, normalise, erase.
+
+Every step draws from a generator of its own, keyed by its name: switching one on, or changing it, leaves the draws of
+the others as they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from far.config.trial import AugmentConfig
+from far.data.transforms import geometry
+
+if TYPE_CHECKING:
+    import torch
+
+TRIES = 10
+ERASED_AREA = (0.02, 1 / 3)
+ERASED_ASPECT = (0.3, 10 / 3)
+
+Draws = Callable[[str], np.random.Generator]
+"""A clip's generators by the name of the step: ``randaug``, ``crop``, ``flip`` or ``erasing``."""
+
+
+def augmented(
+    clip: torch.Tensor, config: AugmentConfig, size: tuple[int, int], draws: Draws, *, flip: bool
+) -> torch.Tensor:
+    """Return a uint8 clip (3, T, H, W) augmented and of ``size`` (height, width), up to what follows normalisation.
+
+    Args:
+        clip: the frames as decoded.
+        config: what is done to them.
+        size: of the result.
+        draws: the clip's generators.
+        flip: whether half of the clips are mirrored.
+    """
+    if config.randaug_ops:
+        from far.data.transforms import randaugment
+
+        clip = randaugment.apply(clip, randaugment.draw(config, draws("randaug")))
+    if config.crop:
+        box = crop_box(clip.shape[-2], clip.shape[-1], config.crop_scale, config.crop_ratio, draws("crop"))
+        clip = resized_crop(clip, box, size)
+    else:
+        clip = geometry.crop(geometry.resize_to_cover(clip, size), size)
+    return clip.flip(-1) if flip and draws("flip").random() < 0.5 else clip
+
+
+def crop_box(
+    height: int, width: int, scale: Sequence[float], ratio: Sequence[float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw the box of a random resized crop: (top, left, height, width).
+
+    The share of the area is uniform in ``scale``, the aspect (width over height) uniform in the logarithm of ``ratio``;
+    after ten boxes that do not fit, it is the largest centred one whose aspect is allowed.
+    """
+    for _ in range(TRIES):
+        area = rng.uniform(scale[0], scale[1]) * height * width
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def resized_crop(clip: torch.Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> torch.Tensor:
+    """Cut a box out of a uint8 clip (3, T, H, W) and resize it to (height, width)."""
+    top, left, height, width = box
+    return geometry.resize(clip[..., top : top + height, left : left + width], size)
+
+
+def erase(clip: torch.Tensor, probability: float, rng: np.random.Generator) -> torch.Tensor:
+    """Put normal noise into one box of a normalised clip (3, T, H, W), the same box in all frames; in place.
+
+    The area is uniform in 0.02 to 1/3 of the frame, the aspect (height over width) uniform in the logarithm of 0.3 to
+    10/3; after ten boxes that do not fit, nothing is erased.
+    """
+    import torch
+
+    if rng.random() >= probability:
+        return clip
+    channels, frames, height, width = clip.shape
+    for _ in range(TRIES):
+        area = rng.uniform(ERASED_AREA[0], ERASED_AREA[1]) * height * width
+        aspect = math.exp(rng.uniform(math.log(ERASED_ASPECT[0]), math.log(ERASED_ASPECT[1])))
+        h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < h < height and 0 < w < width:
+            top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+            noise = torch.from_numpy(rng.standard_normal((channels, frames, h, w), np.float32))
+            clip[..., top : top + h, left : left + w] = noise.to(clip.device)
+            break
+    return clip

@@ -1,1 +1,0 @@
-"""Explaining a trained network: which places of a clip its answer rests on."""

@@ -1,0 +1,1 @@
+"""Files of a trial: names, atomic writes, locks, records."""

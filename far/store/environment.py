@@ -1,0 +1,75 @@
+"""Which code, on which machine: recorded beside every number, never part of a trial's identity."""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from far import __version__
+
+BUILD_FILE = "far/build.json"
+"""Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""
+
+
+@functools.cache
+def code_version() -> dict[str, Any]:
+    """Return the package's version, its commit and whether it is dirty: of the git checkout, else of the build."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {"version": __version__, "git": None, "dirty": None, **_built(root / BUILD_FILE)}
+    commit = _git(root, "rev-parse", "HEAD")
+    dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no")) if commit else None
+    return {"version": __version__, "git": commit, "dirty": dirty}
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the device that a trial ran with."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    packages = ("torch", "deepspeed", "ray", "numpy", "decord", "av")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if cuda else processor(),
+        **{name: _version(name) for name in packages},
+    }
+
+
+def _built(path: Path) -> dict[str, Any]:
+    """Return what the build wrote of its commit; nothing where there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: found.get(name) for name in ("git", "dirty")} if isinstance(found, dict) else {}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Return the CPU's name as the system gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()

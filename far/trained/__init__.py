@@ -1,0 +1,1 @@
+"""Trained networks: loading and explanation."""

@@ -1,0 +1,139 @@
+"""A trained network back from a trial's folder: for evaluation with other views, and for explanation."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far.config.layers import validated
+from far.config.trial import TrialConfig
+from far.distributed import import_deepspeed
+from far.errors import DamagedError, WeightsError
+from far.store.atomic import read_json
+from far.store.paths import TrialPaths
+from far.train import checkpoint
+from far.train.unpickle import DEEPSPEED, loading
+
+if TYPE_CHECKING:
+    from far.evaluate.frame_order import Arrange
+    from far.evaluate.predict import Predictions, Scores
+    from far.model.interface import VideoNetwork
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trial's network as its last checkpoint has it, in evaluation mode, on the CPU.
+
+    Attributes:
+        config: the trial's resolved configuration.
+        identity: its scientific identity.
+        model: maps clips (B, 3, T, H, W), normalised, to logits (B, classes).
+        epochs: epochs behind the checkpoint.
+        classes: number of classes.
+    """
+
+    config: TrialConfig
+    identity: dict[str, Any]
+    model: VideoNetwork
+    epochs: int
+    classes: int
+
+
+def load_trained(directory: Path) -> Trained:
+    """Load the network of a trial.
+
+    Args:
+        directory: the trial's folder, with ``trial.json`` and ``checkpoints/``.
+
+    Raises:
+        WeightsError: the folder is not a trial's, holds no complete checkpoint, or one that would run code when loaded.
+        DamagedError: the checkpoint cannot be loaded.
+    """
+    from far.architecture.networks import NETWORKS
+
+    paths = TrialPaths(directory)
+    spec = read_json(paths.trial)
+    if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict):
+        raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
+    found = checkpoint.latest(paths.checkpoints)
+    if found is None:
+        raise WeightsError(f"{directory} holds no complete checkpoint")
+    config = validated(TrialConfig, spec["config"], lambda keys: str(paths.trial))
+    state, embedding = _state(found, config.model.embedding)
+    classes = config.data.classes
+    # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
+    settled = config.model.model_dump()
+    if "position_embedding" in settled:  # not every network has the setting
+        settled["position_embedding"] = embedding
+    network = validated(type(config.model), settled, lambda keys: str(found))
+    model = NETWORKS[network.network].build(network, classes, seed=config.seed)
+    try:
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+    except (AttributeError, RuntimeError) as error:  # no tensors, or those of another network
+        raise DamagedError(f"{found} does not hold the network of {paths.trial.name}: {_brief(error)}") from error
+    return Trained(config, spec.get("identity", {}), model.eval(), int(found.name.split("-")[1]), classes)
+
+
+def evaluate_trained(
+    trained: Trained,
+    *,
+    data_root: Path,
+    views: tuple[int, int] | None = None,
+    arrange: Arrange | None = None,
+) -> tuple[Predictions, Scores, tuple[int, int]]:
+    """Test a trained network on the validation videos.
+
+    Args:
+        trained: the network; it is moved to the GPU where there is one.
+        data_root: folder of data sets.
+        views: temporal clips and spatial crops; default: the trial's own.
+        arrange: changes the order of frames (``far.evaluate.frame_order``).
+
+    Returns:
+        Every view's scores, the merged accuracy, and the views that were used.
+    """
+    import torch
+
+    from far.data import open_manifest
+    from far.data.loader import EvalStream
+    from far.distributed import World
+    from far.evaluate.predict import predict, score
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    own = trained.config.data.views
+    clips, crops = views or (own.clips, own.crops)
+    data = trained.config.data.model_copy(update={"views": own.model_copy(update={"clips": clips, "crops": crops})})
+    config = trained.config.model_copy(update={"data": data})
+    stream = EvalStream(open_manifest(data, data_root), config, "val", rank=0, world=1, micro_batch=16)
+    keep: Arrange = arrange or (lambda clips, ids: clips)
+    predictions = predict(trained.model.to(device), stream, World(0, 1, device), dtype=torch.float32, arrange=keep)
+    return predictions, score(predictions, stream.expected), (clips, crops)
+
+
+def _state(found: Path, embedding: str) -> tuple[Mapping[str, Any], str]:
+    """Return parameters and position embedding of a DeepSpeed checkpoint; ZeRO-3's parts are put together."""
+    import torch
+
+    files = sorted(found.glob("*mp_rank_00_model_states.pt"))
+    if not files:
+        raise WeightsError(f"{found} holds no model states")
+    with loading(found):
+        saved = torch.load(files[0], map_location="cpu", weights_only=True)
+        state: Mapping[str, Any] = dict(saved["module"])
+        embedding = saved.get("position_embedding", embedding)
+    if files[0].name.startswith("zero_pp_rank"):
+        import_deepspeed()
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        talk = io.StringIO()  # it prints its steps and a progress bar
+        with loading(found, DEEPSPEED), contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
+            state = get_fp32_state_dict_from_zero_checkpoint(str(found.parent), tag=found.name)
+    return {name.removeprefix("_orig_mod."): value for name, value in state.items()}, embedding
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,133 @@
+"""What the store knows about speed: finished trials and probes on the same kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from far.config import TrialConfig
+from far.config.identity import trial_key
+from far.store.atomic import read_json
+from far.store.result import Result
+from orchestrator.estimate.devices import Target
+from orchestrator.estimate.workload import Counts, work
+from orchestrator.store.store import Store
+
+SAMPLE = 200
+"""Finished trials that are looked at for the rate, newest first."""
+
+SAME = 3
+"""Finished trials of one row that are looked at."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one trial took."""
+
+    seconds: float
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What ``farlab plan --probe`` has measured of one shape of trial."""
+
+    shape: str
+    device: str
+    devices: int
+    seconds: float
+    memory: int
+    disk: int
+    operations: float
+
+
+@dataclass
+class Evidence:
+    """Measurements on one kind of device.
+
+    Attributes:
+        same: by the trial's identity without its seed.
+        operations: of all trials that count for the rate.
+        device_seconds: their seconds times their devices.
+    """
+
+    same: dict[str, list[Measured]] = field(default_factory=dict)
+    operations: float = 0.0
+    device_seconds: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Operations a second of one device, over everything that was measured on it."""
+        return self.operations / self.device_seconds if self.device_seconds else None
+
+
+def shape(identity: dict[str, Any]) -> str:
+    """Return a name for a trial's identity without its seed: what costs the same."""
+    return trial_key({key: value for key, value in identity.items() if key != "seed"})
+
+
+def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, Sequence[str]]) -> Evidence:
+    """Read finished trials on the target's kind of device: those wanted, and the newest for the rate.
+
+    Args:
+        store: where they lie.
+        target: the devices that are to be priced.
+        counts: videos of a data set.
+        wanted: keys of finished trials by the shape (see ``shape``) that is to be priced.
+    """
+    evidence = Evidence()
+    first = [key for keys in wanted.values() for key in keys[:SAME]]
+    for key in dict.fromkeys([*first, *_newest(store)]):
+        result = store.result(key)
+        if (
+            result is not None
+            and result["state"] == "finished"
+            and target.same((result.get("env") or {}).get("device"))
+        ):
+            _take(evidence, store, result, target, counts, wanted)
+    for probe in read_json(probes_file(store), list[Probe]) or []:
+        if target.same(probe["device"]):
+            measured = Measured(probe["seconds"], probe["memory"], probe["disk"])
+            evidence.same.setdefault(probe["shape"], []).append(measured)
+            evidence.operations += probe["operations"]
+            evidence.device_seconds += probe["seconds"] * probe["devices"]
+    return evidence
+
+
+def probes_file(store: Store) -> Path:
+    """Return where probes are kept."""
+    return store.root / "probes.json"
+
+
+def _newest(store: Store) -> list[str]:
+    paths = [(store.paths(key).result, key) for key in store.keys()]  # noqa: SIM118  (a method)
+    times = [(path.stat().st_mtime, key) for path, key in paths if path.exists()]
+    return [key for _, key in sorted(times, reverse=True)[:SAMPLE]]
+
+
+def _take(
+    evidence: Evidence,
+    store: Store,
+    result: Result,
+    target: Target,
+    counts: Counts,
+    wanted: Mapping[str, Sequence[str]],
+) -> None:
+    try:
+        config = TrialConfig.model_validate(result["config"])
+        seconds, memory = float(result["seconds"]), int(result["peak_memory_bytes"])
+        devices = int(result.get("execution", {}).get("world_size") or config.run.devices)
+        name = shape(result["identity"])
+    except (KeyError, TypeError, ValueError):
+        return  # of an older version: no evidence
+    if name in wanted:
+        files = (file for file in store.paths(result["key"]).directory.rglob("*") if file.is_file())
+        disk = sum(file.stat().st_size for file in files)
+        evidence.same.setdefault(name, []).append(Measured(seconds, memory, disk))
+    videos = counts(config.data)
+    if videos and seconds > 0:
+        evidence.operations += work(config, videos, target.kind).operations
+        evidence.device_seconds += seconds * devices

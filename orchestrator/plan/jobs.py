@@ -1,0 +1,86 @@
+"""From a planned trial to a job: what is written into the store before it runs, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from far.store.lock import LockedError
+from orchestrator.executors import Job
+from orchestrator.plan.plan import PlannedTrial
+from orchestrator.store.store import DONE, Store
+from orchestrator.study.schema import ResourcesConfig, RetryConfig
+from orchestrator.workspace.settings import Settings
+
+
+def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
+    """Write what is to be run; a result that is not final makes way.
+
+    A trial whose lock is held is being run by another sweep, or still by one that was just killed: it is left alone,
+    and whoever runs it next finds its description, or its result.
+    """
+    paths = store.paths(trial.key)
+    lock = store.lock_trial(trial.key)
+    try:
+        lock.acquire(timeout=0.2)
+    except LockedError:
+        if paths.trial.exists():
+            return
+    try:
+        if store.state(trial.key) in DONE:
+            return  # another sweep, of a study that shares this trial, has finished it since the plan was made
+        before = store.trial(trial.key)
+        paths.result.unlink(missing_ok=True)
+        paths.cancel.unlink(missing_ok=True)
+        attempts = before.get("attempts", [])
+        store.write_trial(
+            trial.key,
+            {
+                "key": trial.key,
+                "identity": trial.identity,
+                "config": _remembered(trial.config.model_dump(mode="json"), before, attempts),
+                "profile": trial.profile,
+                "weights_root": str(settings.weights_root),
+                "attempts": attempts,
+                "before": len(attempts),
+            },
+        )
+        if settings.replica is not None:
+            from orchestrator.store.remote import Replica
+
+            Replica(settings.replica).submit(paths)
+    finally:
+        lock.release()
+
+
+def make_job(store: Store, settings: Settings, trial: PlannedTrial, retry: RetryConfig | None = None) -> Job:
+    """Return the job that runs a trial, with what its study says about resources and retries."""
+    run = trial.config.run
+    job = Job(
+        directory=store.paths(trial.key).directory.absolute(),
+        data_root=settings.data_root,
+        devices=run.devices,
+        cpus=run.cpus,
+        retry=retry or RetryConfig(),
+        replica=settings.replica,
+    )
+    return _with(job, trial.resources)
+
+
+def _with(job: Job, resources: ResourcesConfig) -> Job:
+    """Apply a study's resources, which are a trial's, to a job's, which are a process's."""
+    gpus = resources.gpu_number
+    if gpus is not None:
+        devices = max(1, int(gpus)) if gpus else job.devices
+        job = replace(job, devices=devices, gpus=gpus / devices)
+    if resources.cpus is not None:
+        job = replace(job, cpus=resources.cpus / job.devices)
+    return job
+
+
+def _remembered(config: dict[str, Any], before: dict[str, Any], attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Keep a micro-batch that was halved until it fitted, unless the user now names one."""
+    halved = any(attempt.get("ended") == "out-of-memory" for attempt in attempts)
+    if halved and config["run"]["micro_batch"] is None:
+        config["run"]["micro_batch"] = before["config"]["run"]["micro_batch"]
+    return config

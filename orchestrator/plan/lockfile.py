@@ -1,0 +1,239 @@
+"""A study frozen at submission: what runs is what stood in the files then, whatever is edited afterwards.
+
+``study.lock.yaml`` holds the resolved configuration of every row and the key of every trial. It is written by a
+sweep when it starts; ``resume`` and ``status`` read it instead of the study file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from far import __version__
+from far.config import TrialConfig
+from far.config.layers import Layer, Source, flatten
+from far.errors import ConfigError
+from far.store.atomic import parse_json, write_atomic
+from orchestrator.plan.plan import Plan
+from orchestrator.store.store import Store
+from orchestrator.study import Profile, Row, Study
+from orchestrator.study.lookup import name_in
+from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig
+
+HEADER = "# Written by farlab when the study was submitted: what runs is what stands here. JSON lines, one a row.\n"
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    epochs: int
+
+
+@dataclass(frozen=True)
+class _Config:
+    recipe: _Recipe
+
+
+@dataclass(frozen=True)
+class _Row:
+    config: _Config
+    trials: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    """What is read of a submission without making a study of it again."""
+
+    rows: dict[str, _Row]
+    submitted_at: str
+    source_sha256: str
+    title: str = ""
+    source: str = ""
+
+
+def freeze(plan: Plan, store: Store) -> list[str]:
+    """Write every study of a plan as it is now; return what differs from its last submission, in words.
+
+    A submission that says the same leaves the file as it was; another one moves it into ``history/`` beside.
+    """
+    said: list[str] = []
+    for study in plan.studies:
+        if study.file is None:
+            continue  # it was read from its submission: resumed or retried as it was frozen
+        path = store.study(study.name).frozen(study.profile.name)
+        record = _record(study, {(t.row, t.seed): t.key for t in plan.cells(study.name)})
+        before = _read(path) if path.exists() else None
+        if before is not None:
+            changes = _changes(before, record)
+            if not changes and before["source_sha256"] == record["source_sha256"]:
+                continue
+            said += [f"study '{study.name}' since {before['submitted_at']}: {change}" for change in changes]
+            stamp = before["submitted_at"].replace(":", "")
+            write_atomic(path.parent / "history" / f"study.lock.{stamp}.yaml", path.read_bytes())
+        write_atomic(path, _text(record))
+    return said
+
+
+def refuse_namesake(study: Study, store: Store) -> None:
+    """Refuse a study whose name another file has submitted: it would take the other's place in the store.
+
+    A file that was moved, copied as it is, or renamed within is no namesake.
+
+    Raises:
+        ConfigError: naming both files.
+    """
+    own = study.path.resolve()
+    for path in store.study(study.name).submissions() if study.file is not None else ():
+        source = Path(str(submission(path).get("source", "")))
+        if not source.is_absolute() or source == own or name_in(source) != study.name:
+            continue
+        if source.read_bytes() != own.read_bytes():
+            raise ConfigError(
+                f"the study '{study.name}' was submitted from {source}: give this one a name of its own",
+                key="study",
+                where=str(study.path),
+            )
+
+
+def load_frozen(path: Path) -> Study:
+    """Return a study as it was submitted.
+
+    Raises:
+        ConfigError: there is no such file, or it is damaged or from another version.
+    """
+    record = _read(path)
+    if record is None:
+        raise ConfigError("no such submission, or a damaged one: run the sweep again", where=str(path))
+    try:
+        profile = Profile(**record["profile"], path=Path(record["source"]), layers=())
+        return Study(
+            name=record["study"],
+            title=record["title"],
+            table=record["table"],
+            row_header=record["row_header"],
+            rows=tuple(
+                Row(name, TrialConfig.model_validate(row["config"]), row["settings"], str(path))
+                for name, row in record["rows"].items()
+            ),
+            baseline=record["baseline"],
+            seeds=tuple(record["seeds"]),
+            profile=profile,
+            path=Path(record["source"]),
+            resources=ResourcesConfig.model_validate(record["resources"]),
+            retry=RetryConfig.model_validate(record["retry"]),
+            budget=BudgetConfig.model_validate(record["budget"]),
+            search=SearchConfig.model_validate(record["search"]) if record["search"] else None,
+            overrides=tuple(record["overrides"]),
+            base=(Layer(record["base"], lambda _: str(path), Source.BASE),),
+        )
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise ConfigError(
+            f"was written by farlab {record.get('farlab')} and does not fit this one ({error}); "
+            "sweep the study file itself",
+            where=str(path),
+        ) from None
+
+
+def frozen_keys(path: Path) -> dict[str, dict[int, str]]:
+    """Return the keys of a submission's trials by row and seed; empty if the file is damaged."""
+    record = _read(path) or {"rows": {}}
+    return {name: {int(seed): key for seed, key in row["trials"].items()} for name, row in record["rows"].items()}
+
+
+def submission(path: Path) -> dict[str, Any]:
+    """Return the record of a submission as plain data; empty if the file is damaged."""
+    return _read(path) or {}
+
+
+def _record(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+    source = study.path.read_bytes() if study.path.is_file() else b""
+    base: dict[str, Any] = {}
+    for layer in study.base:
+        base.update({".".join(path): setting.value for path, setting in flatten(layer).items()})
+    profile = {f.name: getattr(study.profile, f.name) for f in fields(Profile) if f.name not in ("path", "layers")}
+    return {
+        "farlab": __version__,
+        "submitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": study.name,
+        "source": str(study.path.resolve()),
+        "source_sha256": hashlib.sha256(source).hexdigest(),
+        "title": study.title,
+        "table": study.table,
+        "row_header": study.row_header,
+        "baseline": study.baseline,
+        "seeds": list(study.seeds),
+        "profile": profile,
+        "overrides": list(study.overrides),
+        "resources": study.resources.model_dump(mode="json"),
+        "retry": study.retry.model_dump(mode="json"),
+        "budget": study.budget.model_dump(mode="json"),
+        "search": study.search.model_dump(mode="json") if study.search else None,
+        "base": base,
+        "rows": {
+            row.name: {
+                "settings": row.settings,
+                "config": row.config.model_dump(mode="json"),
+                "trials": {str(seed): keys[row.name, seed] for seed in study.seeds},
+            }
+            for row in study.rows
+        },
+    }
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    """Return the record as JSON that is also YAML, laid out so that a person can read and compare it by line."""
+    lines = []
+    for key, value in record.items():
+        if key == "rows":
+            rows = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {_line(row)}" for name, row in value.items())
+            lines.append(f' "rows": {{\n{rows}\n }}')
+        else:
+            lines.append(f" {json.dumps(key)}: {_line(value)}")
+    return HEADER + "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    record: dict[str, Any] | None = parse_json(data.removeprefix(HEADER.encode()), _Submitted)
+    return record
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    said = []
+    for key in ("seeds", "baseline", "resources", "retry", "budget", "search"):
+        if before.get(key) != now[key]:
+            said.append(f"{key} {_line(before.get(key))} -> {_line(now[key])}")
+    old, new = before["rows"], now["rows"]
+    said += [f"row '{name}' added" for name in new if name not in old]
+    said += [f"row '{name}' removed" for name in old if name not in new]
+    for name in new:
+        if name in old:
+            a, b = _leaves(old[name]["config"]), _leaves(new[name]["config"])
+            different = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+            moves = ", ".join(f"{key} {_line(a.get(key))} -> {_line(b.get(key))}" for key in different)
+            if moves:
+                said.append(f"row '{name}': {moves}")
+            elif old[name]["trials"] != new[name]["trials"] and before.get("seeds") == now["seeds"]:
+                said.append(f"row '{name}': other data or weights")
+    return said
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and prefix + key != "model.attention":
+            flat.update(_leaves(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,220 @@
+"""The plan: rows × seeds of one or several studies, each trial with its key, and what the store has of it."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from far.config import DataConfig, InitConfig, TrialConfig, resolve
+from far.config.identity import identity, trial_keys
+from far.errors import ConfigError, DataError, FarError, WeightsError
+from orchestrator.garbage import gc_paused
+from orchestrator.store.store import DONE, Store, TrialState
+from orchestrator.study import Study
+from orchestrator.study.profiles import PROFILES_BEFORE
+from orchestrator.study.schema import ResourcesConfig
+
+if TYPE_CHECKING:
+    from orchestrator.plan.starts import Start
+
+ManifestHash = Callable[[DataConfig], str | None]
+DataProblems = Callable[[TrialConfig], list[str]]
+WeightsHash = Callable[[InitConfig], str | None]
+ABSENT = ("data.source", "init.weights")
+"""Keys whose errors mean "not here": the plan can still be shown and priced, though not run."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One cell of the plan. Cells of several rows or studies may share a key: they are one trial."""
+
+    study: str
+    row: str
+    seed: int
+    key: str
+    config: TrialConfig
+    identity: dict[str, Any]
+    state: TrialState
+    profile: str
+    resources: ResourcesConfig
+    is_known: bool = True
+    """Whether ``key`` is the trial's; until its demo data have been generated, it only tells it from others here."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the store already has what this trial would give."""
+        return self.state in DONE
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Rows of one study that build the same model with the same recipe."""
+
+    study: str
+    rows: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = " and ".join(f"'{row}'" for row in self.rows)
+        return f"study '{self.study}': rows {names} are the same trial: what tells them apart changes nothing"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the studies ask for."""
+
+    studies: tuple[Study, ...]
+    trials: tuple[PlannedTrial, ...]
+    duplicates: tuple[Duplicate, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What stands in the way of running it, e.g. a data set that is not there."""
+    damaged: tuple[str, ...] = field(default=())
+    """Result files that cannot be read; their trials will be run again."""
+    earlier: tuple[str, ...] = field(default=())
+    """Results under what shipped profiles said in earlier versions, in words."""
+    starts: tuple[Start, ...] = field(default=())
+    """What its rows start from, where they have initial weights (``orchestrator.plan.starts``)."""
+    other_frames: tuple[str, ...] = field(default=())
+    """Finished trials that saw other frames than the same trial would now (``orchestrator.plan.other_frames``)."""
+    unusable: tuple[str, ...] = field(default=())
+    """Why trials that are left to run would fail on the data that are here."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether a sweep would refuse it as it is."""
+        return bool(self.problems or self.unusable)
+
+    def unique(self) -> list[PlannedTrial]:
+        """Return one trial a key, in the order of the plan."""
+        return list({trial.key: trial for trial in reversed(self.trials)}.values())[::-1]
+
+    def missing(self) -> list[PlannedTrial]:
+        """Return what is left to run, one trial a key, in the order of the plan."""
+        return [trial for trial in self.unique() if not trial.done]
+
+    def cells(self, study: str) -> list[PlannedTrial]:
+        """Return the trials of one study, rows × seeds, sharing keys where rows are the same model."""
+        return [trial for trial in self.trials if trial.study == study]
+
+
+@gc_paused()
+def make_plan(
+    studies: Study | Sequence[Study],
+    store: Store,
+    *,
+    manifest_hash: ManifestHash,
+    weights_hash: WeightsHash | None = None,
+    data_problems: DataProblems | None = None,
+) -> Plan:
+    """Expand studies into trials and look each up in the store.
+
+    Args:
+        studies: one or several; they make one plan, in which equal trials are one.
+        store: where finished trials lie.
+        manifest_hash: content hash of the data a configuration asks for, None if they are still to be generated; may
+            raise ``DataError``.
+        weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
+        data_problems: why a trial would fail on its data; nothing where these are not here. Default: nobody looks.
+    """
+    studies = (studies,) if isinstance(studies, Study) else tuple(studies)
+    contents = _Contents(manifest_hash, weights_hash or (lambda init: None))
+    cells: list[tuple[Study, str, int, str, TrialConfig, dict[str, Any], bool]] = []
+    duplicates: list[Duplicate] = []
+    for study in studies:
+        by_key: dict[str, list[str]] = defaultdict(list)
+        for row in study.rows:
+            whole, known = contents.identity(row.config)
+            keys = trial_keys(whole, study.seeds)
+            by_key[keys[0]].append(row.name)
+            for seed, key in zip(study.seeds, keys, strict=True):
+                config = row.config.model_copy(update={"seed": seed})
+                cells.append((study, row.name, seed, key, config, {**whole, "seed": seed}, known))
+        duplicates += [Duplicate(study.name, tuple(names)) for names in by_key.values() if len(names) > 1]
+    states = store.states({cell[3] for cell in cells})
+    trials = tuple(
+        PlannedTrial(study.name, row, seed, key, config, own, states[key], study.profile.name, study.resources, known)
+        for study, row, seed, key, config, own, known in cells
+    )
+    damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
+    earlier = tuple(text for study in studies for text in _earlier(study, trials, contents, store))
+    plan = Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
+    if data_problems is None:
+        return plan
+    configs = [*(trial.config for trial in plan.missing()), *_search_bases(studies)]
+    unusable = tuple(dict.fromkeys(text for config in configs for text in data_problems(config)))
+    problems = tuple(text for text in plan.problems if text not in unusable)
+    return replace(plan, problems=problems, unusable=unusable)
+
+
+def _search_bases(studies: Sequence[Study]) -> Iterator[TrialConfig]:
+    """Yield what searches start from, as far as it decides whether their data can be trained on."""
+    for study in studies:
+        if study.search is None or any(key.startswith("data.") for key in study.search.space):
+            continue
+        try:
+            config = resolve(list(study.base))
+        except ConfigError:  # only its proposals make it whole
+            continue
+        if "recipe.batch_size" in study.search.space:
+            config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"batch_size": 1})})
+        yield config
+
+
+def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, store: Store) -> Iterator[str]:
+    """Say which results of earlier versions answer the study as its profile was then."""
+    lacking = {trial.row for trial in trials if trial.study == study.name and not trial.done}
+    for setting, before in PROFILES_BEFORE.items():
+        old: set[str] = set()
+        for row in study.rows:
+            if row.name in lacking and (config := _changed(row.config, setting, before)) is not None:
+                old |= set(trial_keys(contents.identity(config)[0], study.seeds))
+        kept = sum(state in DONE for state in store.states(old).values())
+        if kept:
+            yield (
+                f"study '{study.name}': {kept} results in the store are those of an earlier version's profile; "
+                f"add {setting}={before} to have them"
+            )
+
+
+def _changed(config: TrialConfig, setting: str, value: object) -> TrialConfig | None:
+    """Return a configuration with another value for a dotted key, None where that is the value it has."""
+    dumped = config.model_dump(mode="json")
+    *sections, last = setting.split(".")
+    section = functools.reduce(lambda node, part: node[part], sections, dumped)
+    if section[last] == value:
+        return None
+    section[last] = value
+    return TrialConfig.model_validate(dumped)
+
+
+class _Contents:
+    """Content hashes by configuration, each computed once; what is not there is noted, not fatal."""
+
+    def __init__(self, manifest_hash: ManifestHash, weights_hash: WeightsHash) -> None:
+        self._manifest, self._weights = manifest_hash, weights_hash
+        self._known: dict[str, str | None] = {}
+        self.problems: list[str] = []
+
+    def identity(self, config: TrialConfig) -> tuple[dict[str, Any], bool]:
+        """Return the identity, and whether it is the final one."""
+        data = self._once("data " + config.data.model_dump_json(), lambda: self._manifest(config.data))
+        weights = self._once("init " + config.init.model_dump_json(), lambda: self._weights(config.init))
+        stand_in = f"to be generated: {config.data.model_dump_json()}"
+        return identity(config, data_hash=data or stand_in, weights_hash=weights), data is not None
+
+    def _once(self, name: str, compute: Callable[[], str | None]) -> str | None:
+        if name not in self._known:
+            try:
+                self._known[name] = compute()
+            except (DataError, WeightsError, ConfigError) as error:
+                if isinstance(error, ConfigError) and error.key not in ABSENT:
+                    raise
+                self._note(error)
+                self._known[name] = f"unavailable: {name}"
+        return self._known[name]
+
+    def _note(self, error: FarError) -> None:
+        if str(error) not in self.problems:
+            self.problems.append(str(error))

@@ -1,7 +1,0 @@
-"""What a plan costs before it runs: seconds, GPU-hours, memory, disk, and what a budget buys first."""
-
-from orchestrator.price.budget import afford, parse_budget
-from orchestrator.price.devices import DEVICES, Target, find_target
-from orchestrator.price.pricing import Price, Quote, quote
-
-__all__ = ["DEVICES", "Price", "Quote", "Target", "afford", "find_target", "parse_budget", "quote"]

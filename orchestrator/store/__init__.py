@@ -1,0 +1,1 @@
+"""The store of trials and its remote copy."""

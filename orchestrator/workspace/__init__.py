@@ -1,0 +1,1 @@
+"""The workspace that a command belongs to: where it is and what it sets."""

@@ -1,0 +1,1 @@
+"""What results mean: comparability, differences, correctness, provenance."""

@@ -1,0 +1,139 @@
+"""Which numbers may not stand beside each other, and why: checked over the trials behind a table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from far.weights.coverage import uneven
+from reports.results.results import Results, TrialRecord
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Trials that differ from the rest of the table in what should be the same."""
+
+    what: str
+    text: str
+    keys: frozenset[str]
+    fatal: bool
+    """Whether their numbers are kept out of averages and comparisons."""
+
+
+CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
+    ("data", "data", lambda t: t.result.get("data_hash"), True),
+    ("epochs", "recipe.epochs", lambda t: t.result.get("epochs"), True),
+    ("views", "data.views", lambda t: t.views and t.views[1:], True),
+    ("frames", "model.clip", lambda t: t.views and t.views[0], True),
+    ("precision", "recipe.precision", lambda t: (t.result.get("execution") or {}).get("precision"), False),
+    ("device", "", lambda t: (t.result.get("env") or {}).get("device"), False),
+    ("video decoders", "", lambda t: ", ".join(t.result.get("decoders") or ()) or None, False),
+    ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
+    ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),
+)
+"""What is compared, the setting it follows from, how it is read off a trial, and whether a difference forbids
+averaging. A setting that the rows themselves vary is meant to differ."""
+
+
+START = "initial weights"
+"""What :func:`findings` calls a difference in what the rows start from."""
+
+
+def findings(results: Results) -> list[Finding]:
+    """Compare every finished trial with the majority of the table."""
+    found = []
+    for what, setting, read, fatal in CHECKS:
+        if setting and any(key == setting or key.startswith(f"{setting}.") for key in results.varied):
+            continue
+        if len({read(trial) for trial in results.finished} - {None}) < 2:
+            continue
+        values = {trial.key: read(trial) for trial in results.finished}
+        counts = Counter(value for value in values.values() if value is not None)
+        usual = counts.most_common(1)[0][0]
+        for value, _ in counts.most_common()[1:]:
+            odd = frozenset(key for key, own in values.items() if own == value)
+            names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
+            text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
+            found.append(Finding(what, text, odd, fatal))
+    return [*found, *_other_frames(results), *_starts(results), *_code(results), *_same(results)]
+
+
+def _other_frames(results: Results) -> list[Finding]:
+    """Trials whose videos an earlier version misread: kept apart from others, unless somebody has accepted them."""
+    odd = {
+        trial.key: results.other_frames[trial.key] for trial in results.finished if trial.key in results.other_frames
+    }
+    is_mixed = any(trial.key not in odd for trial in results.finished)
+    found = []
+    for one in dict.fromkeys(odd.values()):
+        keys = frozenset(key for key, own in odd.items() if own == one)
+        names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in keys})
+        accepted = f"; accepted {one.accepted}" if one.accepted else ""
+        text = f"other frames ({one}, misread by the version that read them): {', '.join(names)}{accepted}"
+        found.append(Finding("other frames", text, keys, fatal=is_mixed and not one.accepted))
+    return found
+
+
+def _starts(results: Results) -> list[Finding]:
+    """Rows of which some took from their initial weights what others began at random: a trained head, above all."""
+    starts = {row.name: row.finished[0].result.get("init") or {} for row in results.rows if row.finished}
+    found = []
+    for each in uneven(starts):
+        odd = min((each.loaded, each.fresh), key=len)  # the fewer rows are the odd ones
+        keys = frozenset(trial.key for row in results.rows if row.name in odd for trial in row.finished)
+        found.append(Finding(START, f"rows start differently: {each}", keys, fatal=False))
+    return found
+
+
+def _code(results: Results) -> list[Finding]:
+    """Trials whose attempts ran different commits, or code that no commit holds."""
+    found, mixed, dirty = [], {}, {}
+    usual = results.finished[0].result.get("code") if results.finished else None
+    for trial in results.finished:
+        codes = [code for code in (*(a.get("code") for a in trial.attempts), trial.result.get("code")) if code]
+        if not (usual or {}).get("dirty") and all(code == usual for code in codes):
+            continue
+        commits = list(dict.fromkeys(_show(code["git"]) for code in codes if code.get("git")))
+        if len(commits) > 1:
+            mixed[trial.key] = f"{trial.row} seed {trial.seed} ({' → '.join(commits)})"
+        if any(code.get("dirty") for code in codes):
+            dirty[trial.key] = trial
+    if mixed:
+        text = f"begun under one commit and finished under another: {', '.join(mixed.values())}"
+        found.append(Finding("commits", text, frozenset(mixed), fatal=False))
+    if dirty:
+        text = f"{len(dirty)} of {len(results.finished)} trials ran with uncommitted changes in the code"
+        found.append(Finding("code", text, frozenset(dirty), fatal=False))
+    return found
+
+
+def _same(results: Results) -> list[Finding]:
+    """Rows that share every trial: their numbers are equal whatever the model."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for row in results.rows:
+        rows.setdefault(tuple(trial.key for trial in row.trials), []).append(f"'{row.name}'")
+    return [
+        Finding(
+            "rows",
+            f"rows {' and '.join(names)} are the same trials, so that Δ = 0 between them is no finding: what tells "
+            "them apart changes nothing",
+            frozenset(keys),
+            fatal=False,
+        )
+        for keys, names in rows.items()
+        if keys and len(names) > 1
+    ]
+
+
+def incomparable(found: list[Finding]) -> frozenset[str]:
+    """Return the keys of trials whose numbers must not be averaged with the others."""
+    return frozenset().union(*(finding.keys for finding in found if finding.fatal))
+
+
+def _show(value: Hashable) -> str:
+    if isinstance(value, tuple):
+        return " × ".join(str(part) for part in value)
+    text = str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{13,}", text) else text  # of a hash, enough to tell it apart

@@ -1,0 +1,219 @@
+"""Where a cell comes from: the runs, seeds, files and commands behind one number."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from far.errors import ConfigError
+from far.store.paths import TrialPaths
+from orchestrator.study.names import find_name
+from reports import paper
+from reports.analysis.comparability import findings, incomparable
+from reports.results.results import Results, RowResults, TrialRecord
+from reports.shown import can_be_opened_elsewhere, study_word
+from reports.tables.cells import COSTS
+from reports.tables.footnotes import scale_warning
+from reports.tables.model import State, number
+
+if TYPE_CHECKING:
+    from reports.statistics.outcomes import Bits
+
+SHOWN: Mapping[str, Callable[[float], str]] = {
+    "top1": lambda value: f"{value:.6g} %",
+    "top5": lambda value: f"{value:.6g} %",
+    "loss": lambda value: f"{value:.6g}",
+    "flops": lambda value: f"{value:,.0f} multiply-accumulates ({_scaled(value)})",
+    "params": lambda value: f"{value:,.0f} parameters ({_scaled(value)})",
+    "seconds": lambda value: f"{value:,.1f} s",
+    "peak_memory_bytes": lambda value: f"{value / 2**30:.2f} GiB",
+}
+"""What can be traced, and how a value of it is written."""
+DELTA = "delta"
+DELTA_NAMES = (DELTA, "Δ", "delta_top1", "Δ Top-1", "Δ top-1")
+METRICS = (*SHOWN, DELTA)
+PRINTED = {"top1": "%", "top5": "%", "flops": "G", "params": "M"}
+"""Units of the paper's numbers."""
+
+
+def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
+    """Return an account of one cell of each study that has the row.
+
+    Args:
+        all_results: of the studies that were asked for.
+        row: its name.
+        metric: a column by its identifier; the difference to the baseline is ``delta`` or ``Δ``.
+
+    Raises:
+        ConfigError: there is no such row, or no such metric; or the row is the baseline itself.
+    """
+    metric = DELTA if metric in DELTA_NAMES else metric
+    if metric not in METRICS:
+        raise ConfigError(f"unknown metric '{metric}'", key="--explain", choices=METRICS, got=metric)
+    names = list(dict.fromkeys(line.name for results in all_results for line in results.rows))
+    found = find_name(row, names, key="--explain")
+    if found is None:
+        raise ConfigError(f"no row '{row}'", key="--explain", choices=names, got=row)
+    having = [results for results in all_results if found in [line.name for line in results.rows]]
+    if metric == DELTA:
+        against = [results for results in having if results.baseline not in (None, found)]
+        if not against:
+            others = [line.name for results in having for line in results.rows if line.name != found]
+            text = f"row '{found}' is the baseline, which the Δ of the other rows is against"
+            raise ConfigError(text, key="--explain", choices=others)
+        having = against
+    return "\n\n".join(_of_study(results, found, metric) for results in having) + "\n"
+
+
+def _of_study(results: Results, row: str, metric: str) -> str:
+    results = results.without(incomparable(findings(results)))
+    line = results.row(row)
+    where = f"Table {results.table}" if results.table else results.study
+    if metric == DELTA:
+        lines = _of_difference(results, line, where)
+    else:
+        lines = [f"{where}, row {line.name}, {metric}, profile {results.profile}", *_number(results, line, metric)]
+        for trial in line.trials:
+            lines += ["", *_of_trial(trial, metric)]
+    lines += ["", f"  study {results.path}; store {results.store}"]
+    return "\n".join([*lines, f"  run or resume all of it: {command(results)}"])
+
+
+def _number(results: Results, line: RowResults, metric: str) -> list[str]:
+    """Return the mean over seeds and, marked as what it is, the number that the paper prints."""
+    show = SHOWN[metric]
+    values = [value for t in line.finished if (value := _value(t, metric)) is not None]
+    if values:
+        varies = len(values) > 1 and (metric not in COSTS or len(set(values)) > 1)
+        spread = f" ± {statistics.stdev(values):.4g} (sample standard deviation)" if varies else ""
+        mean = show(statistics.fmean(values))
+        lines = [f"  {mean}{spread} = mean over {len(values)} of {len(line.trials)} seeds"]
+    else:
+        lines = [f"  no number: {line.state.value}"]
+    printed = paper.printed_table(results.table)
+    about = printed.rows_of([row.name for row in results.rows]).get(line.name) if printed else None
+    if printed and about and about.numbers.get(metric) is not None:
+        text = f"{about.numbers[metric]} {PRINTED.get(metric, '')}".strip()
+        lines.append(f"  the paper prints {text} ({paper.SETTING[printed.number]})")
+        warning = scale_warning(results)
+        lines += [f"  {warning}"] if warning else []
+    return lines
+
+
+def _of_trial(trial: TrialRecord, metric: str) -> list[str]:
+    value = _value(trial, metric)
+    used = "" if trial.state is State.FINISHED else "  (not in the average)"
+    lines = [f"  seed {trial.seed}: {trial.state.value if value is None else SHOWN[metric](value)}{used}"]
+    return [*lines, *_record(trial)]
+
+
+def _record(trial: TrialRecord) -> list[str]:
+    """Return what a trial's number stands on: its key, what ran, when, on which code and data, and its files."""
+    lines = [f"    trial {trial.key}"]
+    result = trial.result
+    if result:
+        code = result.get("code") or {}
+        lines += [
+            f"    finished {result.get('finished_at')}; {result.get('epochs')} epochs{_seconds(result.get('seconds'))}",
+            f"    evaluated {result.get('evaluated')}/{result.get('expected')} videos; data {result.get('data_hash')}",
+            f"    code {code.get('version')} at {code.get('git')}{' with changes' if code.get('dirty') else ''}",
+        ]
+        if result.get("error"):
+            lines.append(f"    error: {result['error'].get('kind')}: {result['error'].get('message')}")
+    if trial.directory is not None:
+        paths = TrialPaths(trial.directory)
+        files = (paths.trial, paths.metrics, paths.predictions, paths.result)
+        lines += [f"    {'file' if file.exists() else 'no file'} {file}" for file in files]
+    if trial.link:
+        local = "" if can_be_opened_elsewhere(trial.link) else " (on this machine, while `farlab ui` runs)"
+        lines.append(f"    run {trial.link}{local}")
+    return lines
+
+
+def _of_difference(results: Results, line: RowResults, where: str) -> list[str]:
+    """Return the account of a row's difference to the baseline: pairs, how they were computed, both rows' trials."""
+    from reports.analysis.comparison import compare_rows
+
+    base = results.row(str(results.baseline))
+    lines = [f"{where}, row {line.name}, Δ top-1 against {base.name}, profile {results.profile}"]
+    comparison = compare_rows(results)
+    found = comparison.differences.get(line.name) if comparison else None
+    lines += [f"  problem: {text}" for text in comparison.problems] if comparison else []
+    if comparison is None or found is None:
+        states = f"{line.name} is {line.state.value}, {base.name} is {base.state.value}"
+        lines.append(f"  no number: no seed of both rows has finished with answers to compare ({states})")
+    else:
+        interval = f" [{', '.join(_points(end) for end in found.interval)}]" if found.interval else ""
+        adjusted = comparison.adjusted.get(line.name)
+        lines += [
+            f"  {_points(found.mean)} points{interval} = mean over {found.seeds} shared seeds, {found.videos} videos",
+            "  computed: for each shared seed and video +1 if only the row answers it, -1 if only the baseline does, "
+            "else 0;",
+            "    the mean is Δ; the interval is a hierarchical bootstrap over seeds and videos (95 %)",
+        ]
+        if found.p is not None:
+            holm = f"; {adjusted:.3g} by Holm over the table" if adjusted is not None else "; too few seeds for a claim"
+            lines.append(
+                f"    p = {found.p:.3g} (t test over seeds and videos, {found.df:.3g} degrees of freedom){holm}"
+            )
+    answers = _pairs(results, line, base) if found else {}
+    for seed in dict.fromkeys(t.seed for t in (*line.trials, *base.trials)):
+        if found is not None and seed in answers:
+            own, other = answers[seed]
+            said = (
+                f"{_points(found.per_seed[seed])} points: of {len(own)} videos {int((own & ~other).sum())} gained, "
+                f"{int((other & ~own).sum())} lost (McNemar's exact p = {found.mcnemar[seed]:.3g})"
+            )
+        else:
+            said = "not a pair (not in the mean)"
+        lines += ["", f"  seed {seed}: {said}"]
+        for row in (line, base):
+            for trial in (t for t in row.trials if t.seed == seed):
+                value = _value(trial, "top1")
+                state = trial.state.value if value is None else SHOWN["top1"](value)
+                lines += [f"   {row.name}: {state}", *_record(trial)]
+    return lines
+
+
+def _pairs(results: Results, line: RowResults, base: RowResults) -> dict[int, tuple[Bits, Bits]]:
+    """Return both rows' answers, (videos,) each, by shared seed."""
+    from reports.analysis.correctness import row_outcomes
+    from reports.statistics.outcomes import common
+
+    outcomes, _ = row_outcomes(replace(results, rows=[line, base]))
+    seeds, mine, theirs = common(outcomes[line.name], outcomes[base.name])
+    return {seed: (mine[index], theirs[index]) for index, seed in enumerate(seeds)}
+
+
+def command(results: Results) -> str:
+    """The command that runs what is missing of these results."""
+    seeds = sorted({trial.seed for row in results.rows for trial in row.trials})
+    counted = seeds == list(range(len(seeds)))
+    shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+    parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]
+    return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])
+
+
+def _seconds(value: Any) -> str:
+    return f", {SHOWN['seconds'](value)}" if isinstance(value, int | float) else ""
+
+
+def _points(value: float) -> str:
+    return number(value, 2, signed=True)
+
+
+def _scaled(count: float) -> str:
+    """Write a count in the paper's units: thousand millions (G), or millions (M)."""
+    size, letter = (1e9, "G") if count >= 1e9 else (1e6, "M")
+    return f"{count / size:.3g} {letter}" if count < 1000 * size else f"{count / size:,.0f} {letter}"
+
+
+def _value(trial: TrialRecord, metric: str) -> float | None:
+    if metric in ("top1", "top5", "loss"):
+        value = (trial.result.get("metrics") or {}).get(metric)
+    else:
+        value = trial.result.get(metric)
+    return None if value is None else float(value)

@@ -1,0 +1,173 @@
+"""Whether a study, as it was resolved, is the setting in which the paper measured: row by row, setting by setting."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from far.config import TrialConfig, resolve
+from far.config.layers import Layer
+from far.errors import ConfigError
+from orchestrator.study.names import pair_names
+
+if TYPE_CHECKING:
+    from orchestrator.study import Row, Study
+    from orchestrator.study.profiles import Profile
+
+ABLATIONS = "ssv2-small-mvd"
+"""The profile of Tables 2 to 6 (paper, Section 4.3)."""
+DATA_SET = {7: "ssv2", 8: "k400"}
+"""With backbone and pre-training, the profile of a row of Tables 7 and 8: ``ssv2-small-mvd``."""
+SIZES = ("model.width", "model.depth", "model.heads")
+"""What a backbone's name stands for."""
+SHOWN = 4
+"""Differences that are named; the rest are counted."""
+
+
+def deviations(study: Study) -> list[str]:
+    """Return in what a study differs from the setting of its table in the paper; nothing where it is that setting.
+
+    A row that the paper has is compared with the paper's own row, any other one with the table's setting under what
+    the row itself sets; without a table, with the profile. What ``run`` says changes no number and is not compared.
+    """
+    found: dict[str, list[str]] = {}
+    for row in study.rows:
+        for text in _differences(row.config, _expected(study, row)):
+            found.setdefault(text, []).append(row.name)
+    everywhere = [text for text, rows in found.items() if len(rows) == len(study.rows)]
+    some = [f"{text} in {', '.join(rows)}" for text, rows in found.items() if len(rows) < len(study.rows)]
+    named = _profile_differs(study)
+    if named and (found or not _all_in_paper(study)):
+        return [named, *everywhere, *some]
+    return [*everywhere, *some]
+
+
+def _profile_differs(study: Study) -> str | None:
+    """Say so where the profile is, by its name, another table's."""
+    name, table = study.profile.name, study.table
+    wanted = f"{DATA_SET[table]}-*" if table in DATA_SET else ABLATIONS if table else name
+    whole = f"paper-{DATA_SET[table]}" if table in DATA_SET else wanted
+    if name in (wanted, whole) or (wanted.endswith("*") and name.startswith(wanted[:-1])):
+        return None
+    return f"the profile is {name}, that of Table {table} is {wanted}"
+
+
+def _all_in_paper(study: Study) -> bool:
+    from reports.paper import printed_table
+
+    printed = printed_table(study.table)
+    return printed is not None and len(printed.rows_of([row.name for row in study.rows])) == len(study.rows)
+
+
+def _expected(study: Study, row: Row) -> TrialConfig | None:
+    """Return what the row is in the paper's setting; None where what it sets is impossible there."""
+    own = Layer(row.settings, lambda _: row.where)
+    if study.table in DATA_SET:
+        layers = _compared_row(study, row.name) or (*study.profile.layers, own)
+    elif study.table is not None and (shipped := _shipped(study.table)) is not None:
+        name = pair_names([r.name for r in study.rows], [r.name for r in shipped.rows]).get(row.name)
+        if name is not None:
+            return shipped.row(name).config
+        layers = (*shipped.base, own)
+    else:
+        layers = (*study.profile.layers, own)
+    try:
+        return resolve(layers)
+    except ConfigError:
+        return None
+
+
+def _compared_row(study: Study, name: str) -> tuple[Layer, ...] | None:
+    """Return the settings of one of the paper's own rows of Tables 7 and 8."""
+    from reports.paper.costs import OURS, PLAIN
+
+    known = pair_names([row.name for row in study.rows], list(OURS)).get(name)
+    if known is None or study.table is None:
+        return None
+    method, _, size = known.rpartition(" ViT-")
+    family = "videomae" if "VideoMAE" in method else "mvd"
+    profile = _shipped_profile(f"{DATA_SET[study.table]}-{'small' if size == 'S' else 'base'}-{family}")
+    plain = () if method.startswith("FAR") else (Layer({"model": PLAIN}, lambda _: method),)
+    return (*profile.layers, *plain)
+
+
+def _shipped_profile(name: str) -> Profile:
+    from orchestrator.study import find_profile
+    from orchestrator.study.profiles import packaged_studies
+
+    return find_profile(name, [packaged_studies() / "profiles"])
+
+
+def _shipped(table: int) -> Study | None:
+    """Return the shipped study of one of Tables 2 to 6 at the paper's scale."""
+    from orchestrator.study import load_study
+    from orchestrator.study.lookup import study_files
+    from orchestrator.study.profiles import packaged_studies
+
+    for file in study_files(packaged_studies()):
+        if f"\ntable: {table}\n" in file.read_text(encoding="utf-8"):
+            return load_study(file, profile=ABLATIONS)
+    return None
+
+
+def _differences(config: TrialConfig, expected: TrialConfig | None) -> list[str]:
+    if expected is None:
+        return ["what it sets is impossible in the paper's setting"]
+    if _meaning(config) == _meaning(expected):
+        return []
+    mine, theirs = _flat(config), _flat(expected)
+    differ = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+    if "model.backbone" in differ:
+        differ = [key for key in differ if key not in SIZES]
+    if not config.data.source == expected.data.source == "demo":
+        differ = [key for key in differ if not key.startswith("data.demo.")]
+    return [f"{key} = {_short(mine.get(key))} instead of {_short(theirs.get(key))}" for key in differ]
+
+
+def _meaning(config: TrialConfig) -> str:
+    """Two configurations that train the same thing on files of the same names give the same."""
+    from far.config.identity import identity
+
+    weights = config.init.weights
+    return json.dumps(
+        [identity(config, data_hash=config.data.source, weights_hash=str(weights) if weights else None)],
+        sort_keys=True,
+        default=str,
+    )
+
+
+def _flat(config: TrialConfig) -> dict[str, Any]:
+    """Dotted settings; head layouts as shares, once where all blocks have the same."""
+    dumped = config.model_dump(mode="json", exclude={"run": True, "seed": True})
+    if "attention" in dumped["model"]:
+        layouts = [_shares(layout) for layout in config.model.layouts]
+        dumped["model"]["attention"] = layouts if len(set(layouts)) > 1 else layouts[0]
+    flat: dict[str, Any] = {}
+    _walk(dumped, "", flat)
+    return flat
+
+
+def _shares(layout: Mapping[str, int]) -> str:
+    common = math.gcd(*layout.values())
+    return " + ".join(f"{count // common} {name}" for name, count in layout.items())
+
+
+def _walk(node: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            _walk(value, f"{prefix}{key}.", found)
+        else:
+            found[f"{prefix}{key}"] = value
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def shown(reasons: Sequence[str]) -> str:
+    """Join reasons for a reader: the first few, and how many more."""
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return "; ".join(reasons[:SHOWN]) + more

@@ -1,0 +1,142 @@
+"""Which studies a report is about: those of the paper's tables, and those that a store was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from far.errors import ConfigError
+from orchestrator.study.profiles import packaged_studies
+
+if TYPE_CHECKING:
+    from orchestrator.store.store import Store
+    from orchestrator.study import Study
+
+TABLES = range(2, 9)
+"""The paper's tables that a study can reproduce."""
+
+
+def studies_of_table(number: int) -> list[Path]:
+    """Return the study files with ``table: N``: those in ``studies/`` here, else the shipped one."""
+    from orchestrator.study.lookup import files_in, study_directories
+
+    wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
+    files = [
+        path
+        for directory in study_directories()
+        for path in files_in(directory)
+        if wanted.search(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    shipped = [path for path in files if _is_shipped(path)]
+    return [path for path in files if path not in shipped] or shipped[:1]
+
+
+def study_of_table(number: int) -> Path | None:
+    """Return the one study with ``table: N``, None if there is none.
+
+    Raises:
+        ConfigError: ``studies/`` holds several.
+    """
+    found = studies_of_table(number)
+    if len(found) > 1:
+        raise ConfigError(f"several studies have 'table: {number}'; name the one that is meant", choices=found)
+    return found[0] if found else None
+
+
+def tables_with_study() -> list[int]:
+    """Return the numbers of the paper's tables for which there is a study."""
+    return [number for number in TABLES if studies_of_table(number)]
+
+
+def studies_for(tables: Sequence[int]) -> list[Path]:
+    """Return one study for each table.
+
+    Raises:
+        ConfigError: a table has none, or several.
+    """
+    paths = []
+    for number in tables:
+        path = study_of_table(number)
+        if path is None:
+            choices = [str(n) for n in tables_with_study()]
+            raise ConfigError(f"no study has 'table: {number}'", key="--table", choices=choices, got=str(number))
+        paths.append(path)
+    return paths
+
+
+def before_shipped(path: Path) -> str:
+    """Say so where a study of one's own stands for a table of the paper, for which another one is shipped."""
+    for number in TABLES if not _is_shipped(path) else ():
+        if path in studies_of_table(number):
+            return f"Table {number} is that of {path}, which stands before the study that is shipped."
+    return ""
+
+
+def _is_shipped(path: Path) -> bool:
+    """Whether a study is a shipped one, or the same to the letter."""
+    root = packaged_studies().resolve()
+    if path.resolve().is_relative_to(root):
+        return True
+    return any(twin.read_bytes() == path.read_bytes() for twin in root.rglob(path.name))
+
+
+def submitted(
+    store: Store,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | int | None = None,
+    known: Collection[str] = (),
+) -> list[Study]:
+    """Return the studies that were submitted to a store, on what they were given then unless another is asked for.
+
+    Args:
+        store: where they were submitted.
+        profile: only those of this profile; None: all.
+        overrides: instead of those of the submission.
+        seeds: instead of those of the submission.
+        known: names of studies that the report has already.
+    """
+    found = []
+    for name in store.studies():
+        for path in store.study(name).submissions() if name not in known else ():
+            if profile in (None, path.parent.name):
+                found += _as_submitted(name, path, overrides, seeds)
+    return found
+
+
+def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequence[int] | int | None) -> list[Study]:
+    """Return a study as its file is now; where that cannot be read any more, as it was frozen."""
+    from orchestrator.plan.lockfile import load_frozen, submission
+    from orchestrator.study import load_study
+
+    record = submission(path)
+    if not record:
+        return []
+    scale = path.parent.name
+    try:
+        study = load_study(
+            record["source"],
+            profile=scale,
+            overrides=overrides or record["overrides"],
+            seeds=record["seeds"] if seeds is None else seeds,
+        )
+        if study.name == name:
+            return [study]
+    except (ConfigError, KeyError):
+        pass
+    return [] if overrides or seeds is not None else [_with_profile(load_frozen(path))]
+
+
+def _with_profile(study: Study) -> Study:
+    """Give a frozen study its profile's settings, with which the paper's setting is told from others."""
+    from orchestrator.study.profiles import find_profile, profile_directories
+    from orchestrator.workspace.settings import load_settings
+
+    try:
+        return replace(study, profile=find_profile(study.profile.name, profile_directories(load_settings().workspace)))
+    except ConfigError:
+        return study

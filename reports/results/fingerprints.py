@@ -1,0 +1,100 @@
+"""Contents of data and weights for reading: where they are not on this machine, the finished trials know them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from far.errors import DataError, WeightsError
+
+if TYPE_CHECKING:
+    from far.config import DataConfig, InitConfig
+    from orchestrator.store.store import Store
+    from orchestrator.workspace.settings import Settings
+
+MOST_READ = 200
+"""Trials that are asked."""
+
+
+class DataContent:
+    """Content hash of a data set for reading results: a report never generates or prepares data.
+
+    Where the data set is not on this machine, the hash is that of the finished trials on the same data settings.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._of_trials: dict[str, set[str]] | None = None
+
+    def __call__(self, data: DataConfig) -> str:
+        """Return the hash.
+
+        Raises:
+            DataError: the data set is not here, and no finished trial used it, or several contents of it.
+        """
+        from orchestrator.plan.fingerprints import manifest_hash
+
+        if self._is_here(data):
+            return manifest_hash(self._settings)(data)
+        known = self._finished_on(data)
+        if len(known) == 1:
+            return next(iter(known))
+        reason = "finished trials hold several contents of it" if known else "no trial has run on it"
+        raise DataError(f"the data set '{data.source}' is not under {self._settings.data_root}, and {reason}")
+
+    def _is_here(self, data: DataConfig) -> bool:
+        from far.data.sources.demo_writer import directory_of
+        from far.data.sources.manifest import FILE_NAME
+
+        root = self._settings.data_root
+        if data.source == "demo":
+            return (directory_of(data.demo, root) / FILE_NAME).is_file()
+        places = (Path(data.source).expanduser(), root / data.source)
+        return any(place.is_file() or (place / FILE_NAME).is_file() for place in places)
+
+    def _finished_on(self, data: DataConfig) -> set[str]:
+        if self._of_trials is None:
+            self._of_trials = {}
+            for key in self._store.keys()[:MOST_READ]:
+                result = self._store.result(key)
+                settings = ((result or {}).get("config") or {}).get("data")
+                if result and settings and result.get("data_hash"):
+                    name = json.dumps(settings, sort_keys=True)
+                    self._of_trials.setdefault(name, set()).add(result["data_hash"])
+        return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
+
+
+class WeightsContent:
+    """Content hash of initial weights, in the same way: where the file is not here, that of the finished trials."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        from orchestrator.plan.fingerprints import weights_hash
+
+        self._compute, self._store = weights_hash(settings), store
+
+    def __call__(self, init: InitConfig) -> str | None:
+        """Return the hash, None for a random start.
+
+        Raises:
+            WeightsError: the file is not here, and the finished trials do not tell.
+        """
+        try:
+            return self._compute(init)
+        except WeightsError:
+            known = self._finished_from(init.model_dump(mode="json"))
+            if len(known) != 1:
+                raise
+            return known.pop()
+
+    def _finished_from(self, init: Mapping[str, Any]) -> set[str]:
+        from far.config import InitConfig
+
+        found, unset = set(), InitConfig().model_dump(mode="json")  # earlier results lack what came later
+        for key in self._store.keys()[:MOST_READ]:
+            result = self._store.result(key)
+            if result and {**unset, **((result.get("config") or {}).get("init") or {})} == init:
+                content = (result.get("identity") or {}).get("init")
+                found.add(content.get("content") if isinstance(content, Mapping) else content)
+        return {text for text in found if isinstance(text, str)}

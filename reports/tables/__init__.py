@@ -1,0 +1,1 @@
+"""Tables: model, cells, footnotes, registry."""

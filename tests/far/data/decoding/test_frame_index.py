@@ -1,0 +1,221 @@
+"""Frame i is the i-th that a player shows: over a corpus of containers, codecs and structures, by every path."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from far.architecture.sampling import SAMPLERS
+from far.config.trial import DataConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig, ViewsConfig
+from far.data import Manifest
+from far.data.decoding.cache import CachedFrames, DecodedFrames, FrameSource
+from far.data.decoding.decoder import PyavReader, VideoError, decode
+from far.data.decoding.frame_index import FrameIndex, pack, unpack
+from far.data.decoding.indexes import FILE_NAME, open_indexes
+from far.data.decoding.scan import confirmed, index_file
+from far.data.loader import EvalStream, TrainStream
+from far.data.sources.layouts import read_listing
+from far.data.sources.prepare import check, prepare
+from far.randomness import numpy_rng
+from tests.far.data.corpus import BLOCK, COLUMNS, RECIPES, ROWS, VP9, Recipe, number_of, write
+
+LENGTH = 16
+BY_ID = {recipe.id: recipe for recipe in RECIPES}
+FOR_DECORD = {"h264.mp4", "h264.mkv", "h264.mov", "h264_1gop.mp4", "vp8.webm", "vp9.webm", "vp9_alt.webm", "vp9.mp4"}
+"""Of the usual kinds, which decord reads exactly."""
+
+
+def picks(count: int) -> list[np.ndarray]:
+    """Return the frames of every sampling rule, tested and drawn, and some without order."""
+    rng = np.random.default_rng(count)
+    chosen = [rng.integers(0, count, 12), np.arange(count)[::-7]]
+    for name in SAMPLERS:
+        sampler = SAMPLERS[name](4)
+        chosen += [sampler.view(count, LENGTH, view, views) for views in (1, 3) for view in range(views)]
+        chosen.append(sampler.train(count, LENGTH, rng))
+    return chosen
+
+
+def test_the_corpus_is_wide_enough() -> None:
+    assert len(RECIPES) >= 40
+    assert len({Path(recipe.name).suffix for recipe in RECIPES}) >= 9
+    assert len({recipe.codec for recipe in RECIPES}) >= 15
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_frame_is_the_one_that_a_player_shows(corpus: Path, recipe: Recipe) -> None:
+    path, numbers = corpus / recipe.file, np.array(recipe.numbers)
+    index = index_file(path)
+    assert index.count == len(numbers)
+    assert (index.width, index.height, index.truncated) == (COLUMNS * BLOCK, ROWS * BLOCK, "")
+    assert index.reader == "pyav" or not index.inexact
+    assert recipe.name not in FOR_DECORD or index.reader == "decord"
+    shown = confirmed(path, index)
+    assert shown.as_json() == index.as_json()
+    for reader in {index.reader, "pyav"}:
+        for wanted in picks(index.count):
+            frames = decode(path, replace(index, reader=reader), wanted).frames
+            assert [number_of(frame) for frame in frames] == numbers[wanted].tolist(), reader
+    if index.seek_points.size:  # by seeking, not by falling back on decoding from the beginning
+        for wanted in picks(index.count):
+            unique = np.unique(wanted)
+            frames = PyavReader(path, index)._by_seeking(index.timestamps[unique])
+            assert [number_of(frame) for frame in frames] == numbers[unique].tolist()
+
+
+@pytest.fixture(scope="module")
+def data_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The whole corpus as a data set: trained and tested on."""
+    folder = tmp_path_factory.mktemp("set")
+    for split in ("train", "val"):
+        (folder / f"{split}.csv").write_text("".join(f"{corpus / recipe.file} 0\n" for recipe in RECIPES))
+    listing = read_listing("csv", folder)
+    return prepare(listing, layout="csv", root=folder, directory=folder / "out")
+
+
+def configured(sampling: str, views: int) -> TrialConfig:
+    return TrialConfig(
+        model=ModelConfig(backbone="tiny", clip=[LENGTH, ROWS * BLOCK, COLUMNS * BLOCK]),
+        data=DataConfig(source="corpus", classes=1, sampling=sampling, views=ViewsConfig(clips=views, crops=1)),
+        recipe=RecipeConfig(batch_size=len(RECIPES)),
+        run=RunConfig(workers=1),
+    )
+
+
+def numbers_of(clip: torch.Tensor, config: TrialConfig) -> list[int]:
+    """Return the numbers on a normalised clip (3, T, H, W)."""
+    mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (config.data.mean, config.data.std))
+    return [number_of(frame) for frame in ((clip * std + mean) * 255).permute(1, 2, 3, 0).numpy()]
+
+
+@pytest.mark.parametrize("source", [DecodedFrames, CachedFrames])
+@pytest.mark.parametrize("sampling", list(SAMPLERS))
+def test_training_and_testing_see_those_frames_with_and_without_a_cache(
+    data_set: Manifest, source: type[FrameSource], sampling: str
+) -> None:
+    config = configured(sampling, views=2)
+    sampler = SAMPLERS[sampling](config.data.stride)
+    train = TrainStream(data_set, config, rank=0, world=1, micro_batch=len(RECIPES), frames=source(data_set))  # type: ignore[call-arg]
+    batch = next(iter(train.epoch(3)))
+    assert len(batch.ids) == len(RECIPES)
+    for clip, name in zip(batch.clips, batch.ids, strict=True):
+        numbers = np.array(BY_ID[name].numbers)
+        wanted = sampler.train(len(numbers), LENGTH, numpy_rng(config.seed, "frames", name, 3, 0))
+        assert numbers_of(clip, config) == numbers[wanted].tolist(), name
+    test = EvalStream(data_set, config, "val", rank=0, world=1, micro_batch=16, frames=source(data_set))  # type: ignore[call-arg]
+    seen = 0
+    for views in test:
+        for clip, name, view in zip(views.clips, views.ids, views.clip, strict=True):
+            numbers = np.array(BY_ID[name].numbers)
+            assert numbers_of(clip, config) == numbers[sampler.view(len(numbers), LENGTH, view, 2)].tolist(), name
+            seen += 1
+    assert (seen, test.failures) == (2 * len(RECIPES), {})
+
+
+def test_checking_agrees_with_preparing(data_set: Manifest) -> None:
+    assert [video.frames for video in data_set.videos] == [len(BY_ID[video.id].numbers) for video in data_set.videos]
+    assert check(data_set, clip=1) == []
+
+
+def test_only_files_that_earlier_versions_read_otherwise_are_said_to_be(data_set: Manifest) -> None:
+    indexes = open_indexes(data_set)
+    said = {video.id: indexes.get(video).read_differently for video in data_set.split("val")}
+    assert said["h264_cut_mp4"] == "90 frames were counted, not 70"
+    assert said["hflip_mp4"] == "its mirroring was ignored"
+    assert said["crop_mp4"] == "its first frame was another picture"
+    assert all("were others" in said[name] for name in ("h264_open_mp4", "hevc_open_mkv", "mpeg4_bf_avi", "mpeg2_mkv"))
+    same = ("h264_mp4", "vp9_webm", "av1_mkv", "rot90_mp4", "prores_mov", "mpeg4_avi", "flv1_flv", "mjpeg_avi")
+    assert {said[name] for name in same} == {""}
+
+
+def test_which_decoder_reads_a_video_is_told(data_set: Manifest) -> None:
+    decoders = DecodedFrames(data_set).decoders()
+    assert sum(decoders.values()) == len(data_set.videos)
+    assert [name.split()[0] for name in decoders] == ["decord", "pyav"]
+
+
+def test_a_data_set_prepared_earlier_is_indexed_at_first_use(data_set: Manifest, tmp_path: Path) -> None:
+    directory = tmp_path / "earlier"
+    shutil.copytree(data_set.directory, directory, ignore=shutil.ignore_patterns(FILE_NAME, ".*"))
+    earlier = replace(data_set, directory=directory)
+    told: list[tuple[int, int]] = []
+    made, stored = open_indexes(earlier, lambda done, total: told.append((done, total))), open_indexes(data_set)
+    assert told[-1] == (len(earlier.videos), len(earlier.videos))
+    assert made.digest() == stored.digest()
+    assert earlier.content_hash == data_set.content_hash
+    open_indexes(earlier, lambda done, total: pytest.fail("made again"))
+
+
+def test_a_cache_of_an_earlier_version_is_discarded(data_set: Manifest) -> None:
+    old = data_set.directory / f".frames-{data_set.content_hash[:16]}.bin"
+    old.write_bytes(b"frames that may be others")
+    CachedFrames(data_set)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "h264_mp4",
+        "h264_mkv",
+        "h264_mov",
+        "h264_avi",
+        "h264_frag_mp4",
+        "vp9_webm",
+        "av1_mkv",
+        "mpeg2_mpg",
+        "h264_ts",
+        "h264_flv",
+        "wmv2_wmv",
+    ],
+)
+def test_a_file_that_was_cut_off_is_truncated_or_refused(corpus: Path, tmp_path: Path, name: str) -> None:
+    data = (corpus / BY_ID[name].file).read_bytes()
+    path = tmp_path / BY_ID[name].file
+    path.write_bytes(data[: len(data) * 6 // 10 + 7])
+    try:
+        index = index_file(path)
+    except VideoError:
+        assert name in ("h264_mp4", "h264_mov", "h264_frag_mp4")  # what says where frames are is lost
+        return
+    assert index.truncated
+    assert 0 < index.count < len(BY_ID[name].numbers)
+    shown = confirmed(path, index)
+    got = [number_of(frame) for frame in decode(path, shown, np.arange(shown.count)).frames]
+    assert got[0] == 0 and got == sorted(set(got))  # in order; of the last group of pictures some may be missing
+
+
+def test_a_file_that_ends_between_two_parts_is_truncated(tmp_path: Path) -> None:
+    """A live recording does not say how many bytes its parts are together."""
+    for name, options in (("a.webm", {"cluster_time_limit": "500"}), ("a.mkv", {"cluster_time_limit": "500"})):
+        path = tmp_path / name
+        write(path, Recipe(name, "libvpx-vp9", VP9, container_options=options))
+        data = path.read_bytes()
+        clusters = [found.start() for found in re.finditer(rb"\x1f\x43\xb6\x75", data)]
+        segment = data.index(b"\x18\x53\x80\x67") + 4
+        unknown = data[:segment] + b"\x01" + b"\xff" * 7 + data[segment + 8 : clusters[len(clusters) // 2]]
+        assert not index_file(path).truncated
+        path.write_bytes(unknown)
+        assert "s that it announces" in index_file(path).truncated
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), unique=True, max_size=50))
+def test_times_survive_storing(times: list[int]) -> None:
+    array = np.array(sorted(times), np.int64)
+    assert np.array_equal(unpack(pack(array)), array)
+
+
+def test_an_index_survives_storing(corpus: Path) -> None:
+    index = index_file(corpus / "h264_mp4.mp4")
+    again = FrameIndex.from_json(index.as_json())
+    assert again.as_json() == index.as_json()
+    state = (corpus / "h264_mp4.mp4").stat()
+    assert (again.size, again.mtime_ns) == (state.st_size, state.st_mtime_ns)

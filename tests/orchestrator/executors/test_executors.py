@@ -1,0 +1,143 @@
+"""Every executor, over real trials: each job leaves a result, bad ones leave a typed one, and all numbers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from far.config import TrialConfig
+from far.errors import ConfigError
+from far.store.atomic import read_json, read_json_lines, write_json
+from far.store.paths import TrialPaths
+from orchestrator.executors import Executor, Job, ListQueue, Stop
+from orchestrator.executors.local import LocalExecutor
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes on this machine."""
+    from orchestrator.executors.ray.cluster import prepare_environment
+
+    prepare_environment(None)
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20},
+    )
+    made.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(params=["local", "ray"])
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
+    if request.param == "local":
+        return LocalExecutor()
+    from orchestrator.executors.ray.executor import RayTuneExecutor
+
+    return RayTuneExecutor(tmp_path, address=request.getfixturevalue("cluster").address)
+
+
+@pytest.fixture
+def ray_executor(cluster: Any, tmp_path: Path) -> Executor:
+    from orchestrator.executors.ray.executor import RayTuneExecutor
+
+    return RayTuneExecutor(tmp_path, address=cluster.address)
+
+
+def changed(config: TrialConfig, section: str, **values: Any) -> TrialConfig:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_data: Path) -> Any:
+    def make(name: str, config: TrialConfig, **options: Any) -> Job:
+        directory = tmp_path / "trials" / name
+        spec = {"key": name, "identity": {"seed": 0}, "config": config.model_dump(mode="json"), "before": 0}
+        write_json(TrialPaths(directory).trial, spec)
+        return Job(directory, tiny_data, **{"devices": 1, "cpus": 1, **options})
+
+    return make
+
+
+def run(executor: Executor, *jobs: Job) -> dict[str, dict[str, Any]]:
+    executor.run(ListQueue(jobs), Stop())
+    return {job.key: read_json(TrialPaths(job.directory).result) for job in jobs}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig, tiny_data: Path) -> TrialPaths:
+    """What the tiny trial leaves, run by the in-process executor."""
+    directory = tmp_path_factory.mktemp("expected") / "good"
+    write_json(
+        TrialPaths(directory).trial,
+        {"key": "good", "identity": {"seed": 0}, "config": tiny_config.model_dump(mode="json")},
+    )
+    LocalExecutor().run(ListQueue([Job(directory, tiny_data, 1, 1)]), Stop())
+    return TrialPaths(directory)
+
+
+def numbers(paths: TrialPaths) -> list[dict[str, Any]]:
+    """The metric history without its times."""
+    return [{k: v for k, v in r.items() if k != "time" and "seconds" not in k} for r in read_json_lines(paths.metrics)]
+
+
+def test_good_trials_finish_and_bad_ones_say_why(
+    executor: Executor, job: Any, tiny_config: TrialConfig, expected: TrialPaths
+) -> None:
+    jobs = [
+        job("diverges", changed(tiny_config, "recipe", lr=1e30)),
+        job("impossible", changed(tiny_config, "recipe", precision="fp16")),
+        job("good", tiny_config),
+    ]
+    results = run(executor, *jobs)
+    assert {key: result["state"] for key, result in results.items()} == {
+        "good": "finished",
+        "diverges": "diverged",
+        "impossible": "failed",
+    }
+    assert results["impossible"]["error"]["kind"] == "configuration"
+    assert "fp16" in results["impossible"]["error"]["message"]
+    good = TrialPaths(jobs[2].directory)
+    assert good.predictions.read_bytes() == expected.predictions.read_bytes()
+    assert numbers(good) == numbers(expected)
+    assert results["good"]["metrics"] == read_json(expected.result)["metrics"]
+
+
+def test_a_finished_trial_is_left_alone(executor: Executor, job: Any, tiny_config: TrialConfig) -> None:
+    mine = job("good", tiny_config)
+    write_json(TrialPaths(mine.directory).result, {"key": "good", "state": "finished", "metrics": {"top1": 99.0}})
+    assert run(executor, mine)["good"]["metrics"] == {"top1": 99.0}
+
+
+def test_a_damaged_checkpoint_is_set_aside(job: Any, tiny_config: TrialConfig, expected: TrialPaths) -> None:
+    mine = job("good", tiny_config)
+    paths = TrialPaths(mine.directory)
+    checkpoint = paths.checkpoints / "epoch-0001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "mp_rank_00_model_states.pt").write_bytes(b"half of it")
+    assert run(LocalExecutor(), mine)["good"]["state"] == "finished"
+    assert paths.predictions.read_bytes() == expected.predictions.read_bytes()
+    assert numbers(paths) == numbers(expected)
+
+
+def test_two_ranks_make_one_trial(ray_executor: Executor, job: Any, tiny_config: TrialConfig) -> None:
+    results = run(ray_executor, job("pair", tiny_config, devices=2), job("broken", changed(
+        tiny_config, "recipe", lr=1e30), devices=2))  # fmt: skip
+    assert results["pair"]["state"] == "finished"
+    assert results["pair"]["execution"]["world_size"] == 2
+    assert results["pair"]["evaluated"] == 20
+    assert results["broken"]["state"] == "diverged"
+
+
+def test_more_than_the_cluster_has_is_refused_not_waited_for(
+    ray_executor: Executor, job: Any, tiny_config: TrialConfig
+) -> None:
+    with pytest.raises(ConfigError, match="wants 64 CPUs"):
+        run(ray_executor, job("greedy", tiny_config, cpus=64))

@@ -1,0 +1,326 @@
+"""The MLflow mirror on a real SQLite data base: nothing twice, nothing lost, nothing left running."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from far.store.atomic import append_json_line, read_json, write_json
+from far.store.paths import TrialPaths
+from orchestrator.tracking.mirror import Mirror, connect
+from orchestrator.tracking.mlflow_backend import Sweep, SweepMirror, TrackedTrial
+
+pytestmark = pytest.mark.slow  # making the data base takes seconds
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return {
+        "epoch": number,
+        "time": f"2026-01-01T00:00:{number:02d}+00:00",
+        "train_loss": 2.0 - number / 10,
+        "val_top1": 10.0 * number,
+        "val_loss": None,
+    }
+
+
+def result(key: str, state: str = "finished") -> dict[str, Any]:
+    return {
+        "key": key,
+        "state": state,
+        "metrics": {"top1": 50.0, "top5": 90.0, "loss": 1.5} if state == "finished" else {},
+        "flops": 1000,
+        "error": None if state == "finished" else {"kind": "diverged", "message": "the loss is nan"},
+        "finished_at": "2026-01-01T00:01:00+00:00",
+    }
+
+
+class Workspace:
+    def __init__(self, root: Path) -> None:
+        self.root, self.uri = root, f"sqlite:///{root / 'mlflow.db'}"
+        self.trials = [TrackedTrial(f"key{n}", f"row {n}'s", n, root / "trials" / f"key{n}") for n in range(3)]
+        for trial in self.trials:
+            config = {"model": {"backbone": "tiny", "attention": {"global": 1}}, "seed": trial.seed}
+            write_json(self.paths(trial.seed).trial, {"key": trial.key, "config": config})
+
+    def paths(self, number: int) -> TrialPaths:
+        return TrialPaths(self.trials[number].directory)
+
+    def mirror(self) -> Mirror:
+        state, artifacts = self.root / "state.json", self.root / "artifacts"
+        return Mirror(self.uri, [Sweep("a_study", "demo", self.trials, state, artifacts, {"farlab.table": "5"})])
+
+    def runs(self) -> dict[str, Run]:
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name("a_study")
+        assert experiment is not None
+        found = client.search_runs([experiment.experiment_id])
+        named = {run.data.tags.get("farlab.key", "sweep"): run for run in found}
+        assert len(named) == len(found), "a run was made twice"
+        return named
+
+    def steps(self, run: Run) -> list[int]:
+        return [m.step for m in MlflowClient(self.uri).get_metric_history(run.info.run_id, "train_loss")]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty data base of MLflow's, to be copied: making one takes seconds."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database: Path) -> Workspace:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return Workspace(tmp_path)
+
+
+def test_runs_are_nested_complete_and_closed(workspace: Workspace) -> None:
+    for n in range(2):
+        append_json_line(workspace.paths(0).metrics, epoch(n))
+    write_json(workspace.paths(0).result, result("key0"))
+    write_json(workspace.paths(1).result, result("key1", "diverged"))
+    append_json_line(workspace.paths(2).metrics, epoch(0))  # interrupted
+    assert workspace.mirror().close()
+
+    runs = workspace.runs()
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "sweep": "KILLED",
+        "key0": "FINISHED",
+        "key1": "FAILED",
+        "key2": "KILLED",
+    }
+    parent, run = runs["sweep"], runs["key0"]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.tags["farlab.table"] == "5"
+    assert run.data.params["model.backbone"] == "tiny"
+    assert run.data.params["row"] == "row 0's"
+    assert run.data.metrics["final_top1"] == 50.0
+    assert workspace.steps(run) == [1, 2]
+    artifacts = {file.path for file in MlflowClient(workspace.uri).list_artifacts(run.info.run_id)}
+    assert {"result.json", "metrics.jsonl", "trial.json"} <= artifacts
+
+
+def test_a_restart_continues_the_same_runs(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    assert workspace.mirror().close()
+    assert workspace.runs()["key0"].info.status == "KILLED"
+    for n in (1, 2):
+        append_json_line(workspace.paths(0).metrics, epoch(n))
+    (workspace.root / "state.json").unlink()  # even without its memory: found again by tags
+    write_json(workspace.paths(0).result, result("key0"))
+    assert workspace.mirror().close()
+    run = workspace.runs()["key0"]
+    assert run.info.status == "FINISHED"
+    assert workspace.steps(run) == [1, 2, 3]
+
+
+def test_an_unreachable_store_is_a_note_not_an_end(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    good, workspace.uri = workspace.uri, f"sqlite:///{workspace.root / 'no' / 'such' / 'folder' / 'x.db'}"
+    (workspace.root / "no").write_text("a file where a folder should be")
+    broken = workspace.mirror()
+    assert not broken.close(timeout=3.0)
+    assert broken.problem
+    workspace.uri = good
+    assert workspace.mirror().close()
+    assert workspace.steps(workspace.runs()["key0"]) == [1]
+
+
+def test_a_rebuild_says_the_same_once(workspace: Workspace) -> None:
+    for n in range(2):
+        append_json_line(workspace.paths(0).metrics, epoch(n))
+    write_json(workspace.paths(0).result, result("key0"))
+    assert workspace.mirror().close()
+    before = workspace.runs()["key0"]
+    state, artifacts = workspace.root / "state.json", workspace.root / "artifacts"
+    sweep = Sweep("a_study", "demo", workspace.trials, state, artifacts, {"farlab.table": "5"})
+    assert Mirror(workspace.uri, [sweep], rebuild=True).close()
+    after = workspace.runs()["key0"]  # it is the only one
+    assert after.info.run_id != before.info.run_id
+    assert (after.data.metrics, after.data.params) == (before.data.metrics, before.data.params)
+    assert workspace.steps(after) == [1, 2]
+
+
+def test_runs_that_somebody_deleted_or_a_kill_left_open(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    write_json(workspace.paths(0).result, result("key0", "diverged"))
+    assert workspace.mirror().close()
+    client = MlflowClient(workspace.uri)
+    runs = workspace.runs()
+    client.delete_run(runs["key0"].info.run_id)
+    tags = {"farlab.kind": "trial", "farlab.key": "of an earlier study", "farlab.profile": "demo"}
+    client.create_run(runs["sweep"].info.experiment_id, tags=tags)
+    elsewhere = {**tags, "farlab.key": "of another store", "farlab.store": "elsewhere"}
+    client.create_run(runs["sweep"].info.experiment_id, tags=elsewhere)
+    workspace.paths(0).result.unlink()
+    append_json_line(workspace.paths(0).metrics, epoch(1))
+    write_json(workspace.paths(0).result, result("key0"))
+    assert workspace.mirror().close()
+    runs = workspace.runs()
+    assert runs["of an earlier study"].info.status == "KILLED"
+    assert runs["of another store"].info.status == "RUNNING"  # its own driver knows about it
+    assert runs["key0"].info.status == "FINISHED"
+    assert workspace.steps(runs["key0"]) == [1, 2]
+
+
+def test_a_clock_that_went_back_gives_no_run_that_ends_before_it_starts(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    write_json(workspace.paths(0).result, result("key0"))  # finished long before the run was made
+    assert workspace.mirror().close()
+    info = workspace.runs()["key0"].info
+    assert info.end_time >= info.start_time
+
+
+def finish(workspace: Workspace, number: int, state: str = "finished") -> None:
+    append_json_line(workspace.paths(number).metrics, epoch(0))
+    write_json(workspace.paths(number).result, result(f"key{number}", state))
+
+
+def test_files_that_cannot_be_uploaded_hold_nothing_back(workspace: Workspace) -> None:
+    for n in range(3):
+        finish(workspace, n)
+    (workspace.root / "artifacts").touch()  # as a server whose artifacts this client may not write
+    broken = workspace.mirror()
+    assert not broken.close()
+    assert [text.partition(":")[0] for text in broken.troubles] == [f"row {n}'s, seed {n}" for n in range(3)]
+    assert "its files cannot be uploaded" in broken.troubles[0]
+    assert broken.reason.startswith("3 of its trials: row 0's, seed 0: ")
+    runs = workspace.runs()
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}  # the parent's, too
+    assert all(runs[f"key{n}"].data.metrics["final_top1"] == 50.0 for n in range(3))
+
+    (workspace.root / "artifacts").unlink()
+    assert workspace.mirror().close()
+    after = workspace.runs()
+    assert {name: run.info.run_id for name, run in after.items()} == {n: run.info.run_id for n, run in runs.items()}
+    client = MlflowClient(workspace.uri)
+    for n in range(3):
+        files = {file.path for file in client.list_artifacts(after[f"key{n}"].info.run_id)}
+        assert {"result.json", "metrics.jsonl", "trial.json"} == files
+        assert workspace.steps(after[f"key{n}"]) == [1]
+
+
+def test_what_mlflow_refuses_of_one_trial_holds_no_other_back(workspace: Workspace) -> None:
+    append_json_line(workspace.paths(0).metrics, {**epoch(0), "val_top1@5": 1.0})  # a name that MLflow does not take
+    write_json(workspace.paths(0).result, result("key0"))
+    workspace.paths(1).metrics.write_text('{"no": "epoch", "x": 1}\n')
+    finish(workspace, 2)
+    mirror = workspace.mirror()
+    mirror.start()
+    assert not mirror.close()
+    assert [text.partition(":")[0] for text in mirror.troubles] == [
+        "row 0's, seed 0"
+    ]  # a damaged line is as good as none
+    assert "val_top1@5" in mirror.troubles[0]
+    runs = workspace.runs()
+    assert runs["key2"].info.status == "FINISHED"
+    assert runs["key2"].data.metrics["final_top1"] == 50.0
+    assert runs["sweep"].info.status != "RUNNING"
+
+    workspace.paths(0).metrics.unlink()
+    append_json_line(workspace.paths(0).metrics, epoch(0))
+    workspace.paths(1).metrics.unlink()
+    finish(workspace, 1)
+    assert workspace.mirror().close()
+    assert {run.info.status for run in workspace.runs().values()} == {"FINISHED"}
+
+
+def test_a_deleted_parent_makes_no_second_run(workspace: Workspace) -> None:
+    for n in range(2):
+        finish(workspace, n)
+    assert workspace.mirror().close()
+    before, client = workspace.runs(), MlflowClient(workspace.uri)
+    for state_is_lost in (False, True):
+        client.delete_run(workspace.runs()["sweep"].info.run_id)
+        if state_is_lost:
+            (workspace.root / "state.json").unlink()
+        assert workspace.mirror().close()
+        after = workspace.runs()
+        assert after["sweep"].info.run_id != before["sweep"].info.run_id
+        for key in ("key0", "key1"):
+            assert after[key].info.run_id == before[key].info.run_id
+            assert after[key].data.tags["mlflow.parentRunId"] == after["sweep"].info.run_id
+            assert after[key].info.status == "FINISHED"
+            assert workspace.steps(after[key]) == [1]
+
+
+def test_a_run_is_found_again_under_its_rows_new_name(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    assert workspace.mirror().close()
+    before = workspace.runs()["key0"]
+    (workspace.root / "state.json").unlink()
+    workspace.trials[0] = TrackedTrial("key0", "another name", 0, workspace.trials[0].directory)
+    assert workspace.mirror().close()
+    after = workspace.runs()["key0"]
+    assert after.info.run_id == before.info.run_id
+    assert after.data.tags["farlab.row"] == "another name"
+
+
+def test_pruned_trials_do_not_make_a_search_look_killed(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    for n in (1, 2):
+        finish(workspace, n, "partial")
+    assert workspace.mirror().close()
+    assert {name: run.info.status for name, run in workspace.runs().items()} == {
+        "sweep": "FINISHED",
+        "key0": "FINISHED",
+        "key1": "KILLED",
+        "key2": "KILLED",
+    }
+
+
+def test_what_was_sent_is_remembered_before_everything_is(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import orchestrator.tracking.mlflow_backend
+
+    monkeypatch.setattr(orchestrator.tracking.mlflow_backend, "SAVE_SECONDS", 0.0)
+    for n in range(3):
+        finish(workspace, n)
+    mirror, seen = workspace.mirror(), []
+
+    def look(steps: int) -> None:
+        state = read_json(workspace.root / "state.json") or {"runs": {}}
+        seen.append(sum(run.get("status") == "FINISHED" for run in state["runs"].values()))
+
+    step = mirror._step
+
+    def watched() -> None:
+        step()
+        look(0)
+
+    monkeypatch.setattr(mirror, "_step", watched)
+    assert mirror.close()
+    assert sorted(set(seen)) == [0, 1, 2]  # the third is kept after the last look
+
+
+def test_credentials_are_not_remembered_and_a_new_password_is_no_new_server(workspace: Workspace) -> None:
+    state = workspace.root / "state.json"
+    sweep = Sweep("a_study", "demo", workspace.trials, state, workspace.root / "artifacts", {})
+    known = {"key0": {"run_id": "r", "epochs": 0}}
+    write_json(state, {"uri": "http://bob:s3cret@127.0.0.1:9", "runs": known, "parent": "p"})
+    mirror = SweepMirror("http://bob:another@127.0.0.1:9", sweep)  # as an earlier version has kept it
+    assert mirror._state["runs"] == known
+    mirror._save(now=True)
+    assert "s3cret" not in state.read_text() and "another" not in state.read_text()
+    assert SweepMirror("http://127.0.0.1:10", sweep)._state["runs"] == {}
+
+
+def test_artifacts_are_not_written_among_the_trials(workspace: Workspace) -> None:
+    finish(workspace, 0)
+    finish(workspace, 1)
+    client = MlflowClient(workspace.uri)
+    victim = workspace.paths(1).directory  # a server names another trial's folder as the place of this one's files
+    client.create_experiment("a_study", artifact_location=victim.as_uri())
+    truth = {file.name: file.read_bytes() for file in victim.iterdir()}
+    mirror = workspace.mirror()
+    assert not mirror.close()
+    assert "where trials themselves are kept" in mirror.troubles[0]
+    assert {file.name: file.read_bytes() for file in victim.iterdir()} == truth

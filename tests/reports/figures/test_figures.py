@@ -1,0 +1,119 @@
+"""Figures: drawn from definitions and results, written as real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from far.errors import ConfigError, DataError
+from reports.figures import FIGURES, Options
+from reports.figures.classes import answered, by_class
+from reports.figures.curves import history
+from reports.figures.pareto import front
+from reports.figures.patterns import GRID, attended_by
+from reports.figures.style import save, styled
+from reports.results.results import Results
+
+MakeResults = Callable[..., Results]
+
+
+def test_patterns_are_those_of_the_model() -> None:
+    query = (0, 3, 3)
+    assert attended_by("global", query).all()
+    temporal = attended_by("temporal", query)
+    assert temporal.sum() == GRID[0]
+    assert temporal[:, 3, 3].all()
+    board = attended_by("sparse-dense", query)
+    assert board[0, 3, 3] and not board[0, 3, 4] and board[1, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["pareto", "curves", "classes"])
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_figures_are_written(name: str, kind: str, make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results("head_ratio", {"1:1": 0.7, "2:1": 0.6, "1:2": 0.5})
+    path = tmp_path / f"f.{kind}"
+    with styled():
+        save(FIGURES[name].draw(results, Options()), path)
+    if kind == "pdf":
+        assert path.read_bytes().startswith(b"%PDF")
+    else:
+        assert np.ptp(image.imread(path)[..., :3]) > 0.5  # something is drawn
+
+
+def test_equal_results_give_equal_files(make_results: MakeResults, tmp_path: Path) -> None:
+    results = make_results("head_ratio")
+    for name in ("a.pdf", "b.pdf"):
+        with styled():
+            save(FIGURES["pareto"].draw(results, Options()), tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_the_pareto_front_has_what_nothing_beats() -> None:
+    points = [(1.0, 50.0), (2.0, 70.0), (2.0, 60.0), (3.0, 65.0), (4.0, 71.0)]
+    assert front(points) == [0, 1, 4]
+
+
+def test_curves_hold_running_trials_too(make_results: MakeResults) -> None:
+    results = make_results("head_ratio", changes={("1:1", 1): {"state": "failed", "metrics": None}})
+    epochs = history(results.row("1:1"), "train_loss")
+    assert list(epochs) == [1, 2, 3]
+    assert epochs[1] == [2.0, 2.0]
+
+
+def test_accuracy_by_class_averages_to_the_whole(make_results: MakeResults) -> None:
+    results = make_results("head_ratio")
+    row = results.row("1:1")
+    labels, nobody = answered(results)
+    assert nobody == 0
+    per_class = by_class(row, labels)
+    assert per_class.shape == (2, 8)
+    np.testing.assert_allclose(per_class.mean(axis=1), [t.metric("top1") for t in row.finished], atol=1e-9)
+
+
+def test_unanswered_videos_are_wrong_in_their_class(make_results: MakeResults) -> None:
+    """Class 3 of eight holds videos 3, 11, ...; one trial lacks all but the last, and nobody answers video 0."""
+    third = [*range(3, 195, 8), 0]
+    changes = {(row, seed): {"unanswered": [0]} for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    results = make_results("head_ratio", {"1:1": 0.9}, changes={**changes, ("1:1", 0): {"unanswered": third}})
+    labels, nobody = answered(results)
+    assert (len(labels), nobody) == (199, 1)
+    row = results.row("1:1")
+    per_class = by_class(row, labels)
+    assert per_class[0, 3] <= 100 / 25
+    counts = np.bincount(list(labels.values()))
+    top1 = [t.metric("top1") for t in row.finished]
+    np.testing.assert_allclose(per_class @ counts / 200, top1, atol=1e-9)
+    with styled():
+        figure = FIGURES["classes"].draw(results, Options())
+    assert "without 1 video that no trial answered" in figure.axes[0].get_title()
+
+
+def test_what_cannot_be_drawn_says_why(make_results: MakeResults, tmp_path: Path) -> None:
+    nothing = make_results("head_ratio", skip={(r, s) for r in ("1:1", "2:1", "1:2") for s in (0, 1)})
+    for name in ("pareto", "curves", "classes", "order"):
+        with pytest.raises(DataError):
+            FIGURES[name].draw(nothing, Options())
+    results = make_results("head_ratio")
+    with pytest.raises(ConfigError, match=r"\.png"), styled():
+        save(FIGURES["pareto"].draw(results, Options()), tmp_path / "f.gif")
+    with pytest.raises(ConfigError, match="no row '3:1'"):
+        FIGURES["classes"].draw(results, Options(rows=("1:1", "3:1")))
+
+
+def test_names_are_drawn_without_control_characters_and_without_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    from matplotlib.figure import Figure
+
+    from reports.figures.style import save
+
+    figure = Figure()
+    figure.subplots().set_title("a\x1b[31m \u4e2d")
+    save(figure, tmp_path / "t.svg")
+    assert "\\u001b[31m" in figure.axes[0].get_title()
+    assert capsys.readouterr().err == "note: the font of figures lacks \u4e2d: drawn as boxes\n"
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]

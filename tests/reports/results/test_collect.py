@@ -1,0 +1,135 @@
+"""Joining plan and store on a machine that lacks what the trials were made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import farlab
+from far.config import InitConfig
+from far.errors import DataError, WeightsError
+from far.store.atomic import read_json, write_json
+from orchestrator.plan.plan import make_plan
+from orchestrator.store.store import Store
+from orchestrator.study import load_study
+from orchestrator.workspace.settings import load_settings
+from reports.results.cached_store import ReadOnce, parse_result
+from reports.results.collect import collect
+from reports.results.fingerprints import DataContent, WeightsContent
+
+FULL = {"state": "finished", "metrics": {"top1": 50.0, "top5": 90.0, "loss": 1.0}, "epochs": 7}
+
+
+def fill(root: Path, study: str, content: str, weights: str | None = None) -> None:
+    store = Store(root / "runs")
+    plan = make_plan(load_study(study), store, manifest_hash=lambda data: content, weights_hash=lambda init: weights)
+    for trial in plan.trials:
+        paths = store.paths(trial.key)
+        paths.directory.mkdir(parents=True, exist_ok=True)
+        config = trial.config.model_dump(mode="json")
+        result = {**FULL, "key": trial.key, "identity": trial.identity, "config": config, "data_hash": content}
+        paths.result.write_text(json.dumps(result))
+
+
+def test_a_store_is_read_where_its_data_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path, "head_ratio", "c" * 64)
+    (results,) = collect(["head_ratio"])
+    assert all(row.state.value == "finished" for row in results.rows)
+    assert not results.problems
+    assert not (tmp_path / "data").exists()
+    fill(tmp_path, "head_ratio", "e" * 64)  # a second copy of the data: nobody can tell which is meant
+    (results,) = collect(["head_ratio"])
+    assert any("several contents" in problem for problem in results.problems)
+
+
+def test_forgotten_overrides_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path, "head_ratio", "c" * 64)
+    assert farlab.run(["report", "--table", "5", "recipe.epochs=2"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the store holds 6 trials of other settings; the nearest has recipe.epochs = " in said
+    assert "instead of 2" in said
+    assert "model.attention" not in said  # equal head layouts are not called different
+
+
+def test_content_that_cannot_be_known_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace, store = load_settings(), ReadOnce(tmp_path / "runs")
+    config = load_study("head_ratio").rows[0].config
+    with pytest.raises(DataError, match="no trial has run on it"):
+        DataContent(workspace, store)(config.data)
+    with pytest.raises(WeightsError):
+        WeightsContent(workspace, store)(InitConfig(weights="none.pth"))
+    assert WeightsContent(workspace, store)(InitConfig()) is None
+
+
+def test_weights_that_are_not_here_are_known_by_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "tuned.yaml"
+    study.write_text("study: tuned\nbase: {init.weights: gone.pth}\nrows:\n  one: {}\nseeds: 1\n")
+    fill(tmp_path, str(study), "c" * 64, weights="a" * 64)
+    (results,) = collect([study])
+    assert results.rows[0].state.value == "finished"
+    store = Store(tmp_path / "runs")
+    (key,) = store.keys()
+    found = read_json(store.paths(key).result)
+    found["config"]["init"] = {"weights": "gone.pth", "family": None}  # as before there were further settings of it
+    write_json(store.paths(key).result, found)
+    (results,) = collect([study])
+    assert results.rows[0].state.value == "finished"
+
+
+def test_results_are_read_once_and_kept_once(tmp_path: Path) -> None:
+    fill(tmp_path, "head_ratio", "c" * 64)
+    store = ReadOnce(tmp_path / "runs")
+    for key in store.keys():  # noqa: SIM118  (a method, not a mapping)
+        found = read_json(store.paths(key).result)
+        write_json(store.paths(key).result, {**found, "env": {"python": "3.11"}})
+    results = [store.result(key) for key in store.keys()]  # noqa: SIM118
+    assert len({id(result["env"]) for result in results if result}) == 1
+    assert len(results) == 6
+    assert store.result(store.keys()[0]) is results[0]
+    assert store.state(store.keys()[0]) == "finished"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(
+    order=st.permutations(["key", "identity", "metrics", "config", "env"]),
+    parts=st.fixed_dictionaries(dict.fromkeys(("identity", "metrics", "config", "env"), VALUES)),
+    indent=st.sampled_from([None, 1, 2]),
+    cut=st.integers(0, 60),
+)
+@example(
+    order=["key", "config", "identity", "metrics", "env"],
+    parts={"config": {}, "identity": {"a": {}}, "metrics": {"b": 1}, "env": {}},
+    indent=1,
+    cut=0,
+)
+@settings(max_examples=200, deadline=None)
+def test_a_result_parsed_in_parts_is_the_whole(
+    order: list[str], parts: dict[str, Any], indent: int | None, cut: int
+) -> None:
+    """Whatever stands in it, strings that look like its parts included, in whatever layout; and never of a cut file."""
+    tricky = {"a": '\n "config": {', '"config": {': {"b": "\n }"}}
+    whole = {name: {"key": "k", **parts, "env": [parts["env"], tricky]}[name] for name in order}
+    text = json.dumps(whole, indent=indent, ensure_ascii=False).encode()
+    found = parse_result(text)
+    assert list(found) == order
+    assert {name: dict(v) if isinstance(v, Mapping) else v for name, v in found.items()} == whole
+    with pytest.raises(ValueError):
+        parse_result(text[: -1 - cut])
