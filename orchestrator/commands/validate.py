@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
         store = Store(load_settings().store)
         plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)
         for study in studies:
-            size = f"{len(study.rows)} rows x {len(study.seeds)} seeds"
+            checks = {study.placebo, study.control} - {None}
+            size = f"{len(study.rows) - len(checks)} rows x {len(study.seeds)} seeds"
+            size += "".join(f", {name.lower()}" for name in (study.placebo, study.control) if name)
             if study.search is not None:
                 size += f", a search of {study.search.trials} trials over {len(study.search.space)} settings"
             print(f"{study.path}: {size}, profile {study.profile.name}: ok")

@@ -32,10 +32,15 @@ def purchase_order(plan: Plan) -> list[PlannedTrial]:
     """Return what is left to run, most useful first: a whole table with one seed before any second seed,
     and the baselines, which every comparison needs, before the other rows."""
     baselines = {(study.name, study.baseline) for study in plan.studies}
-    place = {(study.name, seed): i for study in plan.studies for i, seed in enumerate(study.seeds)}
+    place = {
+        (study.name, row.name, seed): i
+        for study in plan.studies
+        for row in study.rows
+        for i, seed in enumerate(study.seeds_of(row))
+    }
     rank: dict[str, tuple[int, int]] = {}
     for trial in plan.trials:
-        own = (place[trial.study, trial.seed], (trial.study, trial.row) not in baselines)
+        own = (place[trial.study, trial.row, trial.seed], (trial.study, trial.row) not in baselines)
         rank[trial.key] = min(rank.get(trial.key, own), own)
     return sorted(plan.missing(), key=lambda trial: rank[trial.key])
 

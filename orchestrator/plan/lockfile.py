@@ -116,7 +116,14 @@ def load_frozen(path: Path) -> Study:
             table=record["table"],
             row_header=record["row_header"],
             rows=tuple(
-                Row(name, TrialConfig.model_validate(row["config"]), row["settings"], str(path))
+                Row(
+                    name,
+                    TrialConfig.model_validate(row["config"]),
+                    row["settings"],
+                    str(path),
+                    seeds=tuple(row["seeds"]) if row.get("seeds") else None,
+                    present=tuple(row["present"]) if row.get("present") is not None else None,
+                )
                 for name, row in record["rows"].items()
             ),
             baseline=record["baseline"],
@@ -128,6 +135,11 @@ def load_frozen(path: Path) -> Study:
             budget=BudgetConfig.model_validate(record["budget"]),
             search=SearchConfig.model_validate(record["search"]) if record["search"] else None,
             overrides=tuple(record["overrides"]),
+            compare=tuple((first, second) for first, second in record.get("compare") or ()),
+            equal_within=record.get("equal_within"),
+            placebo=record.get("placebo"),
+            control=record.get("control"),
+            components=tuple(record.get("components") or ()),
             base=(Layer(record["base"], lambda _: str(path), Source.BASE),),
         )
     except (KeyError, TypeError, ValueError, ConfigError) as error:
@@ -172,12 +184,19 @@ def _record(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]
         "retry": study.retry.model_dump(mode="json"),
         "budget": study.budget.model_dump(mode="json"),
         "search": study.search.model_dump(mode="json") if study.search else None,
+        "compare": [list(pair) for pair in study.compare] or None,
+        "equal_within": study.equal_within,
+        "placebo": study.placebo,
+        "control": study.control,
+        "components": list(study.components) or None,
         "base": base,
         "rows": {
             row.name: {
                 "settings": row.settings,
                 "config": row.config.model_dump(mode="json"),
-                "trials": {str(seed): keys[row.name, seed] for seed in study.seeds},
+                **({"seeds": list(row.seeds)} if row.seeds is not None else {}),
+                **({"present": list(row.present)} if row.present is not None else {}),
+                "trials": {str(seed): keys[row.name, seed] for seed in study.seeds_of(row)},
             }
             for row in study.rows
         },
@@ -211,7 +230,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     said = []
-    for key in ("seeds", "baseline", "resources", "retry", "budget", "search"):
+    for key in ("seeds", "baseline", "compare", "equal_within", "resources", "retry", "budget", "search"):
         if before.get(key) != now[key]:
             said.append(f"{key} {_line(before.get(key))} -> {_line(now[key])}")
     old, new = before["rows"], now["rows"]

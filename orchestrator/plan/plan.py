@@ -14,6 +14,7 @@ from far.errors import ConfigError, DataError, FarError, WeightsError
 from orchestrator.garbage import gc_paused
 from orchestrator.store.store import DONE, Store, TrialState
 from orchestrator.study import Study
+from orchestrator.study.checks import placebo_seeds
 from orchestrator.study.profiles import PROFILES_BEFORE
 from orchestrator.study.schema import ResourcesConfig
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 ManifestHash = Callable[[DataConfig], str | None]
 DataProblems = Callable[[TrialConfig], list[str]]
 WeightsHash = Callable[[InitConfig], str | None]
+SEEDS_LOOKED_AT = 100
+"""Seeds 0, 1, … at which a baseline may be finished already, for its placebo."""
 ABSENT = ("data.source", "init.weights")
 """Keys whose errors mean "not here": the plan can still be shown and priced, though not run."""
 
@@ -120,15 +123,18 @@ def make_plan(
     """
     studies = (studies,) if isinstance(studies, Study) else tuple(studies)
     contents = _Contents(manifest_hash, weights_hash or (lambda init: None))
+    studies = tuple(_with_finished_placebo(study, contents, store) for study in studies)
     cells: list[tuple[Study, str, int, str, TrialConfig, dict[str, Any], bool]] = []
     duplicates: list[Duplicate] = []
     for study in studies:
         by_key: dict[str, list[str]] = defaultdict(list)
         for row in study.rows:
             whole, known = contents.identity(row.config)
-            keys = trial_keys(whole, study.seeds)
-            by_key[keys[0]].append(row.name)
-            for seed, key in zip(study.seeds, keys, strict=True):
+            seeds = study.seeds_of(row)
+            keys = trial_keys(whole, seeds)
+            if row.name != study.placebo:
+                by_key[keys[0]].append(row.name)
+            for seed, key in zip(seeds, keys, strict=True):
                 config = row.config.model_copy(update={"seed": seed})
                 cells.append((study, row.name, seed, key, config, {**whole, "seed": seed}, known))
         duplicates += [Duplicate(study.name, tuple(names)) for names in by_key.values() if len(names) > 1]
@@ -146,6 +152,18 @@ def make_plan(
     unusable = tuple(dict.fromkeys(text for config in configs for text in data_problems(config)))
     problems = tuple(text for text in plan.problems if text not in unusable)
     return replace(plan, problems=problems, unusable=unusable)
+
+
+def _with_finished_placebo(study: Study, contents: _Contents, store: Store) -> Study:
+    """Return a study whose placebo takes seeds at which its baseline is finished already, where there are enough."""
+    if study.placebo is None or study.file is None:  # as submitted, it keeps its seeds
+        return study
+    placebo = study.row(study.placebo)
+    keys = trial_keys(contents.identity(placebo.config)[0], range(SEEDS_LOOKED_AT))
+    states = store.states(set(keys))
+    finished = [seed for seed, key in enumerate(keys) if states[key] == "finished"]
+    chosen = replace(placebo, seeds=placebo_seeds(study.seeds, finished))
+    return replace(study, rows=tuple(chosen if row is placebo else row for row in study.rows))
 
 
 def _search_bases(studies: Sequence[Study]) -> Iterator[TrialConfig]:
@@ -169,7 +187,7 @@ def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, 
         old: set[str] = set()
         for row in study.rows:
             if row.name in lacking and (config := _changed(row.config, setting, before)) is not None:
-                old |= set(trial_keys(contents.identity(config)[0], study.seeds))
+                old |= set(trial_keys(contents.identity(config)[0], study.seeds_of(row)))
         kept = sum(state in DONE for state in store.states(old).values())
         if kept:
             yield (

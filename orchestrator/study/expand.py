@@ -11,7 +11,8 @@ from typing import Any
 from far.config.document import Document
 from far.config.layers import Layer, flatten
 from far.errors import ConfigError
-from orchestrator.study.schema import StudyFile
+from orchestrator.study.factorial import design
+from orchestrator.study.schema import FACTORIAL, StudyFile
 
 FULL, NONE = "full", "none"
 
@@ -24,6 +25,8 @@ class Draft:
     layers: tuple[Layer, ...]
     source: tuple[str, ...]
     """Path of keys in the file that a complaint about the row points to."""
+    present: tuple[str, ...] | None = None
+    """Components that a row of a factorial has; None for other rows."""
 
 
 def expand(file: StudyFile, document: Document) -> list[Draft]:
@@ -39,7 +42,7 @@ def expand(file: StudyFile, document: Document) -> list[Draft]:
         for parts in itertools.product(named or [Draft("", (), ("grid",))], *axes):
             name = ", ".join(part.name for part in parts if part.name)
             layers = tuple(layer for part in parts for layer in part.layers)
-            drafts.append(Draft(name, layers, parts[0].source))
+            drafts.append(Draft(name, layers, parts[0].source, parts[0].present))
     drafts += [
         Draft(name, (_layer(values, document, "include", name),), ("include", name))
         for name, values in file.include.items()
@@ -66,9 +69,13 @@ def _ablations(file: StudyFile, document: Document) -> Iterator[Draft]:
     _independent(file, document)
     everything = tuple(components)
     subsets: dict[tuple[str, ...], str] = {}
+    crossed = set(design(everything, file.ablate.divisor)) if file.ablate.is_factorial else set()
     for mode in file.ablate.modes:
         subsets.setdefault(everything, FULL)
-        if mode == "leave-one-out":
+        if mode == FACTORIAL:
+            for present in sorted(crossed, key=lambda names: (-len(names), [everything.index(n) for n in names])):
+                subsets.setdefault(present, _subset(present, everything))
+        elif mode == "leave-one-out":
             for name in everything:
                 subsets.setdefault(tuple(c for c in everything if c != name), f"w/o {name}")
         else:
@@ -82,7 +89,17 @@ def _ablations(file: StudyFile, document: Document) -> Iterator[Draft]:
             part = "full" if component in present else "without"
             values = getattr(settings, part)
             layers.append(_layer(values, document, "ablate", "components", component, part))
-        yield Draft(name, tuple(layers), ("ablate",))
+        yield Draft(name, tuple(layers), ("ablate",), present if present in crossed else None)
+
+
+def _subset(present: tuple[str, ...], everything: tuple[str, ...]) -> str:
+    """Name a row of a factorial as the other modes do, after what is the shorter to say."""
+    absent = [name for name in everything if name not in present]
+    if not present:
+        return NONE
+    if len(absent) == 1:
+        return f"w/o {absent[0]}"
+    return " ".join(f"+ {name}" for name in present)
 
 
 def _prefixes(names: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -191,6 +208,13 @@ def _excluded(drafts: list[Draft], file: StudyFile, document: Document) -> list[
         }
         if not hits:
             raise ConfigError("matches no row", key=f"exclude.{index}", where=document.where(path))
+        for i in hits:
+            if drafts[i].present is not None:
+                raise ConfigError(
+                    f"takes the row '{drafts[i].name}' out of the factorial, which would no longer be balanced",
+                    key=f"exclude.{index}",
+                    where=document.where(path),
+                )
         out |= hits
     return [draft for i, draft in enumerate(drafts) if i not in out]
 

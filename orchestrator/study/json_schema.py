@@ -34,6 +34,9 @@ def study_schema() -> dict[str, Any]:
     keys["base"] = settings
     keys["rows"] = {"type": "object", "additionalProperties": {"anyOf": [settings, {"type": "null"}]}}
     keys["include"] = {"type": "object", "additionalProperties": settings}
+    keys["control"] = {"anyOf": [{**settings, "minProperties": 1}, {"type": "null"}]}
+    pair = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+    keys["compare"] = {"anyOf": [{"type": "array", "items": pair, "minItems": 1}, {"type": "null"}]}
     keys["grid"] = axes
     keys["zip"] = {"anyOf": [axes, {"type": "array", "items": axes}]}
     own = {**definitions["Settings"]["properties"], "profile": {"type": "string"}}

@@ -12,6 +12,7 @@ from far.config.layers import Layer, Source, flatten, refuse_without_effect, res
 from far.config.messages import validated
 from far.errors import ConfigError
 from orchestrator.garbage import gc_paused
+from orchestrator.study.checks import CONTROL, PLACEBO, check_rows, refuse_idle_control
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.lookup import find_study
 from orchestrator.study.names import find_name
@@ -32,6 +33,10 @@ class Row:
     """What the row itself sets, by dotted key: what makes it differ from the base."""
     where: str
     """``file:line`` where the row is written."""
+    seeds: tuple[int, ...] | None = None
+    """Seeds of its own; None: the study's."""
+    present: tuple[str, ...] | None = None
+    """Components that a row of a factorial has; None for other rows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,20 @@ class Study:
     """Profile and base, under every row; a search lays its proposals over them."""
     notes: tuple[str, ...] = ()
     """What was adapted in the rows, in words."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of rows that are compared beside those with the baseline, the first against the second."""
+    equal_within: float | None = None
+    """Percentage points within which two rows count as equal: the study's own, else the profile's."""
+    placebo: str | None = None
+    """The row that is the baseline with other seeds."""
+    control: str | None = None
+    """The row that is the baseline with settings that must do worse."""
+    components: tuple[str, ...] = ()
+    """What its factorial crosses; see ``Row.present``."""
+
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """Return the seeds at which a row is trained."""
+        return self.seeds if row.seeds is None else row.seeds
 
     def row(self, name: str) -> Row:
         """Return a row by its name, or by a spelling of it that only one row has.
@@ -117,9 +136,16 @@ def load_study(
     over = parse_overrides(overrides)
     no_seed(*base, *over)
     drafts = scales.checked(expand(file, document))
+    baseline = _baseline(file, drafts, document)
+    seed_list = tuple(_seeds(seeds) if seeds is not None else file.seed_list)
+    checks = check_rows(file, drafts, baseline, seed_list, document)
     made = [_row(draft, base, scales.layers(draft), over, document) for draft in drafts]
+    made += [_row(check.draft, base, scales.layers(check.baseline), over, document, check.seeds) for check in checks]
     rows = tuple(row for row, _ in made)
-    _effective(rows, drafts, () if file.search else over, file.resources, document)
+    if file.control is not None:
+        refuse_idle_control(rows, baseline)
+    every = [*drafts, *(check.draft for check in checks)]
+    _effective(rows, every, () if file.search else over, file.resources, document)
     if not rows and file.search is None:
         raise ConfigError("every row is excluded", key="exclude", where=document.where(("exclude",)))
     if file.search is not None:
@@ -131,8 +157,8 @@ def load_study(
         table=file.table,
         row_header=file.row_header,
         rows=rows,
-        baseline=_baseline(file, rows, document),
-        seeds=tuple(_seeds(seeds) if seeds is not None else file.seed_list),
+        baseline=baseline,
+        seeds=seed_list,
         profile=chosen,
         path=path,
         resources=file.resources,
@@ -143,18 +169,29 @@ def load_study(
         file=file,
         base=(*base, *over),
         notes=tuple(dict.fromkeys(note for _, notes in made for note in notes)),
+        compare=_pairs(file, drafts, document),
+        equal_within=chosen.equal_within if file.equal_within is None else file.equal_within,
+        placebo=PLACEBO if file.placebo else None,
+        control=CONTROL if file.control is not None else None,
+        components=tuple(file.ablate.components) if file.ablate is not None and file.ablate.is_factorial else (),
     )
 
 
 def _row(
-    draft: Draft, base: Sequence[Layer], scale: Sequence[Layer], over: Sequence[Layer], document: Document
+    draft: Draft,
+    base: Sequence[Layer],
+    scale: Sequence[Layer],
+    over: Sequence[Layer],
+    document: Document,
+    seeds: tuple[int, ...] | None = None,
 ) -> tuple[Row, tuple[str, ...]]:
     settings: dict[str, Any] = {}
     for layer in (*scale, *draft.layers):
         no_seed(layer)
         settings.update({".".join(path): setting.value for path, setting in flatten(layer).items()})
     made = resolved((*base, *scale, *draft.layers, *over))
-    return Row(draft.name, made.config, settings, document.where(draft.source)), made.notes
+    row = Row(draft.name, made.config, settings, document.where(draft.source), seeds, draft.present)
+    return row, made.notes
 
 
 def no_seed(*layers: Layer, instead: str = "'seeds' in the study, or --seeds") -> None:
@@ -205,18 +242,41 @@ def _effective(
             )
 
 
-def _baseline(file: StudyFile, rows: Sequence[Row], document: Document) -> str | None:
+def _baseline(file: StudyFile, drafts: Sequence[Draft], document: Document) -> str | None:
     if file.baseline is None:
-        return rows[0].name if rows else None
-    if file.baseline not in {row.name for row in rows}:
+        return drafts[0].name if drafts else None
+    return _known(file.baseline, drafts, document, "baseline")
+
+
+def _pairs(file: StudyFile, drafts: Sequence[Draft], document: Document) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of rows that are compared; a row with itself, and a pair that is listed twice, are mistakes."""
+    pairs: list[tuple[str, str]] = []
+    for index, (first, second) in enumerate(file.compare or ()):
+        path = ("compare", str(index))
+        wrong = "compares a row with itself" if first == second else ""
+        if (first, second) in pairs or (second, first) in pairs:
+            wrong = "is listed twice"
+        if wrong:
+            raise ConfigError(f"[{first}, {second}] {wrong}", key=".".join(path), where=document.where(path))
+        pairs.append((_known(first, drafts, document, *path), _known(second, drafts, document, *path)))
+    return tuple(pairs)
+
+
+def _known(name: str, drafts: Sequence[Draft], document: Document, *path: str) -> str:
+    """Return the name of a row.
+
+    Raises:
+        ConfigError: no row has it.
+    """
+    if name not in {draft.name for draft in drafts}:
         raise ConfigError(
-            f"no row is called '{file.baseline}'",
-            key="baseline",
-            where=document.where(("baseline",)),
-            choices=[row.name for row in rows],
-            got=file.baseline,
+            f"no row is called '{name}'",
+            key=".".join(path),
+            where=document.where(path),
+            choices=[draft.name for draft in drafts],
+            got=name,
         )
-    return file.baseline
+    return name
 
 
 def _seeds(seeds: Sequence[int] | int) -> list[int]:

@@ -14,6 +14,7 @@ from far.config.layers import Layer, Source
 from far.config.messages import validated
 from far.config.trial import Strict
 from far.errors import ConfigError
+from orchestrator.study.schema import Margin
 
 PROFILES_BEFORE = {"recipe.augment.repeat_frames": "own"}
 """What shipped profiles said in earlier versions: the results of then lie under the keys that this gives."""
@@ -31,6 +32,8 @@ class ProfileFile(Strict):
     """Only there to be extended."""
     extends: str | None = None
     """Another profile whose settings come first."""
+    equal_within: Margin | None = None
+    """Percentage points within which two rows of a study count as equal, unless the study says its own."""
     settings: dict[str, Any] = Field(default={})
 
 
@@ -44,6 +47,8 @@ class Profile:
     comparable: bool
     path: Path
     layers: tuple[Layer, ...]
+    equal_within: float | None = None
+    """Percentage points within which two rows count as equal."""
 
 
 def packaged_studies() -> Path:
@@ -91,7 +96,8 @@ def find_profile(
             f"profile '{name}' is only there to be extended", key="profile", where=where, choices=extending, got=name
         )
     layers = tuple(layer for _, _, layer in reversed(files))
-    return Profile(file.profile, file.title, file.description, file.comparable, path, layers)
+    margin = next((file.equal_within for _, file, _ in files if file.equal_within is not None), None)
+    return Profile(file.profile, file.title, file.description, file.comparable, path, layers, margin)
 
 
 def _chain(

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from far.config.trial import Positive, Strict
 from far.errors import ConfigError
+from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
 
 Settings = dict[str, Any]
 """Settings of a trial, nested or dotted; checked against ``TrialConfig`` when a row is resolved."""
@@ -34,11 +35,21 @@ def _row_name(value: str) -> str:
     return value
 
 
+def _fraction(value: str) -> str:
+    if not re.match(FRACTION, value):
+        raise ValueError(f"'{value}': a fraction is 1/2, 1/4, 1/8 or another power of 2")
+    return value
+
+
 Name = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": PATTERN}), AfterValidator(_name)]
 RowName = Annotated[str, AfterValidator(_row_name)]
 Seed = Annotated[int, Field(ge=0)]
 Axis = Annotated[list[Any], Field(min_length=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Margin = Annotated[float, Field(gt=0, le=100)]
+"""Percentage points of accuracy."""
+FACTORIAL = "factorial"
+FRACTION = r"^1/(2|4|8|16|32|64|128|256)$"
 
 
 AUTO = "auto"
@@ -62,9 +73,47 @@ class AblateConfig(Strict):
     """Ablation over named components, in the order in which they are listed."""
 
     components: Annotated[dict[str, Component], Field(min_length=1)]
-    modes: Annotated[list[Literal["leave-one-out", "add-one-in", "cumulative"]], Field(min_length=1)] = Field(
-        default=["leave-one-out"]
+    modes: Annotated[list[Literal["leave-one-out", "add-one-in", "cumulative", "factorial"]], Field(min_length=1)] = (
+        Field(default=["leave-one-out"])
     )
+    fraction: Annotated[str, Field(json_schema_extra={"pattern": FRACTION}), AfterValidator(_fraction)] | None = None
+    """Of the factorial's 2^k rows, e.g. ``1/2``: a regular fraction, balanced in all components."""
+
+    @property
+    def is_factorial(self) -> bool:
+        """Whether its rows cross the components, so that interactions can be told."""
+        return FACTORIAL in self.modes
+
+    @property
+    def divisor(self) -> int:
+        """The number by which the factorial's 2^k rows are divided."""
+        return int(self.fraction.removeprefix("1/")) if self.fraction else 1
+
+    @model_validator(mode="after")
+    def _affordable(self) -> AblateConfig:
+        number = len(self.components)
+        if self.fraction is not None and not self.is_factorial:
+            raise ConfigError("has no effect: it is a fraction of a factorial's rows", key="ablate.fraction")
+        if not self.is_factorial:
+            return self
+        if self.fraction is None and number > MOST_COMPONENTS:
+            raise ConfigError(
+                f"a factorial over {number} components has {2**number} rows, and at most {MOST_ROWS} are crossed in "
+                f"full: state a fraction, e.g. fraction: 1/{2 ** (number - MOST_COMPONENTS)}",
+                key="ablate.modes",
+            )
+        fewest = fewest_rows(number)
+        possible = [f"1/{2**p}" for p in range(1, number + 1) if fewest <= 2 ** (number - p) <= MOST_ROWS]
+        if self.fraction is not None and self.fraction not in possible:
+            rows = 2**number // self.divisor
+            raise ConfigError(
+                f"leaves {rows} row{'s' if rows != 1 else ''} for {number} components, where "
+                + (f"{fewest} to {MOST_ROWS} can be balanced" if possible else "all are needed: leave it out"),
+                key="ablate.fraction",
+                choices=possible,
+                got=self.fraction,
+            )
+        return self
 
 
 class ResourcesConfig(Strict):
@@ -250,6 +299,14 @@ class StudyFile(Strict):
     another profile's settings. The study then runs at these profiles only."""
     baseline: str | None = None
     """The row that the others are compared with; default: the first."""
+    compare: Annotated[list[list[RowName]], Field(min_length=1)] | None = Field(default=None, examples=[[["A", "B"]]])
+    """Pairs of rows that are compared beside those with the baseline: the first against the second."""
+    equal_within: Margin | None = None
+    """Percentage points within which two rows count as equal; default: the profile's."""
+    placebo: bool = False
+    """Add a row that is the baseline with other seeds: no difference may be found."""
+    control: Annotated[Settings, Field(min_length=1)] | None = None
+    """Add a row that is the baseline with these settings and must do worse."""
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = Field(default=2, examples=[3, [0, 1, 4]])
     """A number n for 0 … n-1, or a list."""
     resources: ResourcesConfig = ResourcesConfig()
@@ -262,6 +319,14 @@ class StudyFile(Strict):
     def _in_paper(cls, value: int | None) -> int | None:
         if value is not None and value not in TABLES:
             raise ConfigError(f"the paper has no table {value} of results", key="table", choices=TABLES, got=value)
+        return value
+
+    @field_validator("compare")
+    @classmethod
+    def _in_pairs(cls, value: list[list[str]] | None) -> list[list[str]] | None:
+        for index, names in enumerate(value or ()):
+            if len(names) != 2:
+                raise ConfigError(f"compares two rows, and here are {len(names)}", key=f"compare.{index}")
         return value
 
     @field_validator("seeds")
@@ -283,6 +348,25 @@ class StudyFile(Strict):
                 key="rows",
                 choices=["rows", "ablate", "grid", "zip", "include", "search"],
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_to_check(self) -> StudyFile:
+        """Refuse what belongs beside rows where the study only searches, and a factorial that something multiplies."""
+        if not (self.rows or self.ablate or self.grid or self.zip or self.include):
+            for key in ("compare", "placebo", "control"):
+                if getattr(self, key):
+                    raise ConfigError(
+                        "needs rows: a study that only searches has no baseline",
+                        key=key,
+                        choices=["rows", "ablate", "grid", "zip", "include"],
+                    )
+        if self.ablate is not None and self.ablate.is_factorial:
+            for key in ("grid", "zip"):
+                if getattr(self, key):
+                    raise ConfigError(
+                        "would multiply a factorial's rows: make it a component, or another study", key=key
+                    )
         return self
 
     @property

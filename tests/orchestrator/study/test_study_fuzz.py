@@ -26,6 +26,11 @@ RICH = {
     "include": {"extra": {"recipe.lr": 0.3}},
     "exclude": [{"row": "a, epochs=1, batch_size=8, weight_decay=0.0"}],
     "ablate": {"components": {"x": {"without": {"model.drop_path": 0.1}}}, "modes": ["leave-one-out"]},
+    "baseline": "extra",
+    "compare": [["extra", "b, epochs=1, batch_size=8, weight_decay=0.0"]],
+    "equal_within": 0.5,
+    "placebo": True,
+    "control": {"recipe.lr": 0.4},
     "seeds": [0, 3],
     "resources": {"gpus": 0.5, "cpus": 2.0, "concurrent": 2},
     "retry": {"lost": 1, "wait_seconds": 0.5},
@@ -62,7 +67,7 @@ def test_the_rich_study_itself_loads(folder: Path) -> None:
     path = folder / "rich.yaml"
     path.write_text(json.dumps(RICH))
     study = load_study(path)
-    assert len(study.rows) == (3 + 2) * 2 * 2 + 1 - 1
+    assert len(study.rows) == (3 + 2) * 2 * 2 + 1 - 1 + 2
 
 
 def test_a_seed_in_place_of_their_number_is_refused(folder: Path) -> None:

@@ -40,6 +40,11 @@ def test_every_shipped_study_fits(path: Path) -> None:
         {"study": "s", "grid": {"recipe.lr": []}},
         {"study": "s", "grid": {"recipe.lrr": [0.1]}},
         {"study": "s", "ablate": {"components": {"a": {"without": {"model.clas": "x"}}}}},
+        {"study": "s", "rows": {"a": None}, "equal_within": 0},
+        {"study": "s", "rows": {"a": None, "b": None}, "compare": [["a"]]},
+        {"study": "s", "rows": {"a": None}, "control": {}},
+        {"study": "s", "rows": {"a": None}, "control": {"model.widht": 3}},
+        {"study": "s", "ablate": {"components": {"a": {"without": {"recipe.lr": 1.0}}}, "fraction": "1/3"}},
     ],
 )
 def test_mistakes_do_not_fit(study: dict) -> None:
@@ -54,7 +59,15 @@ def test_rich_studies_fit() -> None:
         "scales": {"demo": {"a": {"profile": "csv", "recipe": {"epochs": 3}}}},
         "grid": {"recipe.lr": [0.1, 0.2]},
         "zip": [{"recipe.epochs": [1, 2], "recipe.batch_size": [8, 16]}],
-        "ablate": {"components": {"x": {"without": {"model.interaction": "none"}}}, "modes": ["cumulative"]},
+        "ablate": {
+            "components": {"x": {"without": {"model.interaction": "none"}}},
+            "modes": ["cumulative", "factorial"],
+            "fraction": "1/2",
+        },
+        "compare": [["a", "b"]],
+        "equal_within": 0.5,
+        "placebo": True,
+        "control": {"model": {"attention": {"spatial": 1}}},
         "search": {"space": {"recipe.lr": {"low": 0.1, "high": 1.0, "log": True}}},
         "seeds": [0, 5],
     }
