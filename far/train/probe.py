@@ -60,6 +60,7 @@ def probe(
     from far.data.loader import EvalStream
     from far.distributed import join_world
     from far.store.environment import environment
+    from far.train.memory import peak_memory
     from far.train.trial import TrialRun
 
     world = join_world(cpus=config.run.cpus)
@@ -71,7 +72,7 @@ def probe(
             step = _median(_steps(run), steps, warmup)
             stream = EvalStream(run.manifest, config, rank=0, world=1, micro_batch=run.micro)
             view = _median(_views(run, stream), steps, 1)
-            memory = run.peak_memory()
+            memory = peak_memory(world.device)
         finally:
             run.close()
     views = config.data.views.clips * config.data.views.crops

@@ -161,7 +161,7 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
         )
         if world.is_main:
             # This start is part of the record from now on, whatever ends it: a kill must not lose what code it ran.
-            store.write_trial(key, {**store.trial(key), "attempts": run.attempts})
+            store.write_trial(key, {**store.trial(key), "attempts": run.account.attempts})
         if run.coverage is not None:
             say(f"initial weights {config.init.weights}: {run.coverage}")
         result = run_trial(

@@ -241,7 +241,7 @@ class TrialHost:
             attempts=list(spec.get("attempts", []))[:-1],  # the trial appends this start itself
         )
         if self.world.is_main:
-            write_json(paths.trial, {**spec, "attempts": run.attempts})
+            write_json(paths.trial, {**spec, "attempts": run.account.attempts})
             self._replicate(lambda replica: replica.push_trial(paths))
         return run
 

@@ -1,0 +1,50 @@
+"""What a trial finds when it begins, held against what its plan, and so its key, says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from far.config.identity import STATISTICS
+from far.config.trial import TrialConfig
+from far.data import Manifest
+from far.distributed import World
+from far.errors import ConfigError, DataError, WeightsError
+from far.weights.paths import content_hash
+
+
+def check_inputs(
+    config: TrialConfig, identity: dict[str, Any], manifest: Manifest, weights_root: Path, world: World
+) -> None:
+    """Refuse data or weights that are not those of the trial's key: another node's copy, a file replaced since.
+
+    Raises:
+        DataError: the data have another content.
+        WeightsError: the weights file has.
+    """
+    planned = identity.get("data", {}).get("content")
+    if planned is not None and planned != manifest.content_hash:
+        raise DataError(
+            f"the data set here has the content {manifest.content_hash[:12]}, not the planned {planned[:12]}; "
+            "it was prepared again since the sweep began, or this machine has another copy"
+        )
+    weights, planned = config.init.weights, (identity.get("init") or {}).get("content")
+    if weights is not None and planned is not None and world.is_main:
+        path = weights_root / Path(weights).expanduser()
+        if content_hash(path) != planned:
+            raise WeightsError(f"{path} is not the file of the plan; it was replaced since the sweep began")
+
+
+def check_statistics(config: TrialConfig, identity: dict[str, Any], micro: int, world: World) -> None:
+    """Refuse another micro-batch, or number of processes, than the key's where the numbers depend on them.
+
+    Raises:
+        ConfigError: this is such a trial.
+    """
+    planned, here = identity.get("model", {}).get(STATISTICS), micro * world.size
+    if planned is not None and planned != here:
+        raise ConfigError(
+            f"the batch statistics of '{config.model.interaction}' would be over {here} videos "
+            f"({micro} on each of {world.size} devices), and those of this trial are over {planned}",
+            key="run.micro_batch",
+        )
