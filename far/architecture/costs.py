@@ -26,3 +26,8 @@ def flops(model: ModelConfig, classes: int) -> int:
 def parameters(model: ModelConfig, classes: int) -> int:
     """Return the number of trained values of the network that this configuration builds."""
     return NETWORKS[model.network].count(model, classes).params
+
+
+def activations(model: ModelConfig, classes: int) -> int:
+    """Return the values of one clip that the backward pass needs, but for what is as small as a norm's statistics."""
+    return NETWORKS[model.network].count(model, classes).activations

@@ -1,7 +1,8 @@
-"""Counts of a network's parts, in fvcore's convention: FLOPs and parameters of a part come from one description.
+"""Counts of a network's parts: FLOPs, parameters and activations of a part come from one description.
 
-One FLOP is one multiply-accumulate; attention's two matrix products count; LayerNorm counts 5 per element, BatchNorm
-in evaluation 2; biases, activations, softmax, residual additions and means count nothing.
+FLOPs follow fvcore's convention: one is one multiply-accumulate; attention's two matrix products count; LayerNorm
+counts 5 per element, BatchNorm in evaluation 2; biases, activations, softmax, residual additions and means count
+nothing. Activations are the tensors that a layer keeps for its backward pass: mostly its input.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ BATCH_NORM = 2
 
 @dataclass(frozen=True)
 class Count:
-    """FLOPs of one clip, and trained values."""
+    """FLOPs of one clip, trained values, and values of one clip that the backward pass needs."""
 
     flops: int = 0
     params: int = 0
+    activations: int = 0
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.flops + other.flops, self.params + other.params)
+        return Count(self.flops + other.flops, self.params + other.params, self.activations + other.activations)
 
     def __mul__(self, times: int) -> Count:
-        return Count(self.flops * times, self.params * times)
+        return Count(self.flops * times, self.params * times, self.activations * times)
 
 
 def total(parts: Iterable[Count]) -> Count:
@@ -40,40 +42,55 @@ def values(number: int) -> Count:
     return Count(params=number)
 
 
+def kept(number: int) -> Count:
+    """Activations that are kept beside those of the layers: an activation function's input, a copy."""
+    return Count(activations=number)
+
+
 def norm(tokens: int, width: int) -> Count:
     """LayerNorm of so many tokens."""
-    return Count(NORM * tokens * width, 2 * width)
+    return Count(NORM * tokens * width, 2 * width, tokens * width)
 
 
 def batch_norm(tokens: int, width: int) -> Count:
     """BatchNorm of so many tokens; its running statistics are not trained."""
-    return Count(BATCH_NORM * tokens * width, 2 * width)
+    return Count(BATCH_NORM * tokens * width, 2 * width, tokens * width)
 
 
 def linear(tokens: int, inside: int, outside: int, *, biases: int | None = None) -> Count:
     """A linear layer, or a convolution whose stride is its kernel; ``biases``: other than one an output."""
-    return Count(tokens * inside * outside, inside * outside + (outside if biases is None else biases))
+    params = inside * outside + (outside if biases is None else biases)
+    return Count(tokens * inside * outside, params, tokens * inside)
 
 
 def convolution(tokens: int, channels: int, groups: int, kernel: Sequence[int], *, biases: int | None = None) -> Count:
     """A grouped convolution over the grid that keeps channels and size; ``biases``: other than one a channel."""
     weights = channels * (channels // groups) * math.prod(kernel)
-    return Count(tokens * weights, weights + (channels if biases is None else biases))
+    return Count(tokens * weights, weights + (channels if biases is None else biases), tokens * channels)
 
 
-def products(channels: int, groups: Iterable[int]) -> Count:
-    """Attention's two products, over heads of so many channels in all, within groups of so many tokens each."""
-    return Count(2 * channels * sum(size**2 for size in groups))
+def products(channels: int, groups: Iterable[int], *, maps: int = 0) -> Count:
+    """Attention's two products, over heads of so many channels in all, within groups of so many tokens each.
+
+    Args:
+        channels: of all its heads.
+        groups: tokens of each group.
+        maps: heads whose softmax is kept, where attention is not fused; fused attention keeps its inputs alone.
+    """
+    sizes = list(groups)
+    squares = sum(size**2 for size in sizes)
+    return Count(2 * channels * squares, activations=3 * channels * sum(sizes) + maps * squares)
 
 
-def attention(tokens: int, width: int, groups: Iterable[int], *, biases: int) -> Count:
+def attention(tokens: int, width: int, groups: Iterable[int], *, biases: int, maps: int = 0) -> Count:
     """Queries, keys and values (with so many biases in all), attention within groups, and the projection."""
-    return linear(tokens, width, 3 * width, biases=biases) + products(width, groups) + linear(tokens, width, width)
+    qkv = linear(tokens, width, 3 * width, biases=biases)
+    return qkv + products(width, groups, maps=maps) + linear(tokens, width, width)
 
 
 def mlp(tokens: int, width: int, hidden: int) -> Count:
-    """Two linear layers."""
-    return linear(tokens, width, hidden) + linear(tokens, hidden, width)
+    """Two linear layers with an activation function between them."""
+    return linear(tokens, width, hidden) + kept(tokens * hidden) + linear(tokens, hidden, width)
 
 
 def encoder(tokens: int, width: int, depth: int, hidden: int, *, biases: int) -> Count:

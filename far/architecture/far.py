@@ -56,6 +56,7 @@ class Far(Network):
                     for layout in model.layouts
                     for name, n in layout.items()
                 ),
+                *(counting.kept(tokens * width) for layout in model.layouts if len(layout) > 1),  # slices are joined
                 counting.norm(pooled, width),
                 counting.linear(1, pooled * width, classes),
             ]
@@ -93,6 +94,7 @@ def _interaction(model: ModelConfig) -> Count:
         counting.linear(tokens, width, hidden, biases=biases)
         + counting.convolution(tokens, hidden, spec.groups(heads), spec.kernel, biases=biases)
         + counting.linear(tokens, hidden, width, biases=biases)
+        + counting.kept(2 * tokens * hidden)  # a GELU after each of the first two
     )
     if spec.norm == "batch":
         return branch + counting.batch_norm(tokens, hidden) * 2 + counting.batch_norm(tokens, width)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 EXTRA = "pip install 'farlab[compare]'"
 """What brings transformers."""
 
+GELU_STEPS = 6
+"""Values beside its input that ViViT's GELU keeps of each of its inputs: transformers writes its formula out."""
+
 
 @dataclass(frozen=True)
 class Baseline(Network):
@@ -118,11 +121,11 @@ class TimeSformer(Baseline):
 
     def count(self, model: ModelConfig, classes: int) -> Count:
         """See :meth:`Network.count`."""
-        width, depth, _ = model.sizes
+        width, depth, heads = model.sizes
         frames, patches = model.grid[0], math.prod(model.grid[1:])
         tokens, framed = frames * patches, frames * (patches + 1)  # every frame attends with the class token
-        over_time = counting.attention(tokens, width, [frames] * patches, biases=3 * width)
-        over_space = counting.attention(framed, width, [patches + 1] * frames, biases=3 * width)
+        over_time = counting.attention(tokens, width, [frames] * patches, biases=3 * width, maps=heads)
+        over_space = counting.attention(framed, width, [patches + 1] * frames, biases=3 * width, maps=heads)
         block = counting.total(
             [
                 counting.norm(tokens, width) + over_time + counting.linear(tokens, width, width),
@@ -150,8 +153,9 @@ class ViVit(Baseline):
         embedding = counting.linear(tokens, 3 * math.prod(model.tubelet), width)
         added = counting.values(width * (1 + tokens + 1))  # class token, positions
         encoder = counting.encoder(tokens + 1, width, depth, hidden, biases=3 * width)
+        written_out = counting.kept(GELU_STEPS * (tokens + 1) * hidden * depth)
         head = counting.norm(tokens + 1, width) + counting.linear(1, width, classes)
-        return embedding + added + encoder + head
+        return embedding + added + encoder + written_out + head
 
 
 NETWORKS.register("videomae")(VideoMae("VideoMAE", class_token=False))

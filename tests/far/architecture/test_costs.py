@@ -2,7 +2,7 @@
 
 import pytest
 
-from far.architecture.costs import flops, parameters
+from far.architecture.costs import activations, flops, parameters
 from far.config.trial import ModelConfig
 
 PLAIN = {"interaction": "none", "classifier": "global-mean"}
@@ -81,3 +81,55 @@ def test_an_independent_counter_agrees(
         analysis = FlopCountAnalysis(net, torch.zeros(1, 3, *model.clip))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         assert int(analysis.total()) == flops(model, classes)
+
+
+SMALL = {"backbone": "small", "clip": [8, 112, 112]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"interaction": "bottleneck-batchnorm", "interaction_position": "after-mlp"},
+        {"attention": {"sparse-dense": 1}, **PLAIN},
+        {"attention": {"global": 1, "temporal": 1, "spatial": 1}, **PLAIN},
+        {"network": "videomae"},
+        {"network": "vivit"},
+        {"network": "timesformer", "tubelet": [1, 16, 16]},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())) or "far",
+)
+def test_activations_are_what_autograd_keeps(changes: dict[str, object]) -> None:
+    """Within 15 %: the storage of every tensor that is saved in a forward pass, each once, but for the parameters."""
+    import torch
+
+    from far.architecture import NETWORKS
+    from far.model.drop_path import BRANCHES
+
+    model = ModelConfig.model_validate({**SMALL, **changes})
+    if model.network != "far":
+        pytest.importorskip("transformers")
+    net = NETWORKS[model.network].build(model, 10, seed=0).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    saved: dict[int, torch.Tensor] = {}  # the tensors themselves, so that no storage is freed and its place used again
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    factors = {"keep": torch.ones(1, model.sizes[1], len(BRANCHES))} if model.network == "far" else {}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.randn(1, 3, *model.clip), **factors)
+    counted = sum(tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own) / 4
+    assert activations(model, 10) == pytest.approx(counted, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mebibytes"),
+    [({}, 281), ({**PLAIN, "attention": {"global": 1}}, 226), ({"backbone": "base"}, 557)],
+    ids=["far-s", "vit-s", "far-b"],
+)
+def test_activations_of_a_clip_of_the_papers(changes: dict[str, object], mebibytes: int) -> None:
+    """In 16 bits, as counted on CUDA's layout with flash attention."""
+    kept = 2 * activations(ModelConfig.model_validate({"backbone": "small", **changes}), 174) / 2**20
+    assert kept == pytest.approx(mebibytes, rel=0.05)
