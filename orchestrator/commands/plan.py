@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     @app.command("plan")
     @modes(
         mode("with --probe, which measures here", (*PLAN_INPUTS, "devices", "probe"), when="probe"),
-        mode("here", (*PLAN_INPUTS, "device", "devices")),
+        mode("here", (*PLAN_INPUTS, "device", "devices", "tflops")),
     )
     def plan(
         targets: Targets,
@@ -39,6 +39,9 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
         ] = None,
         devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
+        tflops: Annotated[
+            float | None, typer.Option(help="Stated dense 16-bit peak of one GPU, for one that is not in the table.")
+        ] = None,
         probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
         json_: JsonOption = False,
     ) -> int:
@@ -57,7 +60,7 @@ def register(app: typer.Typer) -> None:
 
             probe_plan(made, store, settings)
         here = probe or (device is None and settings.device is None)
-        target = find_target(None if here else device or settings.device, devices or settings.devices)
+        target = find_target(None if here else device or settings.device, devices or settings.devices, tflops)
         made = packed(made, store, target, video_counts(settings))
         wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
         made = replace(made, problems=(*made.problems, *wide))
@@ -117,8 +120,11 @@ def _price_json(quote: Quote) -> dict[str, Any]:
         "devices": quote.target.count,
         "unit": quote.target.unit,
         "device_hours": quote.device_hours,
+        "device_hours_range": quote.hours_range,
         "seconds": quote.seconds,
+        "seconds_range": quote.spans,
         "disk_bytes": quote.disk,
+        "mlflow_bytes": quote.copies,
         "peak_memory_bytes": quote.memory,
         "fit_on_a_device": quote.fit,
         "at_once": quote.at_once,
@@ -127,6 +133,7 @@ def _price_json(quote: Quote) -> dict[str, Any]:
         "trials": {
             key: {
                 "seconds": price.seconds,
+                "seconds_range": [price.low, price.high],
                 "device_hours": price.device_hours,
                 "memory_bytes": price.memory,
                 "disk_bytes": price.disk,
@@ -142,7 +149,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
     from rich.table import Table
 
     from orchestrator.cli.console import make_console
-    from orchestrator.estimate.format import bill, duration
+    from orchestrator.estimate.format import between, bill
     from orchestrator.plan.starts import accounts
 
     console = make_console()
@@ -160,7 +167,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
             if quote:
                 price = quote.prices.get(trial.key)
                 mark = "~" if price and price.basis != "measured" else ""
-                cells.append("" if trial.done else mark + duration(price.seconds) if price else "?")
+                cells.append("" if trial.done else mark + between(price.low, price.high) if price else "?")
             if bought is not None:
                 cells.append("" if trial.done else "yes" if trial.key in chosen else "no")
             table.add_row(*cells)

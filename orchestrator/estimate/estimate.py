@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from far.config import DataConfig
-from orchestrator.estimate.devices import STEP_SECONDS, UTILISATION, Target
+from far.errors import ConfigError
+from orchestrator.estimate.devices import Target
 from orchestrator.estimate.measurements import Evidence, collect, shape
-from orchestrator.estimate.workload import VIDEOS, Counts, work
+from orchestrator.estimate.workload import IN_TURNS, ON_CPU, TUNED, VIDEOS, Counts, Times, Work, times, work
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
 
 Basis = Literal["measured", "rate", "stated"]
 """``measured``: the same row ran or was probed on this kind of device; ``rate``: other rows did, scaled by
-operations; ``stated``: operations over an assumed part of the data sheet's peak."""
+operations; ``stated``: work over what the data sheet states, at best and at worst."""
 
 MEMORY_SHARE = 0.9
 """Part of a GPU's memory that packed trials may fill."""
+
+RATE_SPREAD = 1.15
+"""Factor to either side of a rate, at least: rows use a device differently well."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,31 @@ class Price:
     """What one trial costs.
 
     Attributes:
-        seconds: wall clock of the trial.
+        low: wall clock of the trial in seconds, at best.
+        high: at worst.
         devices: GPUs (or CPU cores) that it holds meanwhile.
         memory: peak bytes on one device.
         disk: bytes that it keeps.
+        copy: bytes that MLflow keeps of it for each study that has it.
+        checkpoint: bytes of the checkpoint that is written beside those that are kept, while it runs.
         basis: where the figures come from.
+        limits: where its seconds go at best and at worst, where they are estimated from the device table.
     """
 
-    seconds: float
+    low: float
+    high: float
     devices: float
     memory: int
     disk: int
+    copy: int
+    checkpoint: int
     basis: Basis
+    limits: tuple[Times, Times] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """One figure for it: as far above the best as below the worst, as factors."""
+        return (self.low * self.high) ** 0.5
 
     @property
     def device_hours(self) -> float:
@@ -55,7 +72,9 @@ class Quote:
         prices: by key; a trial whose data nobody knows is left out.
         at_once: how many trials run at the same time; 0 if the widest does not fit the devices.
         fit: trials that fit into one GPU's memory at once (into the machine's on a CPU).
-        seconds: until the last one has finished; None if the widest never starts.
+        spans: seconds until the last one has finished, at best and at worst; None if the widest never starts.
+        narrower: the same if a trial took as many devices as there are; only where it takes more.
+        copies: bytes that MLflow keeps.
         unknown: keys without a price.
     """
 
@@ -63,8 +82,15 @@ class Quote:
     prices: dict[str, Price]
     at_once: int
     fit: int | None
-    seconds: float | None
+    spans: tuple[float, float] | None
+    narrower: tuple[float, float] | None
+    copies: int
     unknown: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """One figure for ``spans``."""
+        return (self.spans[0] * self.spans[1]) ** 0.5 if self.spans else None
 
     @property
     def device_hours(self) -> float:
@@ -72,9 +98,24 @@ class Quote:
         return sum(price.device_hours for price in self.prices.values())
 
     @property
-    def disk(self) -> int:
-        """The sum over trials in bytes."""
+    def hours_range(self) -> tuple[float, float]:
+        """The same at best and at worst."""
+        prices = self.prices.values()
+        low, high = (sum(each * price.devices for each, price in zip(side, prices, strict=True)) / 3600 for side in (
+            [price.low for price in prices], [price.high for price in prices],
+        ))  # fmt: skip
+        return low, high
+
+    @property
+    def kept(self) -> int:
+        """Bytes that trials keep, without MLflow's copies."""
         return sum(price.disk for price in self.prices.values())
+
+    @property
+    def disk(self) -> int:
+        """Bytes that are needed: what is kept, MLflow's copies, and the checkpoints that are being written."""
+        checkpoint = max((price.checkpoint for price in self.prices.values()), default=0)
+        return self.kept + self.copies + checkpoint * max(1, self.at_once)
 
     @property
     def memory(self) -> int:
@@ -106,52 +147,90 @@ def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
         if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
             wanted[name].append(trial.key)
     evidence = collect(store, target, known, wanted) if todo else Evidence()
-    prices: dict[str, Price] = {}
-    rows: dict[str, Price | None] = {}
-    for trial in todo:
-        name = shape(trial.identity)
-        if name not in rows:
-            rows[name] = _price(trial, name, evidence, target, known)
-        price = rows[name]
-        if price is not None:
-            prices[trial.key] = price
+    prices = _prices(todo, evidence, target, known)
     largest = max((price.memory for price in prices.values()), default=0)
-    fit = int(MEMORY_SHARE * target.memory // largest) if largest else None
     at_once = _slots(todo, target)
+    cells = {(trial.study, trial.key) for trial in plan.trials}
     return Quote(
         target=target,
         prices=prices,
         at_once=at_once,
-        fit=fit,
-        seconds=makespan([prices[t.key].seconds for t in todo if t.key in prices], at_once) if at_once else None,
+        fit=int(MEMORY_SHARE * target.memory // largest) if largest and target.memory else None,
+        spans=_spans(prices, at_once) if at_once else None,
+        narrower=None if at_once else _narrower(todo, evidence, target, known),
+        copies=sum(prices[key].copy for _, key in cells if key in prices),
         unknown=tuple(trial.key for trial in todo if trial.key not in prices),
     )
 
 
+def _spans(prices: dict[str, Price], at_once: int) -> tuple[float, float]:
+    low, high = [price.low for price in prices.values()], [price.high for price in prices.values()]
+    return makespan(low, at_once), makespan(high, at_once)
+
+
+def _narrower(
+    todo: Sequence[PlannedTrial], evidence: Evidence, target: Target, counts: Counts
+) -> tuple[float, float] | None:
+    """Return when all were done if a trial took no more devices than there are; None where that does not go."""
+    trials = []
+    for trial in todo:
+        run = trial.config.run.model_copy(update={"devices": min(trial.config.run.devices, target.count)})
+        gpus = trial.resources.gpus
+        resources = trial.resources.model_copy(update={"gpus": gpus if gpus is None else run.devices})
+        trials.append(replace(trial, config=trial.config.model_copy(update={"run": run}), resources=resources))
+    at_once = _slots(trials, target)
+    try:
+        return _spans(_prices(trials, evidence, target, counts), at_once) if at_once else None
+    except ConfigError:  # the batch does not divide over so many
+        return None
+
+
+def _prices(todo: Sequence[PlannedTrial], evidence: Evidence, target: Target, counts: Counts) -> dict[str, Price]:
+    rows: dict[str, Price | None] = {}
+    prices: dict[str, Price] = {}
+    for trial in todo:
+        name = shape(trial.identity)
+        if name not in rows:
+            rows[name] = _price(trial, name, evidence, target, counts)
+        price = rows[name]
+        if price is not None:
+            prices[trial.key] = price
+    return prices
+
+
 def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, counts: Counts) -> Price | None:
-    held = devices_held(trial, target)
-    if name in evidence.same:
-        runs = evidence.same[name]
-        return Price(
-            sum(run.seconds for run in runs) / len(runs),
-            held,
-            max(run.memory for run in runs),
-            max(run.disk for run in runs),
-            "measured",
-        )
-    videos = counts(trial.config.data)
+    processes, videos = processes_of(trial), counts(trial.config.data)
     if videos is None:
         return None
-    todo = work(trial.config, videos, target.kind)
-    processes = processes_of(trial)
+    todo = work(trial.config, videos, target.kind, processes)
+    price = Price(
+        0.0, 0.0, devices_held(trial, target), todo.memory, todo.disk, todo.predictions, todo.checkpoint, "stated"
+    )
+    if name in evidence.same:
+        runs = evidence.same[name]
+        seconds = [run.seconds for run in runs]
+        memory, disk = max(run.memory for run in runs), max(run.disk for run in runs)
+        return replace(price, low=min(seconds), high=max(seconds), memory=memory, disk=disk, basis="measured")
     if evidence.rate:
-        return Price(todo.operations / (evidence.rate * processes), held, todo.memory, todo.disk, "rate")
+        slowest, fastest = evidence.slowest_and_fastest
+        low = todo.operations / (max(fastest, evidence.rate * RATE_SPREAD) * processes)
+        high = todo.operations / (min(slowest, evidence.rate / RATE_SPREAD) * processes)
+        return replace(price, low=low, high=high, basis="rate")
     if target.tflops is None:
         return None
-    cores = trial.config.run.cpus if target.kind == "cpu" else 1
-    peak = target.tflops * 1e12 * processes * cores
-    seconds = max(todo.operations / (peak * UTILISATION), STEP_SECONDS * todo.steps)
-    return Price(seconds, held, todo.memory, todo.disk, "stated")
+    limits = _limits(todo, trial, target, processes)
+    return replace(price, low=limits[0].total, high=limits[1].total, limits=limits)
+
+
+def _limits(todo: Work, trial: PlannedTrial, target: Target, processes: int) -> tuple[Times, Times]:
+    run = trial.config.run
+    loaders = max(1, run.workers)  # each waits for one decoder
+    cores = run.cpus if target.kind == "cpu" else min(run.cpus, loaders)
+    best, worst = (
+        times(todo, target, pipeline, processes=processes, cores=cores, precision=trial.config.recipe.precision)
+        for pipeline in (ON_CPU if target.kind == "cpu" else (TUNED, IN_TURNS))
+    )
+    return best, worst
 
 
 def processes_of(trial: PlannedTrial) -> int:

@@ -50,18 +50,23 @@ class Evidence:
 
     Attributes:
         same: by the trial's identity without its seed.
-        operations: of all trials that count for the rate.
-        device_seconds: their seconds times their devices.
+        rates: operations of each trial that counts for the rate, and its seconds times its devices.
     """
 
     same: dict[str, list[Measured]] = field(default_factory=dict)
-    operations: float = 0.0
-    device_seconds: float = 0.0
+    rates: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def rate(self) -> float | None:
         """Operations a second of one device, over everything that was measured on it."""
-        return self.operations / self.device_seconds if self.device_seconds else None
+        seconds = sum(seconds for _, seconds in self.rates)
+        return sum(operations for operations, _ in self.rates) / seconds if seconds else None
+
+    @property
+    def slowest_and_fastest(self) -> tuple[float, float]:
+        """Operations a second of one device, of single trials."""
+        rates = [operations / seconds for operations, seconds in self.rates if operations]
+        return min(rates), max(rates)
 
 
 def shape(identity: dict[str, Any]) -> str:
@@ -92,8 +97,8 @@ def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, S
         if target.same(probe["device"]):
             measured = Measured(probe["seconds"], probe["memory"], probe["disk"])
             evidence.same.setdefault(probe["shape"], []).append(measured)
-            evidence.operations += probe["operations"]
-            evidence.device_seconds += probe["seconds"] * probe["devices"]
+            if probe["seconds"] > 0 and probe["operations"] > 0:
+                evidence.rates.append((probe["operations"], probe["seconds"] * probe["devices"]))
     return evidence
 
 
@@ -129,5 +134,4 @@ def _take(
         evidence.same.setdefault(name, []).append(Measured(seconds, memory, disk))
     videos = counts(config.data)
     if videos and seconds > 0:
-        evidence.operations += work(config, videos, target.kind).operations
-        evidence.device_seconds += seconds * devices
+        evidence.rates.append((work(config, videos, target.kind).operations, seconds * devices))

@@ -44,6 +44,7 @@ def _packed(trial: PlannedTrial, evidence: Evidence, target: Target) -> PlannedT
         return trial
     devices = trial.config.run.devices
     peaks = [run.memory + PROCESS for run in evidence.same.get(shape(trial.identity), [])]
-    fit = int(MEMORY_SHARE * target.memory / max(peaks)) if peaks and devices == 1 else 1
+    memory = target.memory
+    fit = int(MEMORY_SHARE * memory / max(peaks)) if memory and peaks and devices == 1 else 1
     gpus = math.floor(SHARES / max(1, fit)) / SHARES if devices == 1 else float(devices)
     return replace(trial, resources=trial.resources.model_copy(update={"gpus": gpus}))

@@ -94,10 +94,10 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     if uri is not None:
         uri = checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
     if values.device is not None:
-        from orchestrator.estimate.devices import DEVICES
+        from orchestrator.estimate.devices import CARDS
 
         try:
-            DEVICES[values.device]
+            CARDS[values.device]
         except ConfigError as error:
             raise error.at(key="device", where=where(("device",))) from None
     store = folder("store", STORE_NAME if replica else values.store)
