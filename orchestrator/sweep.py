@@ -270,7 +270,7 @@ def _affordable(
     plan: Plan, store: Store, settings: Settings, budget: BudgetConfig | None
 ) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
-    from orchestrator.estimate.budget import afford, purchase_order
+    from orchestrator.estimate.estimate import afford, purchase_order
 
     todo = purchase_order(plan)
     if budget is None or budget == BudgetConfig() or not todo:
@@ -278,7 +278,7 @@ def _affordable(
     from orchestrator.estimate import find_target, quote
     from orchestrator.plan.fingerprints import video_counts
 
-    prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+    prices = quote(plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings))
     bought = afford(plan, prices, budget)
     return bought, len(todo) - len(bought)
 

@@ -48,19 +48,19 @@ def register(app: typer.Typer) -> None:
         """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
         from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
         from orchestrator.estimate import afford, find_target, parse_budget, quote
-        from orchestrator.estimate.fit import misfits
-        from orchestrator.estimate.packing import packed
+        from orchestrator.estimate.capacity import misfits, packed
         from orchestrator.plan.fingerprints import video_counts
         from orchestrator.study.schema import BudgetConfig
 
         limit = parse_budget(budget) if budget else None
         made, store, settings = plan_targets(targets, profile, seeds, generate=probe)
         if probe:
-            from orchestrator.estimate.probe import probe_plan
+            from orchestrator.estimate.measurements import probe_plan
 
             probe_plan(made, store, settings)
         here = probe or (device is None and settings.device is None)
-        target = find_target(None if here else device or settings.device, devices or settings.devices, tflops)
+        stated = tflops if device or here else tflops or settings.tflops
+        target = find_target(None if here else device or settings.device, devices or settings.devices, stated)
         made = packed(made, store, target, video_counts(settings))
         wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
         made = replace(made, problems=(*made.problems, *wide))

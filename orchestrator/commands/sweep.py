@@ -84,7 +84,9 @@ def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget
     if budget is None:
         show(plan)
     else:
-        prices = quote(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+        prices = quote(
+            plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings)
+        )
         show(plan, prices, afford(plan, prices, budget))
     for line in refused(plan, settings, executor):
         print(f"problem: {line}", file=sys.stderr)
@@ -96,7 +98,7 @@ def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget
 def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
     """Return what this machine has no room for, before anything is written; a cluster elsewhere is asked later."""
     from orchestrator.estimate import find_target
-    from orchestrator.estimate.fit import misfits, several_processes
+    from orchestrator.estimate.capacity import misfits, several_processes
 
     if executor == "local":
         return several_processes(plan.missing())
@@ -128,13 +130,13 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
         return 2
     from orchestrator.cli.console import make_console
     from orchestrator.estimate import find_target
-    from orchestrator.estimate.packing import packed
+    from orchestrator.estimate.capacity import packed
     from orchestrator.plan.fingerprints import video_counts
     from orchestrator.sweep import make_executor, run_sweep
 
     for text in accounts(plan):
         print(text, flush=True)
-    plan = packed(plan, store, find_target(settings.device, settings.devices), video_counts(settings))
+    plan = packed(plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings))
     if wide := refused(plan, settings, executor):
         for line in wide:
             print(f"problem: {line}", file=sys.stderr)

@@ -1,8 +1,13 @@
-"""From work and evidence to a price: measured where the same row has run, else by rate, else by the device table."""
+"""From work and evidence to a price, and what a budget buys first.
+
+Measured where the same row has run on this kind of device, else by the rate of other rows there, else from what the
+card's data sheet states.
+"""
 
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,9 +16,21 @@ from far.config import DataConfig
 from far.errors import ConfigError
 from orchestrator.estimate.devices import Target
 from orchestrator.estimate.measurements import Evidence, collect, shape
-from orchestrator.estimate.workload import IN_TURNS, ON_CPU, TUNED, VIDEOS, Counts, Times, Work, times, work
+from orchestrator.estimate.workload import (
+    IN_TURNS,
+    ON_CPU,
+    TUNED,
+    VIDEOS,
+    Counts,
+    Times,
+    Work,
+    processes_of,
+    times,
+    work,
+)
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
+from orchestrator.study.schema import BudgetConfig
 
 Basis = Literal["measured", "rate", "stated"]
 """``measured``: the same row ran or was probed on this kind of device; ``rate``: other rows did, scaled by
@@ -233,12 +250,6 @@ def _limits(todo: Work, trial: PlannedTrial, target: Target, processes: int) -> 
     return best, worst
 
 
-def processes_of(trial: PlannedTrial) -> int:
-    """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
-    gpus = trial.resources.gpu_number
-    return max(1, int(gpus)) if gpus else trial.config.run.devices
-
-
 def devices_held(trial: PlannedTrial, target: Target) -> float:
     """Return how many GPUs, or CPU cores, a trial holds while it runs."""
     if target.kind == "cpu":
@@ -268,3 +279,60 @@ def makespan(seconds: Sequence[float], at_once: int) -> float:
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
     return max(free)
+
+
+UNITS = {"gpuh": "gpu_hours", "h": "hours", "min": "hours", "d": "hours", "trials": "trials"}
+
+
+def parse_budget(text: str) -> BudgetConfig:
+    """Read ``40gpuh`` (device-hours), ``90min``, ``8h``, ``2d`` (wall clock) or ``12trials``.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text.lower())
+    unit = match[2] if match else None
+    if match is None or unit not in UNITS or (unit == "trials" and "." in match[1]) or not float(match[1]):
+        raise ConfigError(
+            f"'{text}' is not a budget", key="--budget", choices=["40gpuh", "8h", "90min", "2d", "12trials"]
+        )
+    amount = float(match[1]) * {"min": 1 / 60, "d": 24.0}.get(unit, 1.0)
+    return BudgetConfig.model_validate({UNITS[unit]: int(amount) if unit == "trials" else amount})
+
+
+def purchase_order(plan: Plan) -> list[PlannedTrial]:
+    """Return what is left to run, most useful first: a whole table with one seed before any second seed,
+    and the baselines, which every comparison needs, before the other rows."""
+    baselines = {(study.name, study.baseline) for study in plan.studies}
+    place = {
+        (study.name, row.name, seed): i
+        for study in plan.studies
+        for row in study.rows
+        for i, seed in enumerate(study.seeds_of(row))
+    }
+    rank: dict[str, tuple[int, int]] = {}
+    for trial in plan.trials:
+        own = (place[trial.study, trial.row, trial.seed], (trial.study, trial.row) not in baselines)
+        rank[trial.key] = min(rank.get(trial.key, own), own)
+    return sorted(plan.missing(), key=lambda trial: rank[trial.key])
+
+
+def afford(plan: Plan, prices: Quote, budget: BudgetConfig) -> list[PlannedTrial]:
+    """Return the trials that a budget buys, in the order in which they should run; it stops at the first too dear.
+
+    Trials without a price count as free of device-hours but not of places; limits that are not set do not bind.
+    """
+    bought: list[PlannedTrial] = []
+    hours, seconds = 0.0, []
+    for trial in purchase_order(plan):
+        price = prices.prices.get(trial.key)
+        hours += price.device_hours if price else 0.0
+        seconds.append(price.seconds if price else 0.0)
+        if budget.trials is not None and len(bought) + 1 > budget.trials:
+            break
+        if budget.gpu_hours is not None and hours > budget.gpu_hours * (1 + 1e-9):
+            break
+        if budget.hours is not None and makespan(seconds, prices.at_once) > budget.hours * 3600 * (1 + 1e-9):
+            break
+        bought.append(trial)
+    return bought

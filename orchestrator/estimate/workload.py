@@ -17,6 +17,7 @@ from far.config.trial import ModelConfig
 from far.data.prefetch import DEPTH
 from far.train.engine import micro_batch
 from orchestrator.estimate.devices import Target
+from orchestrator.plan.plan import PlannedTrial
 
 VIDEOS = {"ssv2": (168_913, 24_777), "k400": (240_000, 20_000)}
 """Training and validation videos of public data sets that are not here (paper, Section 4.1; SSv2's own counts)."""
@@ -106,6 +107,12 @@ def value_bytes(config: TrialConfig, device: str) -> int:
     """Return the bytes of one value of the network's activations."""
     precision = config.recipe.precision
     return 4 if precision == "fp32" or (precision == "auto" and device == "cpu") else 2
+
+
+def processes_of(trial: PlannedTrial) -> int:
+    """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
+    gpus = trial.resources.gpu_number
+    return max(1, int(gpus)) if gpus else trial.config.run.devices
 
 
 @functools.cache

@@ -41,6 +41,8 @@ class SettingsFile(Strict):
     """Kind of GPU that plans are priced for where it is not here, e.g. ``a100-80g``."""
     devices: int | None = Field(default=None, ge=1)
     """How many of them."""
+    tflops: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Stated dense 16-bit peak of one ``device`` that the table of cards does not have."""
 
 
 class Settings(Strict):
@@ -59,6 +61,7 @@ class Settings(Strict):
     profile: str
     device: str | None
     devices: int | None
+    tflops: float | None = None
     owner: str | None = None
     """Whom the workspace belongs to, if to another user."""
     untrusted: tuple[str, ...] = ()
@@ -93,13 +96,17 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     uri = values.tracking_uri
     if uri is not None:
         uri = checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
+    if values.device is None and values.tflops is not None:
+        raise ConfigError("the peak of no device; set device too", key="tflops", where=where(("tflops",)))
     if values.device is not None:
-        from orchestrator.estimate.devices import CARDS
+        from orchestrator.estimate.devices import find_target
 
         try:
-            CARDS[values.device]
+            find_target(values.device, tflops=values.tflops)
         except ConfigError as error:
-            raise error.at(key="device", where=where(("device",))) from None
+            raise ConfigError(
+                error.message, key="device", where=where(("device",)), choices=error.choices, got=values.device
+            ) from None
     store = folder("store", STORE_NAME if replica else values.store)
     return Settings(
         workspace=place.folder,
@@ -113,6 +120,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         profile=values.profile,
         device=values.device,
         devices=values.devices,
+        tflops=values.tflops,
         owner=place.owner,
         untrusted=untrusted,
     )

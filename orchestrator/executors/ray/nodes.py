@@ -29,15 +29,8 @@ def this_machine() -> Node:
     from orchestrator.estimate.devices import find_target
 
     target = find_target(None)
-    node = {"CPU": float(whole_cpus())}
-    if target.kind == "gpu":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        count = (
-            target.count if visible is None else min(target.count, len([v for v in visible.split(",") if v.strip()]))
-        )
-        if count:
-            node["GPU"] = float(count)
-    return node
+    gpus = {"GPU": float(target.count)} if target.kind == "gpu" else {}
+    return {"CPU": float(whole_cpus()), **gpus}
 
 
 def nodes_of(address: str) -> list[Node]:
