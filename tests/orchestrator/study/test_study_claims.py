@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from far.errors import ConfigError
 from far.store.atomic import write_json
-from orchestrator.estimate.budget import purchase_order
+from orchestrator.estimate.estimate import purchase_order
 from orchestrator.plan.lockfile import freeze, load_frozen
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store
