@@ -49,13 +49,13 @@ class Rendezvous:
     Args:
         size: processes of the trial.
         host: address of this machine for the others; ``LOOPBACK`` where all of them run on it, which is then all that
-            is listened on. Default: the one by which other machines reach it.
+            is listened on.
     """
 
-    def __init__(self, size: int, host: str | None = None) -> None:
+    def __init__(self, size: int, host: str = LOOPBACK) -> None:
         from torch.distributed import TCPStore
 
-        self.host = host or (LOOPBACK if size == 1 else _address())
+        self.host = host
         options: dict[str, Any] = {"is_master": True, "wait_for_workers": False, "timeout": TIMEOUT}
         if self.host == LOOPBACK:  # else it would listen on all addresses
             listener = socket.create_server((LOOPBACK, 0))
@@ -82,6 +82,7 @@ def join_world(
     """Join the trial's process group and return this process's place in it.
 
     A process joins once and then serves many trials: destroying the group between trials breaks DeepSpeed.
+    What it does not find on a GPU it was given, it never does on the CPU instead.
 
     Args:
         rank: this process's number, from 0.
@@ -89,12 +90,20 @@ def join_world(
         rendezvous: rank 0's own ``Rendezvous``; for other ranks its address. A single process needs none.
         local_rank: which of the visible GPUs is this process's.
         cpus: CPU cores that this process may use.
-        gpus: whether it may use a GPU where there is one.
+        gpus: whether it is to use a GPU where there is one.
+
+    Raises:
+        ConfigError: this process sees a GPU, and torch cannot use it.
+        OutOfMemoryError: nothing fits on the GPU any more.
     """
     import torch
 
-    cuda = gpus and torch.cuda.is_available()
+    from far.gpu import usable
+
+    cuda = gpus and usable(local_rank)
     torch.set_num_threads(cpus)
+    if cuda:  # read once, when cuBLAS starts; without it no trial in this process could be deterministic
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(local_rank), LOCAL_SIZE="1")
     if not cuda:
         os.environ["DS_ACCELERATOR"] = "cpu"
@@ -123,9 +132,8 @@ def import_deepspeed():  # type: ignore[no-untyped-def]
 
     with _seemingly_not_installed("mlflow"):
         import deepspeed
-    from deepspeed.ops import __compatible_ops__
-
-    __compatible_ops__["deepspeed_shm_comm"] = False
+    # None of its kernels is built: asking which could be compiles a test program and prints a warning for each.
+    vars(deepspeed.ops)["__compatible_ops__"] = {}
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return deepspeed
 
@@ -208,13 +216,3 @@ def _host(rendezvous: Rendezvous | tuple[str, int] | None) -> str | None:
 def _loopback_interface() -> str:
     """Return the interface on which gloo is to listen, so that other machines cannot reach it."""
     return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
-
-
-def _address() -> str:
-    """Return the address by which other nodes reach this one; loopback where there is no other."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))  # a documentation address: no packet is sent for UDP
-            return probe.getsockname()[0]
-    except OSError:
-        return LOOPBACK

@@ -66,6 +66,8 @@ class RunConfig(Strict):
     """Compile the network with ``torch.compile``."""
     activation_checkpointing: bool = False
     """Recompute each block's activations in the backward pass: less memory, about a third more time."""
+    deterministic: bool = False
+    """Take only operations that give the same bits each time, so that resuming is exact on a GPU too; slower there."""
 
     @property
     def statistics_over(self) -> int | None:

@@ -8,9 +8,12 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from far import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 BUILD_FILE = "far/build.json"
 """Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""
@@ -27,16 +30,19 @@ def code_version() -> dict[str, Any]:
     return {"version": __version__, "git": commit, "dirty": dirty}
 
 
-def environment() -> dict[str, Any]:
-    """Return the versions and the device that a trial ran with."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return the versions and the device that a trial ran with.
+
+    Args:
+        device: where it ran, which on a machine with a GPU may be the CPU all the same.
+    """
     import torch
 
-    cuda = torch.cuda.is_available()
     packages = ("torch", "deepspeed", "ray", "numpy", "decord", "av")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         **{name: _version(name) for name in packages},
     }
 

@@ -56,12 +56,17 @@ class Result(TypedDict, total=False):
     """Wall clock of training and evaluation, over all attempts."""
     steps: int
     """Optimiser steps."""
+    skipped_steps: int
+    """Those of them that changed nothing, since a gradient was not finite."""
     peak_memory_bytes: int
-    """Of the device where there is one, else of the process."""
+    """Of the trial's last start: tensors on the device where it ran on one, else the process (``far.memory``)."""
+    reserved_memory_bytes: int | None
+    """What the allocator took of the device for them."""
     views: dict[str, int]
     """``frames``, ``clips``, ``crops`` of the test."""
     execution: dict[str, Any]
-    """``world_size``, ``micro_batch``, ``precision``."""
+    """``world_size``, ``micro_batch``, ``precision``, ``zero_stage``, ``deterministic``: what was run, where the
+    configuration leaves it open."""
     data_hash: str
     misread_before: int
     """Videos of the data set of which versions before the frame index read other frames."""
@@ -98,6 +103,7 @@ class EpochRecord:
     val_top1: float | None = None
     val_top5: float | None = None
     seconds: float | None = None
+    skipped_steps: int | None = None
 
 
 @dataclass(frozen=True)

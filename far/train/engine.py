@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from far.config.trial import RecipeConfig, RunConfig
 from far.distributed import World, import_deepspeed
 from far.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 MICRO_BATCH_LIMIT = {"cpu": 16, "cuda": 64}
 """Videos at once on one device where the configuration names no micro-batch."""
@@ -59,6 +63,22 @@ def resolve_precision(precision: str, device: str) -> str:
     return precision
 
 
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the floating type of ``fp32``, ``bf16`` or ``fp16``."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def zero_stage(recipe: RecipeConfig, precision: str) -> int:
+    """Return the ZeRO stage that is run: the recipe's, but at least 1 in fp16.
+
+    At stage 0 DeepSpeed does not scale an fp16 loss and divides its gradients by the scale all the same, which doubles
+    for ever: nothing is learned after some thousand steps (deepspeedai/DeepSpeed pull request 8393).
+    """
+    return max(1, recipe.zero_stage) if precision == "fp16" else recipe.zero_stage
+
+
 def deepspeed_config(recipe: RecipeConfig, micro: int, world_size: int, precision: str) -> dict[str, Any]:
     """Return DeepSpeed's own configuration of a recipe.
 
@@ -69,13 +89,15 @@ def deepspeed_config(recipe: RecipeConfig, micro: int, world_size: int, precisio
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": recipe.batch_size // (micro * world_size),
         "gradient_clipping": recipe.gradient_clipping,
-        "zero_optimization": {"stage": recipe.zero_stage},
+        "zero_optimization": {"stage": zero_stage(recipe, precision)},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": precision == "bf16"},
         # the ancestors' dynamic loss scale (VideoMAE utils.py:482-511)
         "fp16": {"enabled": precision == "fp16", "initial_scale_power": 7, "loss_scale_window": 128},
         "steps_per_print": 10**12,
         "wall_clock_breakdown": False,
+        # it waits for the GPU twice in each micro-step
+        "timers": {"throughput": {"enabled": False}},
     }
 
 
@@ -89,13 +111,51 @@ def make_engine(
     _restore_linear()  # of a trial that ended before it was closed
     beta1, beta2 = recipe.betas
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(beta1, beta2), eps=1e-8)
+    given = {p: p.detach().clone() for group in groups for p in group["params"]}
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=optimizer,
         config=deepspeed_config(recipe, micro, world.size, precision),
         dist_init_required=False,
     )
+    _begin_as_given(engine.optimizer, given)
     return engine
+
+
+def _begin_as_given(wrapper: Any, given: Mapping[torch.nn.Parameter, torch.Tensor]) -> None:
+    """Undo what DeepSpeed's optimiser for half precision at ZeRO 0 has done when it is made; no other one does it.
+
+    It takes its 32-bit weights from the rounded ones, and makes room for Adam's moments by a step with gradients of
+    zero, which decays the weights and leaves Adam's correction of its first averages one step ahead.
+    """
+    import torch
+
+    if not hasattr(wrapper, "fp32_groups"):
+        return
+    with torch.no_grad():
+        for rounded, whole in zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True):
+            for parameter, master in zip(rounded, whole, strict=True):
+                master.copy_(given[parameter])
+                parameter.copy_(master)
+    wrapper.optimizer.state.clear()
+
+
+def set_deterministic(enabled: bool) -> None:
+    """Have every operation give the same bits each time, for all trials in the process from now on.
+
+    On a GPU that takes the kernels that add in a fixed order; attention in fp32 then runs as written-out products,
+    since its memory-efficient kernel has no such order in its backward pass.
+
+    Raises:
+        RuntimeError: later, by an operation that has no deterministic form.
+    """
+    import torch
+
+    torch.use_deterministic_algorithms(enabled)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # what is read is written
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_mem_efficient_sdp(not enabled)
+    torch.backends.cuda.enable_cudnn_sdp(not enabled)
 
 
 def release(engine: Any) -> None:

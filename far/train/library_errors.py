@@ -8,11 +8,30 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from far.errors import FarError, OutOfMemoryError, StorageError
+from far.errors import DivergedError, FarError, LostError, OutOfMemoryError, StorageError
 from far.store.atomic import FULL, UNWRITABLE, scratch_path, storage_error
 
-_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "cuda error: out of memory", "bad_alloc")
-"""What allocators of torch, oneDNN and the C++ library say; only CUDA's has a type of its own."""
+_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "bad_alloc",
+    # the same on a GPU, whose libraries each have words of their own for it, above all beside a neighbour
+    "out_of_memory",
+    "memoryallocation",
+    "_status_alloc_failed",
+    "_status_not_initialized",  # a handle that finds no room for its workspace
+    "unable to find a valid cudnn algorithm",
+    "unable to find an engine",
+    "nvml_success == r",  # torch's allocator, while it writes the message of the error
+)
+"""What allocators of torch, oneDNN, the C++ library and CUDA's libraries say; only torch's own for CUDA has a type."""
+_DEVICE = ("cuda error", "cuda driver error", "cuda runtime error", "cuda failure", "cublas_status_", "cudnn_status_",
+           "cusolver_status_", "cudnn error", "cublas error", "triton error [cuda]", "nccl error",
+           "device-side assert")  # fmt: skip
+"""What says that a GPU has failed at something other than memory. The process can compute nothing on it any more."""
+_LOSS_SCALE = "loss scale already at minimum"
+"""DeepSpeed, when no fp16 gradient is finite however small the loss is scaled."""
 _ONEDNN = "could not create a primitive"
 """All that oneDNN says when it finds no memory for its code; what it does not support is a "primitive descriptor"."""
 _PROBE_BYTES = 2**20
@@ -35,6 +54,10 @@ def typed(error: BaseException, directory: Path | None = None) -> BaseException:
             return storage_error(e, _place(e, directory)) or error
     if any(_is_memory(e) for e in chain):
         return OutOfMemoryError(_first_line(error))
+    if any(_is_device(e) for e in chain):
+        return LostError(f"the GPU failed: {_first_line(error)}")
+    if any(_LOSS_SCALE in str(e) for e in chain):
+        return DivergedError("no gradient is finite in fp16, however small the loss is scaled")
     if directory is not None and isinstance(error, RuntimeError | OSError):
         return write_problem(directory) or error
     return error
@@ -71,6 +94,11 @@ def _is_memory(error: BaseException) -> bool:
     # torch.OutOfMemoryError is a RuntimeError, and so is what its CPU allocator raises.
     said = str(error).strip().lower()
     return isinstance(error, RuntimeError) and (said == _ONEDNN or any(text in said for text in _MEMORY))
+
+
+def _is_device(error: BaseException) -> bool:
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(text in said for text in _DEVICE)
 
 
 def _first_line(error: BaseException) -> str:

@@ -69,9 +69,9 @@ def probe(
         paths.directory.mkdir()
         run = TrialRun(config, {}, paths, world, data_root=data_root, weights_root=weights_root)
         try:
-            step = _median(_steps(run), steps, warmup)
-            stream = EvalStream(run.manifest, config, rank=0, world=1, micro_batch=run.micro)
-            view = _median(_views(run, stream), steps, 1)
+            step = _median(_steps(run), steps, warmup, world.device)
+            stream = EvalStream(run.manifest, config, rank=0, world=1, micro_batch=run.micro, device=world.device)
+            view = _median(_views(run, stream), steps, 1, world.device)
             memory = peak_memory(world.device)
         finally:
             run.close()
@@ -82,7 +82,7 @@ def probe(
         steps=run.schedule.total_steps,
         views=stream.expected * (config.recipe.epochs + views),
         memory=memory,
-        device=str(environment()["device"]),
+        device=str(environment(world.device)["device"]),
     )
 
 
@@ -108,15 +108,15 @@ def _views(run: Any, stream: Any) -> Any:
             yield len(batch.clips)
 
 
-def _median(work: Any, count: int, warmup: int) -> float:
+def _median(work: Any, count: int, warmup: int, device: Any) -> float:
     """Return the median seconds of an item of the work; queued device work is waited for."""
     import torch
 
     seconds = []
     started = time.perf_counter()
     for done, items in enumerate(work, start=1):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         now = time.perf_counter()
         seconds.append((now - started) / items)
         started = now

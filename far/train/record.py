@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from far.architecture import costs
 from far.config.trial import TrialConfig
@@ -15,6 +15,9 @@ from far.data.decoding.frame_index import VERSION as FRAME_INDEX
 from far.data.decoding.indexes import misread
 from far.evaluate.predict import Scores
 from far.store.environment import code_version, environment
+
+if TYPE_CHECKING:
+    import torch
 
 LISTED = 100
 """Unreadable videos that a result names; it counts all."""
@@ -57,6 +60,7 @@ class Account:
         scores: Scores,
         manifest: Manifest,
         *,
+        device: torch.device,
         execution: Record,
         unreadable: dict[str, str],
         decoders: dict[str, int],
@@ -67,7 +71,8 @@ class Account:
         Args:
             scores: of the test.
             manifest: the data set.
-            execution: how it was run: processes, micro-batch, precision.
+            device: where it ran.
+            execution: how it was run: processes, micro-batch, precision, ZeRO stage.
             unreadable: why videos could not be read, by id.
             decoders: how many videos each decoder reads.
             **measured: further entries, e.g. ``seconds`` and ``params``.
@@ -92,7 +97,7 @@ class Account:
             "misread_before": len(misread(manifest.directory)[1]),
             "execution": execution,
             "code": self.code,
-            "env": environment(),
+            "env": environment(device),
             "error": None,
             "attempts": self.attempts,
             "finished_at": utc_now(),
@@ -105,7 +110,7 @@ def epoch_record(epoch: int, scores: Scores, **measured: Any) -> Record:
     Args:
         epoch: from 0.
         scores: of the validation after it.
-        **measured: of its training: ``train_loss``, ``lr``, ``failed_videos``, and seconds.
+        **measured: of its training: ``train_loss``, ``lr``, ``failed_videos``, ``skipped_steps``, and seconds.
     """
     return {
         "epoch": epoch,

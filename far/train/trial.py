@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,15 +23,25 @@ from far.model.drop_path import keep_factors
 from far.store.atomic import append_json_line, finite, write_atomic, write_json
 from far.store.paths import TrialPaths
 from far.train import checkpoint
-from far.train.engine import make_engine, micro_batch, release, resolve_precision
+from far.train.engine import (
+    dtype_of,
+    make_engine,
+    micro_batch,
+    release,
+    resolve_precision,
+    set_deterministic,
+    zero_stage,
+)
 from far.train.heartbeat import Heartbeat
-from far.train.memory import peak_memory
+from far.train.memory import peak_memory, reserved_memory, reset_peak
 from far.train.plan_checks import check_inputs, check_statistics
 from far.train.record import Account, Record, epoch_record
 from far.train.schedule import Schedule
 from far.train.validation import Validation
 from far.weights import build_network
 from far.weights.files import open_file
+
+_log = logging.getLogger(__name__)
 
 
 class TrialRun:
@@ -67,7 +78,12 @@ class TrialRun:
         self.account = Account(paths.key, config, identity, profile, attempts or [])
         self.manifest: Manifest = open_manifest(config.data, data_root)
         check_inputs(config, identity, self.manifest, weights_root, world)
+        reset_peak(world.device)
+        set_deterministic(config.run.deterministic)
         self.precision = resolve_precision(config.recipe.precision, world.device.type)
+        self.zero_stage = zero_stage(config.recipe, self.precision)
+        if self.zero_stage != config.recipe.zero_stage and world.is_main:
+            _log.warning("fp16: ZeRO stage %d, since DeepSpeed does not scale the loss at stage 0", self.zero_stage)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         check_statistics(config, identity, self.micro, world)
         self.history: list[Record] = []
@@ -151,6 +167,7 @@ class TrialRun:
             train_loss=loss,
             lr=rate,
             failed_videos=failed,
+            skipped_steps=self.engine.skipped_steps - self._skipped_before,
             train_seconds=trained - started,
             seconds=time.monotonic() - started,
         )
@@ -193,7 +210,14 @@ class TrialRun:
                 if not math.isfinite(mean):
                     raise DivergedError(f"the loss is {mean} at step {step} of epoch {epoch} (lr {rate:.3g})")
                 self._report("train", index + 1, micro_steps, mean)
+        if self.engine.skipped_steps - self._skipped_before >= steps > 0:
+            raise DivergedError(f"the gradients were not finite in any of the {steps} steps of epoch {epoch}")
         return self._mean_over_ranks(float(total) / max(micro_steps, 1)), rate, failed
+
+    @property
+    def _skipped_before(self) -> int:
+        """Optimiser steps of finished epochs that DeepSpeed left out, since their gradients were not finite."""
+        return sum(record.get("skipped_steps", 0) for record in self.history)
 
     def _set_rate(self, step: int) -> float:
         rate = self.schedule.rate(step)
@@ -217,9 +241,7 @@ class TrialRun:
     @property
     def dtype(self) -> Any:
         """The floating type of the clips that the engine takes."""
-        import torch
-
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return dtype_of(self.precision)
 
     def _mean_over_ranks(self, value: float) -> float:
         import torch
@@ -253,14 +275,23 @@ class TrialRun:
         result = self.account.finished(
             scores,
             self.manifest,
-            execution={"world_size": self.world.size, "micro_batch": self.micro, "precision": self.precision},
+            device=self.world.device,
+            execution={
+                "world_size": self.world.size,
+                "micro_batch": self.micro,
+                "precision": self.precision,
+                "zero_stage": self.zero_stage,
+                "deterministic": self.config.run.deterministic,
+            },
             unreadable=self._unreadable(),
             decoders=self.stream.decoders,
             epochs=self.epochs_done,
             steps=self.schedule.total_steps,
+            skipped_steps=self.engine.skipped_steps,
             params=self.params,
             seconds=sum(record["seconds"] for record in self.history) + time.monotonic() - started,
             peak_memory_bytes=peak_memory(self.world.device),
+            reserved_memory_bytes=reserved_memory(self.world.device),
             init=self.coverage.as_json() if self.coverage else None,
         )
         if self.world.is_main:

@@ -70,7 +70,7 @@ class Validation:
         self, config: TrialConfig, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
     ) -> tuple[Predictions, Scores]:
         place: dict[str, Any] = {"rank": self.world.rank, "world": self.world.size, "micro_batch": self.micro_batch}
-        stream = EvalStream(self.manifest, config, "val", **place, frames=self.source)
+        stream = EvalStream(self.manifest, config, "val", **place, frames=self.source, device=self.world.device)
         engine.eval()
         views = stream.expected * config.data.views.clips * config.data.views.crops // self.world.size
         predictions = predict(

@@ -34,6 +34,7 @@ class Trained:
         model: maps clips (B, 3, T, H, W), normalised, to logits (B, classes).
         epochs: epochs behind the checkpoint.
         classes: number of classes.
+        precision: in which the trial tested it; None if the trial has no result yet, or one of an earlier version.
     """
 
     config: TrialConfig
@@ -41,6 +42,7 @@ class Trained:
     model: VideoNetwork
     epochs: int
     classes: int
+    precision: str | None = None
 
 
 def load_trained(directory: Path) -> Trained:
@@ -75,7 +77,11 @@ def load_trained(directory: Path) -> Trained:
         model.load_state_dict({name: value.float() for name, value in state.items()})
     except (AttributeError, RuntimeError) as error:  # no tensors, or those of another network
         raise DamagedError(f"{found} does not hold the network of {paths.trial.name}: {_brief(error)}") from error
-    return Trained(config, spec.get("identity", {}), model.eval(), int(found.name.split("-")[1]), classes)
+    result = read_json(paths.result)
+    execution = result.get("execution") if isinstance(result, dict) else None
+    precision = execution.get("precision") if isinstance(execution, dict) else None
+    epochs = int(found.name.split("-")[1])
+    return Trained(config, spec.get("identity", {}), model.eval(), epochs, classes, precision)
 
 
 def evaluate_trained(
@@ -85,16 +91,19 @@ def evaluate_trained(
     views: tuple[int, int] | None = None,
     arrange: Arrange | None = None,
 ) -> tuple[Predictions, Scores, tuple[int, int]]:
-    """Test a trained network on the validation videos.
+    """Test a trained network on the validation videos, in the precision in which its trial was tested.
 
     Args:
-        trained: the network; it is moved to the GPU where there is one.
+        trained: the network; it is moved to the GPU where there is one. On a CPU, fp16 becomes fp32.
         data_root: folder of data sets.
         views: temporal clips and spatial crops; default: the trial's own.
         arrange: changes the order of frames (``far.evaluate.frame_order``).
 
     Returns:
         Every view's scores, the merged accuracy, and the views that were used.
+
+    Raises:
+        ConfigError: there is a GPU and torch cannot use it.
     """
     import torch
 
@@ -102,15 +111,22 @@ def evaluate_trained(
     from far.data.loader import EvalStream
     from far.distributed import World
     from far.evaluate.predict import predict, score
+    from far.gpu import usable
+    from far.train.engine import dtype_of, resolve_precision
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if usable() else "cpu")
+    precision = trained.precision or trained.config.recipe.precision
+    dtype = dtype_of(
+        "fp32" if (precision, device.type) == ("fp16", "cpu") else resolve_precision(precision, device.type)
+    )
     own = trained.config.data.views
     clips, crops = views or (own.clips, own.crops)
     data = trained.config.data.model_copy(update={"views": own.model_copy(update={"clips": clips, "crops": crops})})
     config = trained.config.model_copy(update={"data": data})
-    stream = EvalStream(open_manifest(data, data_root), config, "val", rank=0, world=1, micro_batch=16)
+    manifest = open_manifest(data, data_root)
+    stream = EvalStream(manifest, config, "val", rank=0, world=1, micro_batch=16, device=device)
     keep: Arrange = arrange or (lambda clips, ids: clips)
-    predictions = predict(trained.model.to(device), stream, World(0, 1, device), dtype=torch.float32, arrange=keep)
+    predictions = predict(trained.model.to(device, dtype), stream, World(0, 1, device), dtype=dtype, arrange=keep)
     return predictions, score(predictions, stream.expected), (clips, crops)
 
 

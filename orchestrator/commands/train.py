@@ -168,7 +168,8 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
             run,
             lambda r: say(
                 f"epoch {r['epoch'] + 1}/{config.recipe.epochs}  loss {r['train_loss']:.3f}  "
-                f"val top-1 {r['val_top1']:.1f} %  {r['seconds']:.1f} s",
+                f"val top-1 {r['val_top1']:.1f} %  {r['seconds']:.1f} s"
+                + (f"  {r['skipped_steps']} steps skipped: gradients not finite" if r.get("skipped_steps") else ""),
             ),
         )
     except CancelledError:

@@ -47,6 +47,8 @@ LOCK_WAIT = 1.0
 """Seconds of one try for a trial's lock. Its former process outlives a killed driver by a few seconds."""
 LONGEST_WAIT = 60.0
 """Seconds before a retry, however many there were."""
+LONGEST_REASON = 300
+"""Characters of a reason; the trial's log has all of it."""
 
 
 class Readiness(enum.Enum):
@@ -123,8 +125,10 @@ class TrialHost:
 
         Raises:
             StorageError: what must be written cannot be; the trial has no result and can go on later.
+            LostError: the GPU failed: this process must end, and the trial goes on in another.
             Exception: with several processes, whatever rank 0 or a restart of all of them must deal with.
         """
+        from far.gpu import answers
         from far.train.library_errors import typed
 
         job = self._job
@@ -138,6 +142,14 @@ class TrialHost:
             details = "".join(traceback.format_exception(error))
         # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
         note(job, details)
+        if not isinstance(cause, FarError) and not answers(self.world.device):
+            cause = LostError(f"the GPU failed: {type(cause).__name__}: {cause}")
+        if isinstance(cause, LostError):
+            if self.world.is_main:
+                note_loss(job, cause)
+            with contextlib.suppress(Exception):  # whatever asks a GPU that has failed
+                self.close()
+            raise cause
         alone = self.world.size == 1
         if not self.world.is_main or isinstance(cause, StorageError) or not (alone or isinstance(cause, FarError)):
             self.close()
@@ -299,6 +311,15 @@ def end_attempt(job: Job, cause: FarError) -> None:
     spec = read_spec(paths)
     for attempt in (spec.get("attempts") or [])[-1:]:
         attempt |= {"ended": cause.kind}
+    write_json(paths.trial, spec)
+
+
+def note_loss(job: Job, cause: BaseException | str) -> None:
+    """Write into ``trial.json`` why the process of the last attempt is lost."""
+    paths = TrialPaths(job.directory)
+    spec = read_spec(paths)
+    for attempt in (spec.get("attempts") or [])[-1:]:
+        attempt.setdefault("lost", " ".join(str(cause).split())[:LONGEST_REASON])
     write_json(paths.trial, spec)
 
 

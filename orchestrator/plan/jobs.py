@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from far.errors import OutOfMemoryError
 from far.store.lock import LockedError
 from orchestrator.executors import Job
 from orchestrator.plan.plan import PlannedTrial
@@ -79,8 +80,8 @@ def _with(job: Job, resources: ResourcesConfig) -> Job:
 
 
 def _remembered(config: dict[str, Any], before: dict[str, Any], attempts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Keep a micro-batch that was halved until it fitted, unless the user now names one."""
-    halved = any(attempt.get("ended") == "out-of-memory" for attempt in attempts)
-    if halved and config["run"]["micro_batch"] is None:
+    """Keep a micro-batch that was halved until it fitted, unless the user now names one that has not been tried."""
+    too_large = {attempt.get("micro_batch") for attempt in attempts if attempt.get("ended") == OutOfMemoryError.kind}
+    if too_large and config["run"]["micro_batch"] in {None, *too_large}:
         config["run"]["micro_batch"] = before["config"]["run"]["micro_batch"]
     return config

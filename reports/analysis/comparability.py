@@ -57,7 +57,22 @@ def findings(results: Results) -> list[Finding]:
             names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
             text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
             found.append(Finding(what, text, odd, fatal))
-    return [*found, *_other_frames(results), *_starts(results), *_code(results), *_same(results)]
+    return [*found, *_other_frames(results), *_unscaled(results), *_starts(results), *_code(results), *_same(results)]
+
+
+def _unscaled(results: Results) -> list[Finding]:
+    """Trials of versions that ran fp16 at ZeRO 0, where DeepSpeed never scales the loss: their learning stopped."""
+    odd = []
+    for trial in results.finished:
+        execution = trial.result.get("execution") or {}
+        stage = ((trial.result.get("identity") or {}).get("recipe") or {}).get("zero_stage")
+        if execution.get("precision") == "fp16" and execution.get("zero_stage", stage) == 0:
+            odd.append(trial)
+    if not odd:
+        return []
+    names = ", ".join(sorted(f"{trial.row} seed {trial.seed}" for trial in odd))
+    text = f"fp16 whose loss was not scaled, so that learning stopped after some thousand steps; train again: {names}"
+    return [Finding("loss scale", text, frozenset(trial.key for trial in odd), fatal=len(odd) < len(results.finished))]
 
 
 def _other_frames(results: Results) -> list[Finding]:

@@ -66,7 +66,7 @@ def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, lis
         if row.state is State.MISSING:
             continue
         reasons = [f"seed {t.seed}: {_why(t, odd.get(t.key))}" for t in row.trials if t.state is not State.FINISHED]
-        reasons += _unanswered(row)
+        reasons += _unanswered(row) + _skipped(row)
         if any(finding.what == START and finding.keys & {trial.key for trial in row.trials} for finding in found):
             reasons.append("starts from other tensors of its initial weights than the rest (below)")
         if reasons:
@@ -91,6 +91,16 @@ def _unanswered(row: RowResults) -> list[str]:
         done, expected = trial.result.get("evaluated"), trial.result.get("expected")
         if done is not None and expected is not None and done < expected:
             gaps.append(f"seed {trial.seed}: {expected - done} of {expected} videos unanswered, which count as wrong")
+    return gaps
+
+
+def _skipped(row: RowResults) -> list[str]:
+    """Optimiser steps that changed nothing; a few are usual in fp16, whose loss is scaled up until a step overflows."""
+    gaps = []
+    for trial in row.finished:
+        skipped, steps = trial.result.get("skipped_steps"), trial.result.get("steps")
+        if skipped and steps:
+            gaps.append(f"seed {trial.seed}: {skipped} of {steps} optimiser steps skipped, their gradients not finite")
     return gaps
 
 

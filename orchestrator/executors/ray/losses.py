@@ -22,12 +22,10 @@ from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from orchestrator.executors.base import Job, Stop
 from orchestrator.executors.failure import has_result, write_failure
-from orchestrator.executors.trial_runner import note, read_spec, too_often
+from orchestrator.executors.trial_runner import LONGEST_REASON, note, read_spec, too_often
 
 LOCK_WAIT = 2.0
 """Seconds that the driver waits for the lock of a trial whose process has died."""
-LONGEST_REASON = 300
-"""Characters of a reason; the trial's log has all of it."""
 
 
 class Losses(FIFOScheduler):
@@ -116,15 +114,6 @@ def account(job: Job, error: object, seen: int) -> bool:
     except ConfigError as broken:
         write_failure(job.directory, broken)
         return True
-
-
-def note_loss(job: Job, error: BaseException) -> None:
-    """Write why a peer of this process was lost, before this process ends for it."""
-    paths = TrialPaths(job.directory)
-    spec = read_spec(paths)
-    for attempt in (spec.get("attempts") or [])[-1:]:
-        attempt.setdefault("lost", reason(error))
-    write_json(paths.trial, spec)
 
 
 def reason(error: object) -> str:

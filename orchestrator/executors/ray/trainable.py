@@ -16,11 +16,11 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from far.errors import FarError, OutOfMemoryError, StorageError
+from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageError
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import write_failure
-from orchestrator.executors.ray.losses import note_loss
-from orchestrator.executors.trial_runner import Readiness, TrialHost, halve, wait_for_retry
+from orchestrator.executors.ray.losses import reason
+from orchestrator.executors.trial_runner import Readiness, TrialHost, halve, note_loss, wait_for_retry
 
 GRACE = 5.0
 """Seconds that rank 0 has to meet an error itself after a peer has raised one."""
@@ -39,7 +39,7 @@ class Rank:
             from far.distributed import join_world
 
             rank, size, rendezvous = self._place
-            world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=job.gpus > 0)
+            world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
             self._host = TrialHost(world)
         self._host.start(job)
 
@@ -60,7 +60,8 @@ class TrialTrainable(tune.Trainable):
         wait_for_retry(job)
         size = job.devices
         group: Any = get_current_placement_group()
-        rendezvous = Rendezvous(size, LOOPBACK if _is_on_one_node(group) else None) if size > 1 else None
+        host = LOOPBACK if _is_on_one_node(group) else ray.util.get_node_ip_address()
+        rendezvous = Rendezvous(size, host) if size > 1 else None
         self._peers: list[Any] = []
         for rank in range(1, size):
             strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=rank)
@@ -72,7 +73,11 @@ class TrialTrainable(tune.Trainable):
             self._peers.append(actor.remote(rank, size, rendezvous.address))
         pending = self._start_peers(job)
         with _Watch(pending, job):
-            world = join_world(0, size, rendezvous=rendezvous, cpus=job.threads, gpus=job.gpus > 0)
+            try:
+                world = join_world(0, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
+            except ConfigError as error:  # a GPU that torch cannot use: no retry mends it
+                write_failure(job.directory, error)
+                raise
             self._host = TrialHost(world)
         self._start(job, pending)
 
@@ -98,6 +103,8 @@ class TrialTrainable(tune.Trainable):
                 ray.get(pending)
         except StorageError as error:
             return {"done": True, "record": None, "stop": error}
+        except LostError:
+            os._exit(1)  # a process whose GPU has failed would fail every trial that it is handed
         return {"done": done, "record": self._host.record, "stop": None}
 
     def cleanup(self) -> None:
@@ -119,6 +126,11 @@ class TrialTrainable(tune.Trainable):
         self._job = job
         self._host.start(job)
         ray.get(pending)
+
+
+def _has_gpu() -> bool:
+    """Return whether Ray has given this process a GPU, or a part of one."""
+    return bool(ray.get_gpu_ids())
 
 
 def _is_on_one_node(group: Any) -> bool:
@@ -154,7 +166,7 @@ class _Watch:
                         _record(self._job, error.cause)
                         os._exit(1)
                 except ray.exceptions.RayError as error:
-                    note_loss(self._job, error)
+                    note_loss(self._job, reason(error))
                     os._exit(1)
 
 
@@ -162,5 +174,7 @@ def _record(job: Job, cause: BaseException) -> None:
     """Write what a peer met, before all processes of the trial start anew."""
     if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(cause, StorageError):
         return
-    if isinstance(cause, FarError):
+    if isinstance(cause, LostError):
+        note_loss(job, cause)
+    elif isinstance(cause, FarError):
         write_failure(job.directory, cause)

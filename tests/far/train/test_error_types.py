@@ -6,8 +6,9 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 
-from far.errors import ConfigError, OutOfMemoryError, StorageFullError
+from far.errors import ConfigError, DivergedError, LostError, OutOfMemoryError, StorageFullError
 from far.train.library_errors import typed
 
 
@@ -20,10 +21,45 @@ from far.train.library_errors import typed
         RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("std::bad_alloc"),
         RuntimeError("could not create a primitive"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+        RuntimeError("FIND was unable to find an engine to execute this computation"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("NCCL error: unhandled cuda error. Last error: Cuda failure 2 'out of memory'"),
+        RuntimeError("NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp:1131"),
     ],
 )
 def test_no_memory(error: BaseException) -> None:
     assert isinstance(typed(error), OutOfMemoryError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later"
+        ),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"),
+    ],
+)
+def test_a_gpu_that_fails_is_a_lost_process(error: BaseException) -> None:
+    found = typed(error)
+    assert isinstance(found, LostError)
+    assert str(error).splitlines()[0] in str(found)
+
+
+def test_a_loss_scale_at_its_minimum_is_a_diverged_trial() -> None:
+    said = Exception("Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.")
+    assert isinstance(typed(said), DivergedError)
 
 
 def test_no_room_on_the_disk_is_seen_behind_another_error() -> None:
@@ -43,6 +79,7 @@ def test_no_room_on_the_disk_is_seen_behind_another_error() -> None:
     [
         RuntimeError("could not create a primitive descriptor for the linear primitive"),
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("Expected all tensors to be on the same device, but found cuda:0 and cpu"),
         OSError(errno.ENOENT, "No such file or directory"),
         ConfigError("the name out of memory is not known"),
     ],

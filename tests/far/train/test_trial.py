@@ -49,7 +49,9 @@ def test_the_result_says_what_was_run(finished: TrialPaths, tiny_config: TrialCo
     assert result["state"] == "finished"
     assert result["config"] == tiny_config.model_dump(mode="json")
     assert (result["evaluated"], result["expected"], result["epochs"]) == (20, 20, 2)
+    assert (result["skipped_steps"], result["execution"]["zero_stage"]) == (0, 0)
     trained = load_trained(finished.directory)
+    assert trained.precision == "fp32"
     assert result["params"] == sum(p.numel() for p in trained.model.parameters())
     frame = pd.read_parquet(finished.predictions)
     assert len(frame) == 20
@@ -104,6 +106,33 @@ def test_bf16_trains_on_the_cpu(tiny_config: TrialConfig, tiny_data: Path, tmp_p
     assert result["execution"]["precision"] == "bf16"
     videos = config.data.demo.train_clips + config.data.demo.val_clips
     assert list(result["decoders"].values()) == [videos]  # which decoder reads them is on record
+
+
+def test_a_network_is_tested_again_in_the_precision_of_its_trial(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    config = changed(tiny_config, "recipe", precision="bf16", epochs=1)
+    result = run_trial(start(config, tmp_path, tiny_data))
+    predictions, scores, _ = evaluate_trained(load_trained(tmp_path), data_root=tiny_data)
+    assert {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5} == result["metrics"]
+    predictions.write(tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == TrialPaths(tmp_path).predictions.read_bytes()
+
+
+def test_an_epoch_whose_every_step_is_skipped_is_a_diverged_trial(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss stays finite, no weight changes, and the epochs would go by."""
+    run = start(tiny_config, tmp_path, tiny_data)
+    step = run.engine.step
+
+    def skipping() -> None:
+        step()
+        run.engine.skipped_steps += 1
+
+    monkeypatch.setattr(run.engine, "step", skipping)
+    with pytest.raises(DivergedError, match="not finite in any of the 5 steps of epoch 0"):
+        run_trial(run)
 
 
 def test_a_trial_computes_the_same_after_one_with_zero_3(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from far.config import TrialConfig
-from far.errors import ConfigError
+from far.errors import ConfigError, LostError
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.paths import TrialPaths
 from orchestrator.executors import Executor, Job, ListQueue, Stop
@@ -141,3 +141,83 @@ def test_more_than_the_cluster_has_is_refused_not_waited_for(
 ) -> None:
     with pytest.raises(ConfigError, match="wants 64 CPUs"):
         run(ray_executor, job("greedy", tiny_config, cpus=64))
+
+
+ILLEGAL = "CUDA error: an illegal memory access was encountered"
+
+
+def test_a_gpu_that_has_failed_gets_no_further_trial(
+    job: Any, tiny_config: TrialConfig, expected: TrialPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The context of a process is dead after such an error: every further trial in it would fail at once."""
+    from far.train.trial import TrialRun
+
+    first, second = job("first", tiny_config), job("second", tiny_config)
+    train, calls = TrialRun.train_epoch, iter(range(9))
+
+    def strike(self: TrialRun) -> Any:
+        if next(calls) == 1:
+            raise RuntimeError(f"{ILLEGAL}\nCUDA kernel errors might be asynchronously reported")
+        return train(self)
+
+    monkeypatch.setattr(TrialRun, "train_epoch", strike)
+    with pytest.raises(LostError, match=ILLEGAL):
+        LocalExecutor().run(ListQueue([first, second]), Stop())
+    assert not TrialPaths(first.directory).result.exists()
+    (attempt,) = read_json(TrialPaths(first.directory).trial)["attempts"]
+    assert ILLEGAL in attempt["lost"] and "ended" not in attempt
+    assert "attempts" not in read_json(TrialPaths(second.directory).trial)
+    results = run(LocalExecutor(), first, second)  # in another process, in real life
+    assert [result["state"] for result in results.values()] == ["finished"] * 2
+    assert numbers(TrialPaths(first.directory)) == numbers(expected)
+
+
+def test_the_process_of_a_gpu_that_has_failed_ends(
+    job: Any, tiny_config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from far.distributed import join_world
+    from far.train.trial import TrialRun
+    from orchestrator.executors.ray import trainable
+    from orchestrator.executors.trial_runner import TrialHost
+
+    def strike(self: TrialRun) -> Any:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    def end(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(TrialRun, "train_epoch", strike)
+    monkeypatch.setattr(trainable.os, "_exit", end)
+    slot = trainable.TrialTrainable.__new__(trainable.TrialTrainable)
+    slot._host, slot._peers, slot._job = TrialHost(join_world(), capture=False), [], job("struck", tiny_config)
+    slot._host.start(slot._job)
+    with pytest.raises(SystemExit):
+        while not slot.step()["done"]:
+            pass
+    assert "CUDNN_STATUS" in read_json(TrialPaths(slot._job.directory).trial)["attempts"][0]["lost"]
+
+
+def test_a_gpu_that_torch_cannot_use_fails_the_trial_and_one_that_is_not_wanted_does_not(
+    job: Any, tiny_config: TrialConfig, tmp_path: Path
+) -> None:
+    """A cluster that believes in a GPU: what Ray gives CUDA_VISIBLE_DEVICES for and torch cannot find."""
+    import torch
+    from ray.cluster_utils import Cluster
+
+    from orchestrator.executors.ray.cluster import prepare_environment
+    from orchestrator.executors.ray.executor import RayTuneExecutor
+
+    if torch.cuda.is_available():
+        pytest.skip("torch can use the GPU of this machine")
+    prepare_environment(None)
+    head = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        executor = RayTuneExecutor(tmp_path, address=made.address)
+        results = run(executor, job("given", tiny_config), job("on-the-cpu", tiny_config, gpus=0.0))
+    finally:
+        made.shutdown()
+    assert (results["given"]["state"], results["given"]["error"]["kind"]) == ("failed", "configuration")
+    for part in ("torch cannot use the GPU", f"torch {torch.__version__}", "NVIDIA driver"):
+        assert part in results["given"]["error"]["message"]
+    assert results["on-the-cpu"]["state"] == "finished"

@@ -80,6 +80,23 @@ def test_a_micro_batch_that_was_halved_stays_unless_one_is_named(settings: Setti
     assert store.trial("k")["config"]["run"]["micro_batch"] == 2
 
 
+def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(settings: Settings, tiny_config: TrialConfig) -> None:
+    """The profiles of the paper name one: a rerun must not run out of memory with it first, every time."""
+    store = Store(settings.store)
+    named = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 8})})
+    submit(store, settings, planned(named))
+    record = store.trial("k")
+    record["attempts"] = [{"micro_batch": 8, "ended": "out-of-memory"}, {"micro_batch": 4, "ended": "out-of-memory"}]
+    record["config"]["run"]["micro_batch"] = 2
+    store.write_trial("k", record)
+    for _ in range(2):
+        submit(store, settings, planned(named))
+        assert store.trial("k")["config"]["run"]["micro_batch"] == 2
+    other = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 1})})
+    submit(store, settings, planned(other))  # one that has not been tried
+    assert store.trial("k")["config"]["run"]["micro_batch"] == 1
+
+
 def test_queues_in_a_row_give_every_job_once(tmp_path: Path) -> None:
     jobs = [Job(tmp_path / str(n), tmp_path, 1, 1) for n in range(5)]
     chain = Chain([ListQueue(jobs[:2]), ListQueue([]), ListQueue(jobs[2:])])
