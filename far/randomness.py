@@ -1,7 +1,7 @@
 """Common random numbers: every draw is keyed by what it is for, never by the order of calls.
 
 Two rows of a study that share a seed then see the same clips, crops and mixes and share the initial values of
-the modules they share; a resumed trial continues exactly as if it had never stopped (``docs/structure.md``).
+the modules they share; a resumed trial draws exactly what it would have drawn (``docs/structure.md``).
 """
 
 from __future__ import annotations

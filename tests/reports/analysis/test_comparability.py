@@ -101,6 +101,23 @@ def test_other_precision_device_and_decoders_are_averaged_and_said(
     assert not any("other" in note.text for note in build_table(make_results("head_ratio", changes=changes)).notes)
 
 
+def test_fp16_that_earlier_versions_did_not_scale_is_said(make_results: MakeResults) -> None:
+    changes = {(row, seed): {"execution": {"precision": "fp16"}} for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
+    scaled = {"execution": {"precision": "fp16", "zero_stage": 1}}
+    found = [f for f in findings(make_results("head_ratio", changes=changes)) if f.what == "loss scale"]
+    assert (len(found), len(found[0].keys), found[0].fatal) == (1, 6, False)
+    (mixed,) = findings(make_results("head_ratio", changes={**changes, ("1:1", 0): scaled}))
+    assert (mixed.what, mixed.fatal) == ("loss scale", True)  # kept apart from a number that is right
+    assert "1:1 seed 0" not in mixed.text and "1:1 seed 1" in mixed.text
+
+
+def test_skipped_steps_stand_under_the_table(make_results: MakeResults) -> None:
+    table = build_table(make_results("head_ratio", changes={("1:1", 0): {"steps": 400, "skipped_steps": 3}}))
+    assert [n.text for n in table.notes if "skipped" in n.text] == [
+        "1:1, seed 0: 3 of 400 optimiser steps skipped, their gradients not finite."
+    ]
+
+
 def test_precision_that_the_rows_vary_is_meant_to_differ(make_results: MakeResults, tmp_path: Path) -> None:
     study = tmp_path / "precision.yaml"
     study.write_text("study: precision\nrows:\n  a: {recipe.precision: fp32}\n  b: {recipe.precision: bf16}\n")
