@@ -121,7 +121,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("data", "prepare"): ["folder", "clips"],
     ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
     ("data", "sample"): [],
-    ("study", "schema"): [], ("weights", "inspect"): ["q.yaml"],
+    ("study", "schema"): [], ("verify",): ["q.yaml"], ("weights", "inspect"): ["q.yaml"],
     ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
 }  # fmt: skip
 """Of every command, a call that gets as far as its inputs."""
@@ -139,7 +139,7 @@ NONSENSE: dict[str, list[str]] = {
     "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
     "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
-    "family": ["nonsense"],
+    "family": ["nonsense"], "files": ["nonsense"],
     "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],
 }  # fmt: skip
 """A value of every parameter that cannot be right, wherever it is looked at."""

@@ -99,9 +99,10 @@ def document(
     """Print or write tables in one format; return the exit code."""
     from reports.renderers import RENDERERS
     from reports.tables.registry import build_all
+    from reports.verification.record import sealed
 
     tables = build_all(numbers, read(), everything=everything)
-    deliver(RENDERERS[format_](tables), output)
+    deliver(sealed(RENDERERS[format_](tables), format_, tables), output)
     return exit_code(tables, strict)
 
 

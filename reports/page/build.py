@@ -20,6 +20,7 @@ from reports.renderers.templates import as_html, fill
 from reports.results.results import Results
 from reports.shown import can_be_opened_elsewhere, here, study_word, without_places
 from reports.tables.model import Row, State, Table, folded, number
+from reports.verification.record import sealed
 
 if TYPE_CHECKING:
     from reports.figures import Options
@@ -97,7 +98,7 @@ def build_page(
         environments=environments(results),
         refresh=refresh,
     )
-    return without_places(page, _places(results, options))
+    return sealed(without_places(page, _places(results, options)), "html", tables)
 
 
 def _places(results: Sequence[Results], options: Options) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from far.text import printable
 from reports.renderers import RENDERERS
 from reports.tables.model import Cell, Column, Origin, Table
 
@@ -35,7 +36,8 @@ def _names(column: Column) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """Keep a spreadsheet from running a text as a formula."""
+    """Keep a spreadsheet from running a text as a formula, and a control character from ending the line."""
+    text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 

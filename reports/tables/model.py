@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.results.results import Results
 
 
 class State(StrEnum):
@@ -141,6 +145,8 @@ class Table:
     """The study whose rows these are."""
     anchor: str = ""
     """Tells the table from the others of its document, in links and references; empty: the key does."""
+    source: Results | None = field(default=None, repr=False, compare=False)
+    """What it was laid out from; None where it needs no results."""
 
     @property
     def reference(self) -> str:

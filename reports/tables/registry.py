@@ -52,7 +52,7 @@ def build_tables(results: Results) -> list[Table]:
     if results.search is not None:
         warning = scale_warning(results)
         tables += search_tables(results.study, results.profile, results.search, warning)
-    return tables
+    return [replace(table, source=results) for table in tables]
 
 
 def build_one(results: Results) -> Table:

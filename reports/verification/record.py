@@ -1,0 +1,215 @@
+"""The record of a table: which trials it shows, in which version, and digests of what it says.
+
+Written into the file as a comment (LaTeX, Markdown), an attribute (HTML), a key (JSON) or columns (CSV). It holds no
+secret: whoever forges it as well is found out by making the table again from the predictions.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+from far.store.environment import code_version
+from orchestrator.plan.lockfile import frozen_keys
+from orchestrator.store.store import Store
+from reports.results.results import Results, TrialRecord
+from reports.tables.model import State, Table
+from reports.verification.printed import ATTRIBUTE, MARK, READERS, TRIALS, PrintedDocument, PrintedTable
+
+VERSION = 1
+DIGEST = "sha256"
+SHORT = 8
+"""Hexadecimal digits of the digest of a part."""
+LINE = 110
+"""Characters of a record on a line of LaTeX."""
+NOT_RECORDED = ("rows", "configs", "problems", "path", "store", "tracking_uri", "other_frames", "search")
+"""What results hold beside the plain facts that a table is laid out by."""
+Record = dict[str, Any]
+
+
+def sealed(text: str, format_: str, tables: Sequence[Table]) -> str:
+    """Return a document with a record in each of its tables; formats that nobody reads back stay as they are.
+
+    Args:
+        text: as it was rendered from the tables.
+        format_: name of the renderer.
+        tables: in the order of the document.
+    """
+    if format_ not in READERS:
+        return text
+    document = READERS[format_](text)
+    records = [
+        make_record(table, printed, document, format_) for table, printed in zip(tables, document.tables, strict=True)
+    ]
+    return _WRITERS[format_](text, records)
+
+
+def make_record(table: Table, printed: PrintedTable, document: PrintedDocument, format_: str) -> Record:
+    """Return the record of one table."""
+    results = table.source
+    record: Record = {
+        "version": VERSION,
+        "by": code_version(),
+        "format": format_,
+        "table": table.key,
+        "results": facts(results) if results is not None else None,
+        "trials": trials_of(results) if results is not None else {},
+        "lock": lock_digest(results) if results is not None else None,
+        **parts(printed, document),
+    }
+    record[DIGEST] = digest_of(record)
+    return record
+
+
+def parts(printed: PrintedTable, document: PrintedDocument) -> dict[str, Any]:
+    """Return the digests of what a table says, part by part."""
+    return {
+        "title": short(printed.title),
+        "columns": short(printed.columns),
+        "order": short(list(printed.rows)),
+        "rows": {name: short(texts) for name, texts in printed.rows.items()},
+        "notes": [short(note) for note in printed.notes],
+        "rest": short(document.rest),
+    }
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """Return the digest of a record, which it holds itself."""
+    text = json.dumps({key: value for key, value in record.items() if key != DIGEST}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def short(value: object) -> str:
+    """Return a digest of plain data, to tell whether it is still the same."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:SHORT]
+
+
+def facts(results: Results) -> dict[str, Any]:
+    """Return what a table is laid out by, beside its trials."""
+    found = {}
+    for each in fields(results):
+        value = getattr(results, each.name)
+        if each.name in NOT_RECORDED or (each.default is not MISSING and value == each.default):
+            continue
+        found[each.name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def trials_of(results: Results) -> dict[str, dict[str, list[str]]]:
+    """Return key and digest of each row's trials by seed; of a trial without a result, key and state."""
+    return {
+        row.name: {str(trial.seed): [trial.key, trial_digest(trial)] for trial in row.trials} for row in results.rows
+    }
+
+
+def trial_digest(trial: TrialRecord) -> str:
+    """Return a digest of a trial's numbers, answers and code; its state where it has none."""
+    if trial.state not in (State.FINISHED, State.INCOMPARABLE) or not trial.result:
+        return trial.state.value
+    return short([trial.result.get("metrics"), trial.result.get("answers"), trial.result.get("code")])
+
+
+def lock_digest(results: Results) -> str | None:
+    """Return a digest of the keys with which the study was submitted; None where it was not."""
+    if results.store is None:
+        return None
+    path = Store(results.store).study(results.study).frozen(results.profile)
+    keys = frozen_keys(path) if path.exists() else {}
+    return (
+        short({row: {str(seed): key for seed, key in trials.items()} for row, trials in keys.items()}) if keys else None
+    )
+
+
+def as_text(record: Mapping[str, Any]) -> str:
+    """Return a record on one line, in ASCII."""
+    return json.dumps(record, separators=(",", ":"))
+
+
+def _into_markdown(text: str, records: Sequence[Record]) -> str:
+    pieces = re.split(r"(?m)^(?=### )", text)
+    sealed_pieces = [
+        f"{piece.rstrip()}\n\n<!-- {MARK}: {as_text(record).replace('--', chr(45) + chr(92) + 'u002d')} -->\n"
+        for piece, record in zip(pieces[1:], records, strict=True)
+    ]
+    return pieces[0] + "\n".join(sealed_pieces)
+
+
+def _into_latex(text: str, records: Sequence[Record]) -> str:
+    def comment(record: Record) -> str:
+        line = as_text(record)
+        return "".join(f"% {MARK}: {line[at : at + LINE]}\n" for at in range(0, len(line), LINE))
+
+    return _before_each(text, r"(?m)^\\end\{table\}", map(comment, records))
+
+
+def _into_html(text: str, records: Sequence[Record]) -> str:
+    from reports.renderers.templates import as_html
+
+    attributes = (f' {ATTRIBUTE}="{as_html(as_text(record))}"' for record in records)
+    return _before_each(text, r'(?<=<section class="table")(?= id=)', attributes)
+
+
+def _before_each(text: str, pattern: str, inserted: Iterable[str]) -> str:
+    found = iter(inserted)
+    return re.sub(pattern, lambda hit: next(found) + hit[0], text)
+
+
+def _into_csv(text: str, records: Sequence[Record]) -> str:
+    buffer, left = io.StringIO(), iter(records)
+    writer = csv.writer(buffer, lineterminator="\n")
+    record: Record = {}
+    first = False
+    for line in csv.reader(io.StringIO(text)):
+        if line[:2] == ["table", "profile"]:
+            record, first = next(left), True
+            writer.writerow([*line, TRIALS, MARK])
+            continue
+        name = line[2] if len(line) > 2 else ""
+        writer.writerow([*line, listed_trials(record, name), as_text(record) if first else ""])
+        first = False
+    return buffer.getvalue()
+
+
+def listed_trials(record: Record, name: str) -> str:
+    """Return the trials of a row as CSV lists them; empty for a row that has none.
+
+    Args:
+        record: of the table.
+        name: the row's, as it stands in the file, where a quote may keep it from being run as a formula.
+    """
+    trials = record["trials"].get(name) or record["trials"].get(name.removeprefix("'"), {})
+    return " ".join(f"{seed}:{key}" for seed, (key, _) in trials.items())
+
+
+def _into_json(text: str, records: Sequence[Record]) -> str:
+    from pydantic_core import from_json, to_json
+
+    whole = from_json(text)
+    for each, record in zip(whole if isinstance(whole, list) else [whole], records, strict=True):
+        each[MARK] = record
+    return to_json(whole, indent=2, inf_nan_mode="null").decode() + "\n"
+
+
+_WRITERS: Mapping[str, Callable[[str, Sequence[Record]], str]] = {
+    "md": _into_markdown,
+    "latex": _into_latex,
+    "html": _into_html,
+    "csv": _into_csv,
+    "json": _into_json,
+}
