@@ -135,6 +135,16 @@ class CancelledError(FarError):
     kind = "cancelled"
 
 
+class TrialInterruptedError(FarError):
+    """The process was asked to end: a signal, a node that is drained, a sweep that stops.
+
+    The trial has written what it had, and goes on from there; it is neither failed nor lost.
+    """
+
+    exit_code = 130
+    kind = "interrupted"
+
+
 class DamagedError(FarError):
     """A checkpoint that cannot be loaded. The trial goes on from the one before it, or from the start."""
 

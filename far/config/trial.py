@@ -62,6 +62,9 @@ class RunConfig(Strict):
     """Videos on one device at once; the rest of the batch is accumulated. Default: the largest that fits."""
     workers: Annotated[int, Field(ge=0)] = 1
     keep_checkpoints: Positive = 1
+    """Epochs whose checkpoints are kept, newest first."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Between two checkpoints in the middle of an epoch; default: none there, unless the process is asked to end."""
     compile: bool = False
     """Compile the network with ``torch.compile``."""
     activation_checkpointing: bool = False

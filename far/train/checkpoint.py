@@ -1,7 +1,8 @@
 """Checkpoints that a kill cannot spoil: written beside, then renamed; a name that exists is complete.
 
-A checkpoint carries the metric history of the trial, so that what a resumed trial reports is what it would have
-reported uninterrupted.
+A checkpoint carries the metric history of the trial, and one in the middle of an epoch the running sums of that epoch,
+so that what a resumed trial reports is what it would have reported uninterrupted. ``epoch-0003`` has three epochs
+behind it, ``epoch-0003-step-000120`` another 120 optimiser steps.
 """
 
 from __future__ import annotations
@@ -10,73 +11,128 @@ import contextlib
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from far.distributed import World
 from far.errors import ConfigError, DamagedError
+from far.train.collectives import barrier
 from far.train.unpickle import DEEPSPEED, loading
 
-_COMPLETE = re.compile(r"epoch-(\d+)")
+_COMPLETE = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")
 _SHARD = re.compile(r"(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_optim_states\.pt")
 
 
-def latest(directory: Path) -> Path | None:
-    """Return the complete checkpoint with the most epochs behind it, if there is any."""
-    complete = [
-        (int(match[1]), path)
-        for path in (directory.iterdir() if directory.is_dir() else ())
-        if (match := _COMPLETE.fullmatch(path.name))
+@dataclass(frozen=True, order=True)
+class Place:
+    """How far a checkpoint is.
+
+    Attributes:
+        epochs: finished epochs.
+        step: optimiser steps of the next one.
+    """
+
+    epochs: int
+    step: int = 0
+
+    @property
+    def name(self) -> str:
+        """The folder's name; names are in the order of places."""
+        return f"epoch-{self.epochs:04d}" + (f"-step-{self.step:06d}" if self.step else "")
+
+    @classmethod
+    def of(cls, path: Path) -> Place | None:
+        """Return the place that a complete checkpoint's name says, None if it is none."""
+        match = _COMPLETE.fullmatch(path.name)
+        return cls(int(match[1]), int(match[2] or 0)) if match else None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint says beside the engine's state.
+
+    Attributes:
+        place: how far it is.
+        history: one record for each finished epoch.
+        middle: running sums of the epoch that it is in the middle of; empty between two epochs.
+        unreadable: why videos could not be read so far, by id.
+    """
+
+    place: Place
+    history: list[dict[str, Any]]
+    middle: dict[str, Any]
+    unreadable: dict[str, str]
+
+
+def latest(directory: Path, *, whole_epochs: bool = False) -> Path | None:
+    """Return the complete checkpoint that is farthest, if there is any.
+
+    Args:
+        directory: the trial's checkpoint folder.
+        whole_epochs: only those between two epochs.
+    """
+    complete = _complete(directory)
+    return max(((place, path) for place, path in complete if not (whole_epochs and place.step)), default=(None, None))[
+        1
     ]
-    return max(complete)[1] if complete else None
+
+
+def _complete(directory: Path) -> list[tuple[Place, Path]]:
+    paths = directory.iterdir() if directory.is_dir() else ()
+    return [(place, path) for path in paths if (place := Place.of(path)) is not None]
 
 
 def save(
     engine: Any,
     directory: Path,
     *,
-    epochs: int,
+    place: Place,
     history: list[dict[str, Any]],
     world: World,
     keep: int,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    """Write the state after ``epochs`` epochs; all ranks call this together.
+    """Write the state at a place between two optimiser steps; all ranks call this together.
 
     Args:
         engine: the DeepSpeed engine.
         directory: the trial's checkpoint folder.
-        epochs: finished epochs.
+        place: how far the trial is.
         history: one report an epoch, as in ``metrics.jsonl``.
         world: this process's place.
-        keep: complete checkpoints to keep, newest first.
+        keep: epochs to keep the checkpoints of, newest first. Of those in the middle of an epoch the newest is kept,
+            and only until the epoch has one.
         facts: plain data to store beside, e.g. what was settled when the trial began.
     """
-    name = f"epoch-{epochs:04d}"
+    name = place.name
     partial = f"{name}.partial"
     if world.is_main:
-        shutil.rmtree(directory / partial, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
-    _barrier(world)
+        for left in directory.glob("epoch-*.partial"):  # of a process that was killed at it
+            shutil.rmtree(left, ignore_errors=True)
+    barrier(world)
     engine.save_checkpoint(
         str(directory),
         tag=partial,
-        client_state={**(facts or {}), "epochs": epochs, "history": history},
+        client_state={**(facts or {}), "epochs": place.epochs, "history": history},
         save_latest=False,
     )
     _settle(directory / partial)
-    _barrier(world)
+    barrier(world)
     if world.is_main:
         shutil.rmtree(directory / name, ignore_errors=True)
         (directory / partial).rename(directory / name)
-        complete = sorted(path for path in directory.iterdir() if _COMPLETE.fullmatch(path.name))
-        for old in complete[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
-    _barrier(world)
+        complete = _complete(directory)
+        kept = sorted(each for each, _ in complete if not each.step)[-keep:]
+        for each, path in complete:
+            if each not in (*kept, place):
+                shutil.rmtree(path, ignore_errors=True)
+    barrier(world)
 
 
-def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
-    """Load a checkpoint into the engine on every rank and return the history it carries.
+def restore(engine: Any, checkpoint: Path) -> Restored:
+    """Load a checkpoint into the engine on every rank and return what else it says.
 
     Raises:
         ConfigError: it is in order, but its ZeRO shards were written by another number of processes.
@@ -89,25 +145,27 @@ def restore(engine: Any, checkpoint: Path) -> list[dict[str, Any]]:
     try:
         with loading(checkpoint, DEEPSPEED):
             path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
-            return _history(checkpoint, path, state)
+            return _restored(checkpoint, path, state)
     except DamagedError as error:
         with contextlib.suppress(OSError):  # of several ranks one is the first
             checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
         raise DamagedError(f"{error}; it was set aside") from error
 
 
-def _history(checkpoint: Path, path: str | None, state: Any) -> list[dict[str, Any]]:
-    """Return the history of a checkpoint that has been loaded, one record for each of its epochs."""
+def _restored(checkpoint: Path, path: str | None, state: Any) -> Restored:
+    """Return what a checkpoint that has been loaded says; earlier versions wrote a history alone."""
     if path is None:
         raise DamagedError(f"{checkpoint} cannot be loaded: it is not whole")
     history = state.get("history") if isinstance(state, dict) else None
-    match = _COMPLETE.fullmatch(checkpoint.name)
-    epochs = int(match[1]) if match else None
+    place = Place.of(checkpoint) or Place(0)
     if not isinstance(history, list) or not all(isinstance(record, dict) for record in history):
         raise DamagedError(f"{checkpoint} cannot be loaded: it has no history")
-    if [record.get("epoch") for record in history] != list(range(epochs or 0)):
-        raise DamagedError(f"{checkpoint} cannot be loaded: its history is not that of {epochs} epochs")
-    return history
+    if [record.get("epoch") for record in history] != list(range(place.epochs)):
+        raise DamagedError(f"{checkpoint} cannot be loaded: its history is not that of {place.epochs} epochs")
+    middle = state.get("middle") or {}
+    if not isinstance(middle, dict) or middle.get("step", 0) != place.step:
+        raise DamagedError(f"{checkpoint} cannot be loaded: it does not say what step {place.step} was reached with")
+    return Restored(place, history, middle, dict(state.get("unreadable") or {}))
 
 
 def _check_shards(checkpoint: Path, processes: int) -> None:
@@ -131,10 +189,3 @@ def _settle(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _barrier(world: World) -> None:
-    if world.size > 1:
-        import torch
-
-        torch.distributed.barrier()

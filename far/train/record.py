@@ -45,15 +45,18 @@ class Account:
     attempts: list[Record] = field(default_factory=list)
     code: Record = field(default_factory=code_version)
 
-    def begin_attempt(self, *, epoch: int, micro_batch: int) -> None:
+    def begin_attempt(self, *, epoch: int, step: int, micro_batch: int) -> None:
         """Append this start to the attempts.
 
         Args:
             epoch: finished epochs that it goes on from.
+            step: optimiser steps of the next one that it goes on from.
             micro_batch: videos at once on one device.
         """
         began = {"started_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
-        self.attempts.append({**began, "epoch": epoch, "micro_batch": micro_batch, "frame_index": FRAME_INDEX})
+        self.attempts.append(
+            {**began, "epoch": epoch, "step": step, "micro_batch": micro_batch, "frame_index": FRAME_INDEX}
+        )
 
     def finished(
         self,

@@ -1,4 +1,8 @@
-"""One process's part in one trial: build or resume, train epoch by epoch, evaluate, write the result last."""
+"""One process's part in one trial: build or resume, train epoch by epoch, evaluate, write the result last.
+
+A trial goes on from its farthest checkpoint, in the middle of an epoch if need be, to the numbers that it would have
+had undisturbed: order, augmentation and every draw depend on seed, epoch and step alone (bit for bit on a CPU).
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,16 @@ from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
 from far.data.loader import TrainStream
 from far.distributed import World
-from far.errors import DivergedError, WeightsError
+from far.errors import DivergedError, TrialInterruptedError, WeightsError
+from far.evaluate.predict import Scores
 from far.model import vit
 from far.model.drop_path import keep_factors
+from far.randomness import key_of
 from far.store.atomic import append_json_line, finite, write_atomic, write_json
 from far.store.paths import TrialPaths
 from far.train import checkpoint
+from far.train.checkpoint import Place
+from far.train.collectives import gathered
 from far.train.engine import (
     dtype_of,
     make_engine,
@@ -33,10 +41,13 @@ from far.train.engine import (
     zero_stage,
 )
 from far.train.heartbeat import Heartbeat
+from far.train.interruption import Interruption
 from far.train.memory import peak_memory, reserved_memory, reset_peak
 from far.train.plan_checks import check_inputs, check_statistics
 from far.train.record import Account, Record, epoch_record
 from far.train.schedule import Schedule
+from far.train.tally import Tally
+from far.train.timetable import Action, Timetable
 from far.train.validation import Validation
 from far.weights import build_network
 from far.weights.files import open_file
@@ -56,6 +67,8 @@ class TrialRun:
         weights_root: where a relative ``init.weights`` is looked for.
         profile: name of the profile, copied into the result.
         attempts: earlier starts of this trial; this start is appended and all are copied into the result.
+        interruption: whether somebody wants this process to end.
+        on_checkpoint: called by the main process after each checkpoint in the middle of an epoch.
 
     Raises:
         ConfigError: what the configuration asks for cannot be had on this device or with these data.
@@ -73,6 +86,8 @@ class TrialRun:
         weights_root: Path = Path(),
         profile: str | None = None,
         attempts: list[Record] | None = None,
+        interruption: Interruption | None = None,
+        on_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.paths, self.world = config, paths, world
         self.account = Account(paths.key, config, identity, profile, attempts or [])
@@ -87,6 +102,9 @@ class TrialRun:
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         check_statistics(config, identity, self.micro, world)
         self.history: list[Record] = []
+        self.interruption, self._on_checkpoint = interruption or Interruption(), on_checkpoint
+        self._timetable = Timetable(config.run.checkpoint_minutes, self.interruption, world)
+        self._writing = 0.0
         self._heartbeat = Heartbeat(paths, config.recipe.epochs) if world.is_main else None
         place = {"rank": world.rank, "world": world.size, "micro_batch": self.micro}
         frames = open_frames(self.manifest, lambda done, total: self._report("index frames", done, total))
@@ -109,8 +127,8 @@ class TrialRun:
         self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
         if config.run.compile:
             self.engine.compile()
-        self._resume()
-        self.account.begin_attempt(epoch=self.epochs_done, micro_batch=self.micro)
+        self._middle = self._resume()
+        self.account.begin_attempt(epoch=self.epochs_done, step=self._middle.get("step", 0), micro_batch=self.micro)
 
     # -- progress --
 
@@ -134,14 +152,18 @@ class TrialRun:
             return model.model_copy(update={"position_embedding": settled or AUTO})
         return model
 
-    def _resume(self) -> None:
-        found = checkpoint.latest(self.paths.checkpoints)
+    def _resume(self) -> Record:
+        """Go on from the farthest checkpoint; return the running sums of the epoch that it is in the middle of."""
+        found, middle = checkpoint.latest(self.paths.checkpoints), {}
         if found is not None:
-            self.history = checkpoint.restore(self.engine, found)
+            restored = checkpoint.restore(self.engine, found)
+            self.history, middle = restored.history, restored.middle
+            self.stream.failures |= restored.unreadable
         if self.world.is_main:
             # The checkpoint is the truth: an epoch logged after it will be run, and logged, again.
             lines = [json.dumps(finite(r), separators=(",", ":")) + "\n" for r in self.history]
             write_atomic(self.paths.metrics, "".join(lines))
+        return middle
 
     def _report(self, phase: str, done: int, total: int, loss: float | None = None) -> None:
         if self._heartbeat is not None:
@@ -156,63 +178,137 @@ class TrialRun:
             CancelledError: somebody asked for this trial to stop.
             DivergedError: the loss or the network's answers are no longer finite.
             DataError: no validation video can be read.
+            TrialInterruptedError: this process was asked to end, and has written a checkpoint.
         """
+        with self.interruption.heard():
+            return self._train_epoch()
+
+    def _train_epoch(self) -> Record:
         started, epoch = time.monotonic(), self.epochs_done
-        loss, rate, failed = self._optimise(epoch)
-        trained = time.monotonic()
-        scores = self.validation.on_one_view(self.engine, epoch + 1, self._reporter("validate"))
+        tally = Tally(self.world, self.engine.gradient_accumulation_steps())
+        # The last epoch's checkpoint is part of what this one takes.
+        tally.seconds = tally.writing = self._writing
+        if self._middle:
+            tally.restore(self._middle)
+
+        def seconds() -> float:
+            return tally.seconds + time.monotonic() - started
+
+        if self._timetable.begin(tally.step) is Action.STOP:
+            raise self._interrupted()
+        self._optimise(epoch, tally, seconds)
+        trained = seconds() - tally.writing
+        if self._timetable.before_validation():
+            self._save_middle(tally, seconds)
+        scores = self._validate(tally, seconds)
+        loss, failed = tally.totals()
         record = epoch_record(
             epoch,
             scores,
             train_loss=loss,
-            lr=rate,
+            lr=self.schedule.rate((epoch + 1) * self.stream.steps_per_epoch - 1),
             failed_videos=failed,
             skipped_steps=self.engine.skipped_steps - self._skipped_before,
-            train_seconds=trained - started,
-            seconds=time.monotonic() - started,
+            train_seconds=trained,
+            checkpoint_seconds=tally.writing,
+            seconds=seconds(),
         )
         self.history.append(record)
+        self._middle = {}
+        self._writing = self._save(Place(self.epochs_done))
+        if self.world.is_main:
+            append_json_line(self.paths.metrics, record)
+        return record
+
+    def _optimise(self, epoch: int, tally: Tally, seconds: Callable[[], float]) -> None:
+        """Run what is left of an epoch's optimiser steps, and write checkpoints on the way."""
+        self.engine.train()
+        steps, accumulation = self.stream.steps_per_epoch, tally.accumulation
+        first, micro_steps = tally.step * accumulation, steps * accumulation
+        for index, batch in enumerate(self.stream.epoch(epoch, tally.step), start=first):
+            step = index // accumulation
+            rate = self._set_rate(epoch * steps + step)
+            self._seed_modules(epoch, index)
+            loss = self.loss(batch, epoch)
+            self.engine.backward(loss)
+            self.engine.step()
+            tally.add(loss, batch.failed)
+            # A look at the value waits for the device, so a GPU is asked only now and then.
+            if self.world.device.type == "cpu" or index % 50 == 0 or index + 1 == micro_steps:
+                mean = tally.mean_loss(index + 1)
+                if not math.isfinite(mean):
+                    raise DivergedError(f"the loss is {mean} at step {step} of epoch {epoch} (lr {rate:.3g})")
+                self._report("train", index + 1, micro_steps, mean)
+            if (index + 1) % accumulation == 0:
+                tally.step = step + 1
+                action = self._timetable.after(tally.step) if tally.step < steps else Action.GO
+                if action is not Action.GO:
+                    self._save_middle(tally, seconds)
+                if action is Action.STOP:
+                    raise self._interrupted()
+        if self.engine.skipped_steps - self._skipped_before >= steps > 0:
+            raise DivergedError(f"the gradients were not finite in any of the {steps} steps of epoch {epoch}")
+
+    def _validate(self, tally: Tally, seconds: Callable[[], float]) -> Scores:
+        """Return how the network does after its training in this epoch.
+
+        A process alone stops in the middle if it is asked to. Several stop after the validation: one that left would
+        leave the others waiting.
+        """
+
+        def on_batch(done: int, total: int) -> None:
+            self._report("validate", done, total)
+            if self.interruption and self.world.size == 1:
+                raise self._interrupted()
+
+        try:
+            return self.validation.on_one_view(self.engine, self.epochs_done + 1, on_batch)
+        except TrialInterruptedError:
+            self._save_middle(tally, seconds)
+            raise
+
+    def _save_middle(self, tally: Tally, seconds: Callable[[], float]) -> None:
+        """Write a checkpoint in the middle of an epoch."""
+        place = Place(self.epochs_done, tally.step)
+        if place == Place(self.epochs_done, self._middle.get("step", 0)):
+            return  # nothing was trained since
+        self._middle = tally.state(seconds())
+        tally.writing += self._save(place, middle=self._middle)
+        if self.world.is_main:
+            self._on_checkpoint()
+
+    def _save(self, place: Place, **more: Any) -> float:
+        """Write a checkpoint; return the seconds that it took."""
+        started = time.monotonic()
         checkpoint.save(
             self.engine,
             self.paths.checkpoints,
-            epochs=self.epochs_done,
+            place=place,
             history=self.history,
             world=self.world,
             keep=self.config.run.keep_checkpoints,
             facts={
                 "position_embedding": self.model.config.embedding,
                 "model_config": self.model.config.model_dump(mode="json"),
+                "unreadable": self._unreadable(),
+                **more,
             },
         )
-        if self.world.is_main:
-            append_json_line(self.paths.metrics, record)
-        return record
+        self._timetable.wrote()
+        return time.monotonic() - started
 
-    def _optimise(self, epoch: int) -> tuple[float, float, int]:
-        """Run an epoch's optimiser steps; return mean loss, last rate, and videos that could not be read."""
+    def _interrupted(self) -> TrialInterruptedError:
+        place = Place(self.epochs_done, self._middle.get("step", 0))
+        asked = self.interruption.reason or "another of its processes"
+        return TrialInterruptedError(
+            f"trial {self.paths.key} was asked to stop ({asked}); it goes on from {place.name}"
+        )
+
+    def _seed_modules(self, epoch: int, index: int) -> None:
+        """Let modules that draw from PyTorch's own generator, such as dropout, draw by the place in the epoch alone."""
         import torch
 
-        self.engine.train()
-        steps, accumulation = self.stream.steps_per_epoch, self.engine.gradient_accumulation_steps()
-        total = torch.zeros((), device=self.world.device)
-        rate, failed, micro_steps = 0.0, 0, steps * accumulation
-        for index, batch in enumerate(self.stream.epoch(epoch)):
-            step = index // accumulation
-            rate = self._set_rate(epoch * steps + step)
-            loss = self.loss(batch, epoch)
-            self.engine.backward(loss)
-            self.engine.step()
-            total += loss.detach()
-            failed += batch.failed
-            # A look at the value waits for the device, so a GPU is asked only now and then.
-            if self.world.device.type == "cpu" or index % 50 == 0 or index + 1 == micro_steps:
-                mean = float(total) / (index + 1)
-                if not math.isfinite(mean):
-                    raise DivergedError(f"the loss is {mean} at step {step} of epoch {epoch} (lr {rate:.3g})")
-                self._report("train", index + 1, micro_steps, mean)
-        if self.engine.skipped_steps - self._skipped_before >= steps > 0:
-            raise DivergedError(f"the gradients were not finite in any of the {steps} steps of epoch {epoch}")
-        return self._mean_over_ranks(float(total) / max(micro_steps, 1)), rate, failed
+        torch.manual_seed(key_of(self.config.seed, "modules", epoch, index, self.world.rank))
 
     @property
     def _skipped_before(self) -> int:
@@ -243,35 +339,31 @@ class TrialRun:
         """The floating type of the clips that the engine takes."""
         return dtype_of(self.precision)
 
-    def _mean_over_ranks(self, value: float) -> float:
-        import torch
-
-        if self.world.size == 1:
-            return value
-        tensor = torch.tensor([value], device=self.world.device)
-        torch.distributed.all_reduce(tensor)
-        return float(tensor) / self.world.size
-
     # -- the end --
-
-    def _reporter(self, phase: str) -> Callable[[int, int], None]:
-        return lambda done, total: self._report(phase, done, total)
 
     def _unreadable(self) -> dict[str, str]:
         """Return why videos could not be read, over all ranks."""
-        mine = self.stream.failures | self.validation.failures
-        if self.world.size == 1:
-            return mine
-        import torch
-
-        gathered: list[dict[str, str]] = [{} for _ in range(self.world.size)]
-        torch.distributed.all_gather_object(gathered, mine)
-        return {name: why for each in gathered for name, why in each.items()}
+        mine = gathered(self.stream.failures | self.validation.failures, self.world)
+        return {name: why for each in mine for name, why in each.items()}
 
     def finish(self) -> Record:
-        """Test the last epoch's weights on all views, write predictions and, last of all, the result."""
+        """Test the last epoch's weights on all views, write predictions and, last of all, the result.
+
+        Raises:
+            TrialInterruptedError: this process, which is alone, was asked to end.
+        """
+        with self.interruption.heard():
+            return self._finish()
+
+    def _finish(self) -> Record:
         started = time.monotonic()
-        predictions, scores = self.validation.on_all_views(self.engine, self.epochs_done, self._reporter("test"))
+
+        def on_batch(done: int, total: int) -> None:
+            self._report("test", done, total)
+            if self.interruption and self.world.size == 1:
+                raise self._interrupted()
+
+        predictions, scores = self.validation.on_all_views(self.engine, self.epochs_done, on_batch)
         result = self.account.finished(
             scores,
             self.manifest,
@@ -289,7 +381,7 @@ class TrialRun:
             steps=self.schedule.total_steps,
             skipped_steps=self.engine.skipped_steps,
             params=self.params,
-            seconds=sum(record["seconds"] for record in self.history) + time.monotonic() - started,
+            seconds=sum(record["seconds"] for record in self.history) + self._writing + time.monotonic() - started,
             peak_memory_bytes=peak_memory(self.world.device),
             reserved_memory_bytes=reserved_memory(self.world.device),
             init=self.coverage.as_json() if self.coverage else None,

@@ -61,9 +61,9 @@ def load_trained(directory: Path) -> Trained:
     spec = read_json(paths.trial)
     if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict):
         raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
-    found = checkpoint.latest(paths.checkpoints)
+    found = checkpoint.latest(paths.checkpoints, whole_epochs=True)
     if found is None:
-        raise WeightsError(f"{directory} holds no complete checkpoint")
+        raise WeightsError(f"{directory} holds no complete checkpoint of a whole epoch")
     config = validated(TrialConfig, spec["config"], lambda keys: str(paths.trial))
     state, embedding = _state(found, config.model.embedding)
     classes = config.data.classes

@@ -11,7 +11,7 @@ from far.store.atomic import read_json, read_json_lines
 from far.store.paths import TrialPaths
 from orchestrator.store.store import DONE, Store
 
-TIMES = frozenset({"time", "seconds", "train_seconds"})
+TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds"})
 """Fields of an epoch's record that tell how long it took, which no two runs share."""
 MARK = "FARLAB_CHAOS_MARK"
 """Environment variable of everything that a chaos run starts."""

@@ -102,7 +102,7 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
     from far.config.identity import identity, trial_key
     from far.distributed import Launched
-    from far.errors import CancelledError, ConfigError, FarError
+    from far.errors import CancelledError, ConfigError, FarError, TrialInterruptedError
     from far.store.environment import code_version
     from far.train.trial import TrialRun, run_trial
     from orchestrator.executors.failure import write_failure
@@ -172,7 +172,7 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
                 + (f"  {r['skipped_steps']} steps skipped: gradients not finite" if r.get("skipped_steps") else ""),
             ),
         )
-    except CancelledError:
+    except (CancelledError, TrialInterruptedError):
         raise
     except FarError as error:
         # Whichever process meets it first: the launcher ends the others. A result that is there already stays.

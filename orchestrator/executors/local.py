@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from far.errors import ConfigError
+from far.errors import ConfigError, TrialInterruptedError
 from orchestrator.executors.base import Job, Queue, Stop
 from orchestrator.executors.trial_runner import TrialHost
 
@@ -43,6 +43,8 @@ class LocalExecutor:
             host = TrialHost(join_world(cpus=job.threads, gpus=job.gpus > 0), capture=False)
             try:
                 self._run(host, job, queue, stop)
+            except TrialInterruptedError:
+                stop.request(KeyboardInterrupt())
             finally:
                 host.close()
             if not stop:

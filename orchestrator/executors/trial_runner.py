@@ -10,31 +10,36 @@ from __future__ import annotations
 import contextlib
 import enum
 import gc
-import json
-import os
-import socket
-import time
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far.config.identity import STATISTICS
 from far.config.trial import TrialConfig
 from far.errors import (
     CancelledError,
-    ConfigError,
     DamagedError,
     FarError,
     LostError,
     OutOfMemoryError,
     StorageError,
+    TrialInterruptedError,
 )
-from far.store.atomic import clear_abandoned, read_json, write_json
+from far.store.atomic import clear_abandoned, write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
-from far.store.result import Started
+from far.store.result import Failure
+from far.train.interruption import Interruption
+from orchestrator.executors.attempts import (
+    begin_attempt,
+    end_attempt,
+    halve,
+    may_start,
+    note,
+    note_loss,
+    read_spec,
+    write_phase,
+)
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import has_result, redirect, write_failure
 
@@ -45,10 +50,6 @@ if TYPE_CHECKING:
 
 LOCK_WAIT = 1.0
 """Seconds of one try for a trial's lock. Its former process outlives a killed driver by a few seconds."""
-LONGEST_WAIT = 60.0
-"""Seconds before a retry, however many there were."""
-LONGEST_REASON = 300
-"""Characters of a reason; the trial's log has all of it."""
 
 
 class Readiness(enum.Enum):
@@ -65,10 +66,12 @@ class TrialHost:
     Args:
         world: this process's place among the trial's processes.
         capture: send what the process prints to the trial's ``log.txt``, native libraries' output included.
+        interruption: whether somebody wants this process to end; signals are heard in any case.
     """
 
-    def __init__(self, world: World, *, capture: bool = True) -> None:
+    def __init__(self, world: World, *, capture: bool = True, interruption: Interruption | None = None) -> None:
         self.world, self.capture = world, capture
+        self.interruption = interruption or Interruption()
         self.record: dict[str, Any] | None = None
         """Of the epoch that the last ``step`` finished, if it did."""
         self.failed = False
@@ -110,7 +113,7 @@ class TrialHost:
         clear_abandoned(paths.directory, paths.checkpoints)
         try:
             may_start(read_spec(paths), job)
-            self._begin(job)
+            begin_attempt(job, self.world)
         except StorageError:
             self.close()
             raise
@@ -126,6 +129,7 @@ class TrialHost:
         Raises:
             StorageError: what must be written cannot be; the trial has no result and can go on later.
             LostError: the GPU failed: this process must end, and the trial goes on in another.
+            TrialInterruptedError: this process was asked to end; the trial has a checkpoint and can go on later.
             Exception: with several processes, whatever rank 0 or a restart of all of them must deal with.
         """
         from far.gpu import answers
@@ -144,33 +148,68 @@ class TrialHost:
         note(job, details)
         if not isinstance(cause, FarError) and not answers(self.world.device):
             cause = LostError(f"the GPU failed: {type(cause).__name__}: {cause}")
+        return self._answer_to(cause)(self, job, cause)
+
+    def _answer_to(self, cause: BaseException) -> Answer:
         if isinstance(cause, LostError):
-            if self.world.is_main:
-                note_loss(job, cause)
-            with contextlib.suppress(Exception):  # whatever asks a GPU that has failed
-                self.close()
-            raise cause
-        alone = self.world.size == 1
-        if not self.world.is_main or isinstance(cause, StorageError) or not (alone or isinstance(cause, FarError)):
+            return TrialHost._lose
+        if not self.world.is_main or (self.world.size > 1 and not isinstance(cause, FarError)):
+            return TrialHost._pass_on
+        return next((ANSWERS[kind] for kind in type(cause).__mro__ if kind in ANSWERS), TrialHost._fail)
+
+    # -- answers to what went wrong: each deals with it and returns whether the trial has ended --
+
+    def _pass_on(self, job: Job, cause: BaseException) -> bool:
+        self.close()
+        raise cause
+
+    def _lose(self, job: Job, cause: BaseException) -> bool:
+        if self.world.is_main:
+            note_loss(job, cause)
+        with contextlib.suppress(Exception):  # whatever asks a GPU that has failed
             self.close()
-            raise cause
-        if isinstance(cause, CancelledError):
-            end_attempt(job, cause)
-            self.failed = True  # the peers wait in a collective
-            self.close()
-            return True
-        if isinstance(cause, DamagedError):  # it has been set aside: the next try takes the one before it
-            end_attempt(job, cause)
-            return self._again(job, cause)
-        if isinstance(cause, OutOfMemoryError) and self._adapt(job, cause):
-            return self._again(job, cause)
-        self._fail(job, cause)
+        raise cause
+
+    def _interrupt(self, job: Job, cause: BaseException) -> bool:
+        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
+        end_attempt(job, cause)
+        return self._pass_on(job, cause)
+
+    def _cancel(self, job: Job, cause: BaseException) -> bool:
+        end_attempt(job, cause)
+        self.failed = True  # the peers wait in a collective
+        self.close()
         return True
+
+    def _take_the_one_before(self, job: Job, cause: BaseException) -> bool:
+        end_attempt(job, cause)  # the damaged checkpoint has been set aside
+        return self._again(job, cause)
+
+    def _adapt(self, job: Job, cause: BaseException) -> bool:
+        """Halve the micro-batch, which doubles the accumulation, and go on if the trial can."""
+        micro = self._run.micro if self._run is not None else None
+        self._drop()
+        return self._again(job, cause) if halve(job, cause, micro) else self._fail(job, cause)
+
+    def _fail(self, job: Job, cause: BaseException) -> bool:
+        write_failure(job.directory, cause)
+        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
+        self.failed = True
+        self.close()
+        return True
+
+    def _again(self, job: Job, cause: BaseException) -> bool:
+        """Begin the next attempt here, or let all processes start anew: the peers are in the middle of a collective."""
+        self._drop()
+        if self.world.size > 1:
+            return self._pass_on(job, cause)
+        begin_attempt(job, self.world)
+        return False
+
+    # -- the trial at hand --
 
     def abandon(self) -> None:
         """Stop the trial at hand for good, before its last epoch."""
-        from far.store.result import Failure
-
         assert self._job is not None
         write_failure(self._job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
         self.close()
@@ -181,32 +220,6 @@ class TrialHost:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _again(self, job: Job, cause: FarError) -> bool:
-        """Begin the next attempt here, or let all processes start anew: the peers are in the middle of a collective."""
-        self._drop()
-        if self.world.size > 1:
-            self.close()
-            raise cause
-        self._begin(job)
-        return False
-
-    def _begin(self, job: Job) -> None:
-        """Record that an attempt begins, before anything that may kill the process and go uncounted."""
-        paths = TrialPaths(job.directory)
-        spec = read_spec(paths)
-        attempts = [*(spec.get("attempts") or []), {**attempt_record(), **self._micro_batch(spec)}]
-        write_json(paths.trial, {**spec, "attempts": attempts})
-        write_phase(paths, "starting")
-
-    def _micro_batch(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Return the micro-batch that the attempt will have: memory may run out before the trial itself can tell."""
-        from far.train.engine import micro_batch
-
-        with contextlib.suppress(Exception):  # a wrong configuration is told of when the trial is built
-            config = TrialConfig.model_validate(spec["config"])
-            return {"micro_batch": micro_batch(config.recipe, config.run, self.world.size, self.world.device.type)}
-        return {}
 
     def _advance(self, job: Job) -> bool:
         if self._run is None:
@@ -242,6 +255,10 @@ class TrialHost:
         spec = read_spec(paths)
         if self.world.is_main:
             write_phase(paths, "building")
+
+        def push() -> None:
+            self._replicate(lambda replica: replica.push_trial(paths))
+
         run = TrialRun(
             TrialConfig.model_validate(spec["config"]),
             spec["identity"],
@@ -251,23 +268,13 @@ class TrialHost:
             weights_root=Path(spec.get("weights_root", ".")),
             profile=spec.get("profile"),
             attempts=list(spec.get("attempts", []))[:-1],  # the trial appends this start itself
+            interruption=self.interruption,
+            on_checkpoint=push,
         )
         if self.world.is_main:
             write_json(paths.trial, {**spec, "attempts": run.account.attempts})
-            self._replicate(lambda replica: replica.push_trial(paths))
+            push()
         return run
-
-    def _adapt(self, job: Job, cause: OutOfMemoryError) -> bool:
-        """Halve the micro-batch, which doubles the accumulation; return whether the trial can go on with it."""
-        micro = self._run.micro if self._run is not None else None
-        self._drop()
-        return halve(job, cause, micro)
-
-    def _fail(self, job: Job, cause: BaseException) -> None:
-        write_failure(job.directory, cause)
-        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
-        self.failed = True
-        self.close()
 
     def _drop(self) -> None:
         if self._run is not None:
@@ -276,115 +283,13 @@ class TrialHost:
             gc.collect()
 
 
-def halve(job: Job, cause: OutOfMemoryError, micro: int | None = None) -> bool:
-    """Write half the micro-batch into ``trial.json`` and what happened into its attempts.
+Answer = Callable[[TrialHost, Job, BaseException], bool]
 
-    Args:
-        job: the trial.
-        cause: what the allocator said.
-        micro: the micro-batch that did not fit; by default what the last attempt had.
-
-    Returns:
-        Whether the trial can be started again; not if one video is too much, it was halved often enough, or its numbers
-        depend on the micro-batch.
-    """
-    paths = TrialPaths(job.directory)
-    spec = read_spec(paths)
-    attempts = spec.get("attempts") or []
-    micro = micro or (attempts[-1].get("micro_batch") if attempts else None)
-    halvings = sum(attempt.get("ended") == cause.kind for attempt in attempts[spec.get("before", 0) :])
-    if attempts:
-        attempts[-1] |= {"ended": cause.kind, "message": str(cause)[:300]}
-    fixed = (spec.get("identity") or {}).get("model", {}).get(STATISTICS) is not None  # another one is another trial
-    can = micro is not None and micro > 1 and halvings < job.retry.out_of_memory and not fixed
-    if can:
-        assert micro is not None
-        smaller = max(size for size in range(1, micro // 2 + 1) if micro % size == 0)
-        spec["config"]["run"]["micro_batch"] = smaller
-    write_json(paths.trial, {**spec, "attempts": attempts})
-    return can
-
-
-def end_attempt(job: Job, cause: FarError) -> None:
-    """Write into ``trial.json`` that the last start was ended on purpose: it does not count as lost."""
-    paths = TrialPaths(job.directory)
-    spec = read_spec(paths)
-    for attempt in (spec.get("attempts") or [])[-1:]:
-        attempt |= {"ended": cause.kind}
-    write_json(paths.trial, spec)
-
-
-def note_loss(job: Job, cause: BaseException | str) -> None:
-    """Write into ``trial.json`` why the process of the last attempt is lost."""
-    paths = TrialPaths(job.directory)
-    spec = read_spec(paths)
-    for attempt in (spec.get("attempts") or [])[-1:]:
-        attempt.setdefault("lost", " ".join(str(cause).split())[:LONGEST_REASON])
-    write_json(paths.trial, spec)
-
-
-def note(job: Job, text: str) -> None:
-    """Append to the trial's log, if there is room."""
-    with contextlib.suppress(OSError), TrialPaths(job.directory).log.open("a", encoding="utf-8") as log:
-        log.write(text)
-
-
-def attempt_record() -> dict[str, Any]:
-    """Return what is known of an attempt when it begins."""
-    from far.store.environment import code_version
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"started_at": now, "host": socket.gethostname(), "pid": os.getpid(), "code": code_version()}
-
-
-def write_phase(paths: TrialPaths, phase: str) -> None:
-    """Say what the trial does before its first epoch; worthless after a crash, so neither atomic nor important."""
-    with contextlib.suppress(OSError):
-        paths.progress.write_text(json.dumps({"phase": phase, "epoch": 0, "done": 0, "total": 0}))
-
-
-def losses(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the attempts since the trial was submitted whose process was lost."""
-    attempts = (spec.get("attempts") or [])[spec.get("before", 0) :]
-    return [attempt for attempt in attempts if "ended" not in attempt]
-
-
-def too_often(spec: dict[str, Any], job: Job) -> LostError | None:
-    """Return the error for a trial that was lost more often than it may be, else None."""
-    lost = losses(spec)
-    if len(lost) <= job.retry.lost:
-        return None
-    reason = next((attempt["lost"] for attempt in reversed(lost) if "lost" in attempt), None)
-    return LostError(
-        f"its process was lost {len(lost)} times (retry.lost: {job.retry.lost})"
-        f"{f', the last time: {reason}' if reason else ''}; see {job.directory}/log.txt"
-    )
-
-
-def may_start(spec: dict[str, Any], job: Job) -> None:
-    """Refuse a trial that was lost too often.
-
-    Raises:
-        LostError: the trial was lost as often as it may be since it was submitted.
-    """
-    if error := too_often(spec, job):
-        raise error
-
-
-def wait_for_retry(job: Job) -> None:
-    """Wait before a trial that was lost is started again: longer each time."""
-    spec = read_json(TrialPaths(job.directory).trial, Started)
-    if spec is not None and (lost := len(losses(spec))):
-        time.sleep(min(job.retry.wait_seconds * 2 ** (lost - 1), LONGEST_WAIT))
-
-
-def read_spec(paths: TrialPaths) -> dict[str, Any]:
-    """Return a trial's description.
-
-    Raises:
-        ConfigError: it is missing or broken.
-    """
-    spec = read_json(paths.trial, Started)
-    if spec is None or "config" not in spec:
-        raise ConfigError("the trial's description is missing or broken", where=str(paths.trial))
-    return spec
+ANSWERS: dict[type[BaseException], Answer] = {
+    StorageError: TrialHost._pass_on,
+    TrialInterruptedError: TrialHost._interrupt,
+    CancelledError: TrialHost._cancel,
+    DamagedError: TrialHost._take_the_one_before,
+    OutOfMemoryError: TrialHost._adapt,
+}
+"""What is done about an error of a type, or of one derived from it; anything else is the trial's result."""

@@ -29,7 +29,7 @@ WHOLE = "files.json"
 """Written into a checkpoint's folder at the URL when all its files are there: their names and sizes."""
 SMALL = ("trial.json", "metrics.jsonl", "progress.json", "log.txt", "predictions.parquet", "result.json")
 """Files of a trial in the order in which they go up: the result last."""
-_CHECKPOINT = re.compile(r"epoch-\d+")
+_CHECKPOINT = re.compile(r"epoch-\d+(?:-step-\d+)?")
 
 
 class ReplicaError(FarError):

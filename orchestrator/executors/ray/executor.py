@@ -18,6 +18,7 @@ from far.errors import LostError
 from orchestrator.executors.base import Job, Node, Queue, Stop, bundle, describe, fits, places, refuse_unfit
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.losses import Losses, reason
+from orchestrator.executors.ray.notice import save_running
 from orchestrator.executors.ray.trainable import TrialTrainable
 from orchestrator.executors.signals import wake_main_thread
 
@@ -117,7 +118,11 @@ class RayTuneExecutor:
                     verbose=0,
                 ),
             )
-            results: Any = tuner.fit()
+            try:
+                results: Any = tuner.fit()
+            finally:
+                if isinstance(stop.reason, KeyboardInterrupt):  # else Ray, or the storage, is what is gone
+                    self._save_running()
         if stop:
             return
         for outcome in results:
@@ -127,6 +132,12 @@ class RayTuneExecutor:
                     job.directory, LostError(f"its process was lost again and again: {reason(outcome.error)}")
                 )
                 queue.ended(job)
+
+    def _save_running(self) -> None:
+        """Let trials write checkpoints before their processes are ended; a second signal ends the wait."""
+        running = [trial for trial in self._losses.trials if trial.status == Trial.RUNNING] if self._losses else []
+        with contextlib.suppress(Exception):  # Ray itself is gone
+            save_running([trial.config["job"].key for trial in running])
 
 
 MOST_FAILURES = 100

@@ -20,9 +20,9 @@ from far.errors import ConfigError, StorageError
 from far.store.atomic import write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
+from orchestrator.executors.attempts import LONGEST_REASON, note, read_spec, too_often
 from orchestrator.executors.base import Job, Stop
 from orchestrator.executors.failure import has_result, write_failure
-from orchestrator.executors.trial_runner import LONGEST_REASON, note, read_spec, too_often
 
 LOCK_WAIT = 2.0
 """Seconds that the driver waits for the lock of a trial whose process has died."""

@@ -16,11 +16,14 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageError
+from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageError, TrialInterruptedError
+from far.train.interruption import Interruption
+from orchestrator.executors.attempts import halve, note_loss, wait_for_retry
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.losses import reason
-from orchestrator.executors.trial_runner import Readiness, TrialHost, halve, note_loss, wait_for_retry
+from orchestrator.executors.ray.notice import Notice
+from orchestrator.executors.trial_runner import Readiness, TrialHost
 
 GRACE = 5.0
 """Seconds that rank 0 has to meet an error itself after a peer has raised one."""
@@ -32,6 +35,8 @@ class Rank:
     def __init__(self, rank: int, size: int, rendezvous: tuple[str, int]) -> None:
         self._place = (rank, size, rendezvous)
         self._host: TrialHost | None = None
+        self._interruption = Interruption()
+        self._notice = Notice(self._interruption)
 
     def start(self, job: Job) -> None:
         """Take over a trial; the first call joins the process group."""
@@ -40,7 +45,7 @@ class Rank:
 
             rank, size, rendezvous = self._place
             world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
-            self._host = TrialHost(world)
+            self._host = TrialHost(world, interruption=self._interruption)
         self._host.start(job)
 
     def step(self) -> bool:
@@ -57,6 +62,8 @@ class TrialTrainable(tune.Trainable):
         from far.distributed import LOOPBACK, Rendezvous, join_world
 
         job: Job = config["job"]
+        interruption = Interruption()
+        self._notice = Notice(interruption)
         wait_for_retry(job)
         size = job.devices
         group: Any = get_current_placement_group()
@@ -78,7 +85,7 @@ class TrialTrainable(tune.Trainable):
             except ConfigError as error:  # a GPU that torch cannot use: no retry mends it
                 write_failure(job.directory, error)
                 raise
-            self._host = TrialHost(world)
+            self._host = TrialHost(world, interruption=interruption)
         self._start(job, pending)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -89,7 +96,7 @@ class TrialTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run an epoch. A failure that a retry cannot mend is the trial's result; a store that cannot be written stops
-        the sweep.
+        the sweep; a process that was asked to end ends, and the trial goes on in another.
         """
         try:
             ready = self._host.prepare()
@@ -109,6 +116,7 @@ class TrialTrainable(tune.Trainable):
 
     def cleanup(self) -> None:
         """Reap the slot's processes."""
+        self._notice.close()
         self._host.close()
         for peer in self._peers:
             ray.kill(peer)
@@ -124,6 +132,7 @@ class TrialTrainable(tune.Trainable):
 
     def _start(self, job: Job, pending: list[Any]) -> None:
         self._job = job
+        self._notice.busy(job.key)
         self._host.start(job)
         ray.get(pending)
 
@@ -172,7 +181,9 @@ class _Watch:
 
 def _record(job: Job, cause: BaseException) -> None:
     """Write what a peer met, before all processes of the trial start anew."""
-    if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(cause, StorageError):
+    if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(
+        cause, StorageError | TrialInterruptedError
+    ):
         return
     if isinstance(cause, LostError):
         note_loss(job, cause)

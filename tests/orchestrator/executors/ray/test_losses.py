@@ -17,9 +17,9 @@ import pytest
 from far.errors import OutOfMemoryError
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
+from orchestrator.executors.attempts import halve
 from orchestrator.executors.base import Job
 from orchestrator.executors.ray.losses import account, reason
-from orchestrator.executors.trial_runner import halve
 from orchestrator.study.schema import RetryConfig
 
 RETRY = "retry: {lost: 1, wait_seconds: 0.1}\n"
