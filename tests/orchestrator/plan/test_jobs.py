@@ -80,20 +80,22 @@ def test_a_halved_micro_batch_stays_unless_one_is_named(workspace: Workspace, ti
     assert store.trial("k")["config"]["run"]["micro_batch"] == 2
 
 
-def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(settings: Settings, tiny_config: TrialConfig) -> None:
+def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(
+    workspace: Workspace, tiny_config: TrialConfig
+) -> None:
     """The profiles of the paper name one: a rerun must not run out of memory with it first, every time."""
-    store = Store(settings.store)
+    store = workspace.store
     named = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 8})})
-    submit(store, settings, planned(named))
+    submit(workspace, planned(named))
     record = store.trial("k")
     record["attempts"] = [{"micro_batch": 8, "ended": "out-of-memory"}, {"micro_batch": 4, "ended": "out-of-memory"}]
     record["config"]["run"]["micro_batch"] = 2
     store.write_trial("k", record)
     for _ in range(2):
-        submit(store, settings, planned(named))
+        submit(workspace, planned(named))
         assert store.trial("k")["config"]["run"]["micro_batch"] == 2
     other = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 1})})
-    submit(store, settings, planned(other))  # one that has not been tried
+    submit(workspace, planned(other))  # one that has not been tried
     assert store.trial("k")["config"]["run"]["micro_batch"] == 1
 
 
