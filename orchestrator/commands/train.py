@@ -217,7 +217,7 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     steps = counts[0] // config.recipe.batch_size if counts else None
     schedule = Schedule.of(config.recipe, steps or 1)
     model = config.model.model_copy(update={"position_embedding": start.positions}) if start else config.model
-    net = NETWORKS[model.network].skeleton(model, config.data.classes)
+    net = NETWORKS[model.network].build(model, config.data.classes, seed=None)
     table = Table("parameters", "tensors", "weight decay", "peak learning rate", title_justify="left")
     for group in parameter_groups(net, model, config.recipe):
         rate = f"{schedule.peak * group['lr_scale']:.3g}"
