@@ -22,7 +22,7 @@ from orchestrator.study.schema import BudgetConfig
 from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
 from orchestrator.tracking.mlflow_backend import TrackedTrial
 from orchestrator.tracking.selection import sweeps_of
-from orchestrator.workspace.workspace import Workspace
+from orchestrator.workspace.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.cli.console import PlainConsole
@@ -65,7 +65,8 @@ class Outcome:
 
 def run_sweep(
     plan: Plan,
-    workspace: Workspace,
+    store: Store,
+    settings: Settings,
     executor: Executor,
     console: PlainConsole,
     budget: BudgetConfig | None = None,
@@ -74,7 +75,8 @@ def run_sweep(
 
     Args:
         plan: studies and what the store has of them.
-        workspace: where trials are kept, and how they are tracked.
+        store: where trials are kept.
+        settings: the workspace.
         executor: who runs the trials.
         console: where progress is shown.
         budget: where to stop starting trials; None: never.
@@ -85,27 +87,27 @@ def run_sweep(
         StorageError: results can no longer be written; what had finished is kept.
         FarError: nothing can be run at all.
     """
-    stop, ran, store = Stop(), _Ran(), workspace.store
+    stop, ran = Stop(), _Ran()
     unkept, untracked = None, None
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
             stack.enter_context(_locked(store, name))
         stack.enter_context(_stoppable(stop))
-        todo, left_out = _affordable(plan, workspace, budget)
+        todo, left_out = _affordable(plan, store, settings, budget)
         try:
             with ExitStack() as running:
-                jobs = _jobs(plan, todo, workspace)
+                jobs = _jobs(plan, todo, store, settings)
                 if todo or any(study.search for study in plan.studies):
                     running.enter_context(executor.opened(stop))
                     executor.check(jobs)  # before anything is written
                 for change in freeze(plan, store):
                     console.print(f"note: {change}")
                 for trial in todo:
-                    submit(workspace, trial)
-                ran.replicate = _replicated(stack, workspace, todo)
-                ran.mirror = mirror = Mirror(workspace.settings.tracking_uri, sweeps_of(plan, store))
+                    submit(store, settings, trial)
+                ran.replicate = _replicated(stack, store, settings, todo)
+                ran.mirror = mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
                 mirror.start()
-                _run(plan, todo, jobs, workspace, executor, console, mirror, stop, budget, ran)
+                _run(plan, todo, jobs, store, settings, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
         except FarError as error:
@@ -144,25 +146,25 @@ def _locked(store: Store, study: str) -> Iterator[None]:
         yield
 
 
-def _jobs(plan: Plan, todo: Sequence[PlannedTrial], workspace: Workspace) -> list[Job]:
+def _jobs(plan: Plan, todo: Sequence[PlannedTrial], store: Store, settings: Settings) -> list[Job]:
     retry = {study.name: study.retry for study in plan.studies}
-    return [make_job(workspace, trial, retry[trial.study]) for trial in todo]
+    return [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
 
 
 def _replicated(
-    stack: ExitStack, workspace: Workspace, todo: Sequence[PlannedTrial]
+    stack: ExitStack, store: Store, settings: Settings, todo: Sequence[PlannedTrial]
 ) -> Callable[[Sequence[PlannedTrial]], str | None]:
     """Tell a store at a URL what is to run, and follow what comes back.
 
     Returns:
         What brings both sides up to date in the end; it returns what is wrong, if it could not.
     """
-    replica, store = workspace.replica, workspace.store
-    if replica is None:
+    if settings.replica is None:
         return lambda trials: None
     from orchestrator.store.poller import Follower
-    from orchestrator.store.remote import ReplicaError
+    from orchestrator.store.remote import Replica, ReplicaError
 
+    replica = Replica(settings.replica)
     replica.push(store, [])
     stack.enter_context(Follower(replica, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
 
@@ -196,7 +198,8 @@ def _run(
     plan: Plan,
     todo: Sequence[PlannedTrial],
     jobs: Sequence[Job],
-    workspace: Workspace,
+    store: Store,
+    settings: Settings,
     executor: Executor,
     console: PlainConsole,
     mirror: Mirror,
@@ -206,8 +209,7 @@ def _run(
 ) -> None:
     """Run the executor over the trials, and then over what searches propose."""
     watched = [
-        Watched(trial.row, trial.seed, trial.config.recipe.epochs, workspace.store.paths(trial.key).directory)
-        for trial in todo
+        Watched(trial.row, trial.seed, trial.config.recipe.epochs, store.paths(trial.key).directory) for trial in todo
     ]
 
     def note() -> str | None:
@@ -224,7 +226,7 @@ def _run(
 
             show = _shown(progress, mirror, study.name)
             may_propose = _counted(may_start, budget, searches, len(jobs))
-            searches.append(SearchQueue(study, workspace, show, may_propose, stop))
+            searches.append(SearchQueue(study, store, settings, show, may_propose, stop))
     queues += searches
     whole = queue if len(queues) == 1 else Chain(queues)
     try:
@@ -264,7 +266,9 @@ def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedT
     return show
 
 
-def _affordable(plan: Plan, workspace: Workspace, budget: BudgetConfig | None) -> tuple[list[PlannedTrial], int]:
+def _affordable(
+    plan: Plan, store: Store, settings: Settings, budget: BudgetConfig | None
+) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
     from orchestrator.estimate.estimate import afford, purchase_order
 
@@ -272,10 +276,9 @@ def _affordable(plan: Plan, workspace: Workspace, budget: BudgetConfig | None) -
     if budget is None or budget == BudgetConfig() or not todo:
         return todo, 0
     from orchestrator.estimate import find_target, quote
+    from orchestrator.plan.fingerprints import video_counts
 
-    settings = workspace.settings
-    target = find_target(settings.device, settings.devices, settings.tflops)
-    prices = quote(plan, workspace.store, target, workspace.video_counts)
+    prices = quote(plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings))
     bought = afford(plan, prices, budget)
     return bought, len(todo) - len(bought)
 
@@ -351,7 +354,7 @@ def _stoppable(stop: Stop) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def make_executor(name: str, plan: Plan, workspace: Workspace) -> Executor:
+def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:
     """Return an executor by name: ``ray`` or ``local``."""
     if name == "local":
         from orchestrator.executors.local import LocalExecutor
@@ -359,9 +362,8 @@ def make_executor(name: str, plan: Plan, workspace: Workspace) -> Executor:
         return LocalExecutor()
     from orchestrator.executors.ray.cluster import prepare_environment
 
-    address = workspace.settings.ray_address
-    prepare_environment(address)
+    prepare_environment(settings.ray_address)
     from orchestrator.executors.ray.executor import RayTuneExecutor
 
     limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
-    return RayTuneExecutor(workspace.store.root, address=address, concurrent=min(limits, default=None))
+    return RayTuneExecutor(store.root, address=settings.ray_address, concurrent=min(limits, default=None))

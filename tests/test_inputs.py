@@ -30,7 +30,7 @@ VALUES = {
     "targets": ["recipe.epochs=3"], "device": ["a100-80g"], "address": ["auto"], "watch": [], "timeout": ["3"],
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
-    "seed_sd": ["0.1"], "disagreement": ["5"], "trust": [],
+    "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 

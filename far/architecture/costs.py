@@ -5,7 +5,12 @@ One clip, one view; see ``far.architecture.counting`` for what counts.
 
 from __future__ import annotations
 
-from far.architecture.networks import NETWORKS, ModelConfig
+from typing import TYPE_CHECKING
+
+from far.architecture.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from far.config.trial import ModelConfig
 
 
 def flops(model: ModelConfig, classes: int) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.status import StudyStatus, TrialStatus
     from orchestrator.plan.other_frames import Misread
     from orchestrator.store.store import Store
-    from orchestrator.workspace.workspace import Workspace
+    from orchestrator.workspace.settings import Settings
 
 Studies = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
@@ -70,11 +70,12 @@ def register(app: typer.Typer) -> None:
         from orchestrator.commands.options import workspace_line
         from orchestrator.monitor.status import chosen, statuses
         from orchestrator.plan.other_frames import described
+        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
-        from orchestrator.workspace.workspace import open_workspace
+        from orchestrator.workspace.settings import load_settings
 
-        workspace = open_workspace()
-        store = workspace.store
+        settings = load_settings()
+        store = open_store(settings)
         names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
 
         def look() -> list[StudyStatus]:
@@ -82,17 +83,17 @@ def register(app: typer.Typer) -> None:
             return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
         if json_:
-            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, workspace))} for s in look()]
+            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, store, settings))} for s in look()]
             print(json.dumps(shown, indent=1, ensure_ascii=False))
         elif watch:
-            _watch(look, workspace_line(workspace.settings))
+            _watch(look, workspace_line(settings))
         else:
             studies_here = look()
             make_console().print(_render(studies_here))
             for study in studies_here:
-                for line in described(other_frames(study, workspace)):
+                for line in described(other_frames(study, store, settings)):
                     print(f"{study.study}: {line}", file=sys.stderr)
-            print(workspace_line(workspace.settings))
+            print(workspace_line(settings))
 
     @app.command("logs")
     def logs(
@@ -112,15 +113,14 @@ def register(app: typer.Typer) -> None:
             sys.stdout.flush()
 
 
-def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]:
+def other_frames(study: StudyStatus, store: Store, settings: Settings) -> dict[str, Misread]:
     """Return the finished trials of a study that saw other frames than they would now, by key."""
     from orchestrator.plan.other_frames import misread_sets, trials_with_other_frames
 
-    store = workspace.store
     keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
     sources = [str(config.get("data", {}).get("source")) for config in configs]
-    return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
+    return trials_with_other_frames(store, keys, misread_sets(sources, settings, store.root))
 
 
 def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
@@ -143,9 +143,10 @@ def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
 
 
 def _store() -> Store:
-    from orchestrator.workspace.workspace import open_workspace
+    from orchestrator.store.remote import open_store
+    from orchestrator.workspace.settings import load_settings
 
-    return open_workspace().store
+    return open_store(load_settings())
 
 
 def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
@@ -20,7 +19,8 @@ from reports.tables.footnotes import scale_warning
 from reports.tables.model import State, number
 
 if TYPE_CHECKING:
-    from reports.statistics.outcomes import Bits
+    from reports.analysis.comparison import Comparison
+    from reports.statistics import Difference
 
 SHOWN: Mapping[str, Callable[[float], str]] = {
     "top1": lambda value: f"{value:.6g} %",
@@ -50,6 +50,8 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
     Raises:
         ConfigError: there is no such row, or no such metric; or the row is the baseline itself.
     """
+    from reports.analysis.comparison import asked_pairs
+
     metric = DELTA if metric in DELTA_NAMES else metric
     if metric not in METRICS:
         raise ConfigError(f"unknown metric '{metric}'", key="--explain", choices=METRICS, got=metric)
@@ -59,7 +61,7 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
         raise ConfigError(f"no row '{row}'", key="--explain", choices=names, got=row)
     having = [results for results in all_results if found in [line.name for line in results.rows]]
     if metric == DELTA:
-        against = [results for results in having if results.baseline not in (None, found)]
+        against = [results for results in having if any(row == found for row, _ in asked_pairs(results))]
         if not against:
             others = [line.name for results in having for line in results.rows if line.name != found]
             text = f"row '{found}' is the baseline, which the Δ of the other rows is against"
@@ -134,38 +136,32 @@ def _record(trial: TrialRecord) -> list[str]:
 
 
 def _of_difference(results: Results, line: RowResults, where: str) -> list[str]:
-    """Return the account of a row's difference to the baseline: pairs, how they were computed, both rows' trials."""
-    from reports.analysis.comparison import compare_rows
+    """Return the account of a row's differences: pairs, how they were computed, all rows' trials."""
+    from reports.analysis.comparison import asked_pairs, compare_rows
 
-    base = results.row(str(results.baseline))
-    lines = [f"{where}, row {line.name}, Δ top-1 against {base.name}, profile {results.profile}"]
     comparison = compare_rows(results)
-    found = comparison.differences.get(line.name) if comparison else None
-    lines += [f"  problem: {text}" for text in comparison.problems] if comparison else []
+    lines = [f"problem: {text}" for text in comparison.problems] if comparison else []
+    for pair in asked_pairs(results):
+        if pair[0] == line.name:
+            lines += [f"{where}, row {line.name}, Δ top-1 against {pair[1]}, profile {results.profile}"]
+            lines += [*_of_pair(results, pair, comparison), ""]
+    return lines[:-1]
+
+
+def _of_pair(results: Results, pair: tuple[str, str], comparison: Comparison | None) -> list[str]:
+    line, base = results.row(pair[0]), results.row(pair[1])
+    found = comparison.differences.get(pair) if comparison else None
     if comparison is None or found is None:
         states = f"{line.name} is {line.state.value}, {base.name} is {base.state.value}"
-        lines.append(f"  no number: no seed of both rows has finished with answers to compare ({states})")
+        lines = [f"  no number: no seed of both rows has finished with answers to compare ({states})"]
     else:
-        interval = f" [{', '.join(_points(end) for end in found.interval)}]" if found.interval else ""
-        adjusted = comparison.adjusted.get(line.name)
-        lines += [
-            f"  {_points(found.mean)} points{interval} = mean over {found.seeds} shared seeds, {found.videos} videos",
-            "  computed: for each shared seed and video +1 if only the row answers it, -1 if only the baseline does, "
-            "else 0;",
-            "    the mean is Δ; the interval is a hierarchical bootstrap over seeds and videos (95 %)",
-        ]
-        if found.p is not None:
-            holm = f"; {adjusted:.3g} by Holm over the table" if adjusted is not None else "; too few seeds for a claim"
-            lines.append(
-                f"    p = {found.p:.3g} (t test over seeds and videos, {found.df:.3g} degrees of freedom){holm}"
-            )
-    answers = _pairs(results, line, base) if found else {}
+        lines = _how_computed(comparison, pair, found)
     for seed in dict.fromkeys(t.seed for t in (*line.trials, *base.trials)):
-        if found is not None and seed in answers:
-            own, other = answers[seed]
+        if found is not None and seed in found.per_seed:
+            gained, lost = found.counts[seed]
             said = (
-                f"{_points(found.per_seed[seed])} points: of {len(own)} videos {int((own & ~other).sum())} gained, "
-                f"{int((other & ~own).sum())} lost (McNemar's exact p = {found.mcnemar[seed]:.3g})"
+                f"{_points(found.per_seed[seed])} points: of {found.videos} videos {gained} gained, "
+                f"{lost} lost (McNemar's exact p = {found.mcnemar[seed]:.3g})"
             )
         else:
             said = "not a pair (not in the mean)"
@@ -178,14 +174,29 @@ def _of_difference(results: Results, line: RowResults, where: str) -> list[str]:
     return lines
 
 
-def _pairs(results: Results, line: RowResults, base: RowResults) -> dict[int, tuple[Bits, Bits]]:
-    """Return both rows' answers, (videos,) each, by shared seed."""
-    from reports.analysis.correctness import row_outcomes
-    from reports.statistics.outcomes import common
+def _how_computed(comparison: Comparison, pair: tuple[str, str], found: Difference) -> list[str]:
+    from reports.tables.differences import verdict
 
-    outcomes, _ = row_outcomes(replace(results, rows=[line, base]))
-    seeds, mine, theirs = common(outcomes[line.name], outcomes[base.name])
-    return {seed: (mine[index], theirs[index]) for index, seed in enumerate(seeds)}
+    interval = f" [{', '.join(_points(end) for end in found.interval)}]" if found.interval else ""
+    lines = [
+        f"  {_points(found.mean)} points{interval} = mean over {found.seeds} shared seeds, {found.videos} videos",
+        "  computed: for each shared seed and video +1 if only the row answers it, -1 if only the other does, else 0;",
+        f"    the mean is Δ; its standard error {found.se:.3g} has {found.df:.3g} degrees of freedom, by the variances "
+        f"between seeds of {comparison.rows} rows",
+    ]
+    if found.p is not None:
+        standing = comparison.standing
+        lines.append(
+            f"    p = {found.p:.3g} at look {standing.look} (t test; what is 0.05 here has level {standing.level:g}); "
+            f"{comparison.adjusted[pair]:.3g} by Holm over the table"
+        )
+    if found.p_equal is not None:
+        lines.append(
+            f"    p = {found.p_equal:.3g} for equality within {comparison.margin:g} points (two one-sided tests); "
+            f"{comparison.equal[pair]:.3g} by Holm"
+        )
+    why = comparison.standing.withheld or comparison.unclaimed.get(pair)
+    return [*lines, f"  verdict: {verdict(comparison, pair)}{f' ({why})' if why else ''}"]
 
 
 def command(results: Results) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.commands.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 
 if TYPE_CHECKING:
-    from reports.statistics import Components
+    from reports.statistics import Design
 
 ONE_ONLY = "answered by one row only"
 GRID_SEEDS = (2, 3, 5, 10, 20)
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
         ),
         mode(
             "without a study",
-            ("difference", "videos", "seed_sd", "disagreement", "goal", "json_"),
+            ("difference", "videos", "rows", "seed_sd", "disagreement", "goal", "json_"),
         ),
     )
     def power(
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
         videos: Annotated[
             int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
         ] = None,
+        rows: Annotated[int, typer.Option(min=2, help="Rows of the study, all of which tell how much seeds vary.")] = 5,
         seed_sd: Annotated[
             float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
         ] = 0.15,
@@ -68,14 +70,37 @@ def register(app: typer.Typer) -> None:
             typer.echo(published(seed_sd, disagreement, json_))
             return
         if table or study or targets:
-            components, count, said = measured(table, study, profile, seeds, targets)
+            found = measured(table, study, profile, seeds, targets, videos)
         else:
-            from reports.statistics.power import assumed
+            from reports.statistics.power import Design, assumed
 
-            count = videos or GRID_VIDEOS[-1]
-            components = assumed(seed_sd, disagreement)
+            design = Design(assumed(seed_sd, disagreement), videos or GRID_VIDEOS[-1], rows)
             said = f"assumed: {seed_sd} points between seeds of a row, {disagreement:g} % of videos {ONE_ONLY}"
-        typer.echo(answer(difference, components, videos or count, goal, said, json_))
+            found = Basis(design, design, rows - 1, said)
+        typer.echo(answer(difference, found, goal, json_))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the answer rests on.
+
+    Attributes:
+        low, high: the design at the least and the most variance between seeds that there may be.
+        comparisons: in the table.
+        said: where the variances come from.
+    """
+
+    low: Design
+    high: Design
+    comparisons: int
+    said: str
+
+    def needed(self, difference: float, goal: float) -> tuple[int | None, int | None]:
+        """Seeds for one comparison at the least variance, and for each of a table's at the most."""
+        from reports.statistics import seeds_needed
+
+        together = replace(self.high, level=self.high.level / max(self.comparisons, 1))
+        return seeds_needed(difference, self.low, goal=goal), seeds_needed(difference, together, goal=goal)
 
 
 def measured(
@@ -84,63 +109,90 @@ def measured(
     profile: str | None,
     seeds: str | None,
     targets: list[str] | None,
-) -> tuple[Components, int, str]:
-    """Return the mean variances of a study's differences, its number of videos, and where they come from.
+    videos: int | None,
+) -> Basis:
+    """Return the mean variances of a study's differences, as far as its seeds tell, and where they come from.
 
     Raises:
-        ConfigError: no row has two seeds in common with the baseline.
+        ConfigError: no row has two seeds in common with the one that it is compared with.
     """
+    from reports.analysis.comparability import findings, incomparable
     from reports.analysis.comparison import compare_rows
     from reports.commands.report import load, parse_tables
     from reports.statistics import Components
+    from reports.statistics.power import Design, seed_variance_range
 
-    found = []
+    found, rows = [], 2
     for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
         for text in results.remarks:
             typer.echo(f"note: {text}", err=True)
-        comparison = compare_rows(results)
+        comparison = compare_rows(results.without(incomparable(findings(results))), claim=False)
         if comparison:
             found += [d for d in comparison.differences.values() if d.components is not None]
+            rows = max(rows, comparison.rows)
     if not found:
-        raise ConfigError("no row has two finished seeds in common with the baseline; run the study first")
+        raise ConfigError(
+            "no row has two finished seeds in common with the one it is compared with; run the study first"
+        )
     parts = [d.components for d in found if d.components is not None]
     mean = Components(
         *(sum(getattr(part, name) for part in parts) / len(parts) for name in ("seed", "video", "noise"))
     ).for_planning()
     disagreement = sum(100 * (d.gained + d.lost) / d.videos for d in found) / len(found)
+    least = min(d.seeds for d in found)
     said = (
-        f"measured on {len(found)} differences of {min(d.seeds for d in found)} seeds and {found[0].videos} videos: "
-        f"{100 * mean.seed**0.5:.2f} points between seeds of a difference, {disagreement:.1f} % of videos {ONE_ONLY}"
+        f"measured on {len(found)} differences of {least} seeds and {found[0].videos} videos: "
+        f"{100 * mean.seed**0.5:.2f} points between seeds of a difference, {disagreement:.1f} % of videos {ONE_ONLY}; "
+        "the range is that of the variance between seeds, as far as these tell it"
     )
-    return mean, found[0].videos, said
+    low, high = seed_variance_range(Design(mean, found[0].videos, rows), least)
+    count = videos or found[0].videos
+    return Basis(replace(low, videos=count), replace(high, videos=count), len(found), said)
 
 
-def answer(difference: float, components: Components, videos: int, goal: float, said: str, as_json: bool) -> str:
+def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
     """Return the number of seeds, and power by seeds and videos around it."""
-    from reports.statistics import detectable, seeds_needed
+    from reports.statistics import detectable
     from reports.statistics import power as power_of
 
-    needed = seeds_needed(difference, components, videos, goal=goal)
-    grid = sorted({*GRID_VIDEOS, videos})
-    curve = {v: {n: power_of(difference, components, n, v) for n in GRID_SEEDS} for v in grid}
+    needed, design = basis.needed(difference, goal), basis.high
+    videos = design.videos
+    curve = {
+        v: {n: power_of(difference, replace(design, videos=v), n) for n in GRID_SEEDS}
+        for v in sorted({*GRID_VIDEOS, videos})
+    }
+    smallest = {n: detectable(design, n, goal=goal) for n in GRID_SEEDS}
     if as_json:
         found = {
             "difference": difference,
             "videos": videos,
+            "rows": design.rows,
             "goal": goal,
-            "seeds_needed": needed,
-            "detectable": {n: detectable(components, n, videos, goal=goal) for n in GRID_SEEDS},
+            "seeds_needed": list(needed),
+            "detectable": smallest,
             "power": curve,
-            "basis": said,
+            "basis": basis.said,
         }
         return json.dumps(found, indent=2)
-    text = f"{needed} seeds a row" if needed else "no number of seeds is enough: the videos are too few"
-    lines = [f"To see {difference:g} points with {100 * goal:g} % power on {videos:,} videos: {text}.", f"({said})", ""]
-    lines.append("power     seeds" + "".join(f"{n:>7}" for n in GRID_SEEDS))
+    lines = [
+        f"To see {difference:g} points with {100 * goal:g} % power on {videos:,} videos: {_range(*needed)}.",
+        f"(The least: one comparison, planned; the most: each of {basis.comparisons} by Holm. {design.rows} rows, "
+        "all of which tell how much seeds vary.)",
+        f"({basis.said})",
+        "",
+        "power     seeds" + "".join(f"{n:>7}" for n in GRID_SEEDS),
+    ]
     lines += [f"{v:>8,} videos" + "".join(f"{100 * p:>6.0f}%" for p in row.values()) for v, row in curve.items()]
-    smallest = [detectable(components, n, videos, goal=goal) for n in GRID_SEEDS]
-    lines.append("smallest seen  " + "".join(f"{value:>7.2f}" for value in smallest) + f"  points, {videos:,} videos")
-    return "\n".join(lines)
+    seen = "".join(f"{value:>7.2f}" for value in smallest.values())
+    return "\n".join([*lines, f"smallest seen  {seen}  points, {videos:,} videos, one comparison"])
+
+
+def _range(least: int | None, most: int | None) -> str:
+    if least is None:
+        return "no number of seeds is enough: the videos are too few"
+    if most is None:
+        return f"{least} seeds a row or more; by Holm no number is enough: the videos are too few"
+    return f"{least}–{most} seeds a row" if most > least else f"{least} seeds a row"
 
 
 def published(seed_sd: float, disagreement: float, as_json: bool) -> str:
@@ -161,9 +213,11 @@ def published(seed_sd: float, disagreement: float, as_json: bool) -> str:
     ]
     for c in found:
         names = f"{c.row} against {c.reference}"
-        needed = "> 1000" if c.seeds_needed is None else str(c.seeds_needed)
+        needed = "> 1000" if c.seeds_needed is None else str(c.seeds_needed)  # exact: of what is assumed
         verdict = "yes" if c.resolvable else "no, rounding" if c.within_rounding else "no"
         lines.append(f"{c.table:<6}{names:<56}{c.difference:>+6.1f}  {100 * c.power:>5.0f}%  {verdict:<13}{needed:>10}")
     yes = sum(c.resolvable for c in found)
-    lines += ["", f"{yes} of {len(found)} could be resolved; two seeds find {found[0].detectable:.1f} points or more."]
+    limits = sorted(c.detectable for c in found)
+    lines += ["", f"{yes} of {len(found)} could be resolved; two seeds find {limits[0]:.1f}–{limits[-1]:.1f} points or "
+              "more, one comparison at a time, by the rows of the table."]  # fmt: skip
     return "\n".join(lines)

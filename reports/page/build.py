@@ -164,32 +164,46 @@ def _order_known(results: Results) -> bool:
 
 
 def tests(table: Table) -> list[dict[str, str]]:
-    """Return the comparisons of a table, a line a row, as text."""
+    """Return the comparisons of a table, a line each, as text."""
     lines = []
     for row in table.rows:
         deltas: Any = row.data.get("delta")
         delta = deltas.get("top1") if deltas else None
-        if delta:
-            lines.append(_test(row, delta))
+        pairs: Any = row.data.get("pairs") or ()
+        lines += [_test(row, found) for found in (delta, *pairs) if found]
     return lines
 
 
 def _test(row: Row, delta: Mapping[str, Any]) -> dict[str, str]:
-    interval = delta["interval"]
-    needed = delta["seeds_needed"]
     return {
         "row": row.name,
+        "against": delta["baseline"],
         "Δ top-1": number(delta["mean"], 2, signed=True),
-        "95 % interval": f"[{number(interval[0], 2, signed=True)}, {number(interval[1], 2, signed=True)}]"
-        if interval
-        else "–",
-        "p": "–" if delta["p"] is None else f"{delta['p']:.3g}",
-        "p, Holm": f"{delta['p_holm']:.3g}" if delta["p_holm"] is not None else "too few seeds",
+        "95 % interval": _interval(delta["interval"]),
+        "p": _p(delta["p"]),
+        "p, Holm": _p(delta["p_holm"]),
+        "p, equal": _p(delta["p_equal_holm"]),
+        "verdict": " ".join(filter(None, (delta["verdict"] or delta["why_no_verdict"], delta["direction"]))),
         "seeds": str(delta["seeds"]),
         "McNemar p by seed": ", ".join(f"{p:.2g}" for p in delta["mcnemar_p"].values()),
         "gained / lost videos a seed": f"{delta['gained']:.0f} / {delta['lost']:.0f}",
-        "seeds for 80 % power": str(needed) if needed else "–",
+        "seeds for 80 % power": _range(delta["seeds_needed"]),
     }
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    return f"[{', '.join(number(end, 2, signed=True) for end in interval)}]" if interval else "–"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _range(seeds: Sequence[int | None] | None) -> str:
+    if seeds is None:
+        return "–"
+    least, most = seeds
+    return "out of reach" if least is None else f"{least} or more" if most is None else f"{least}–{most}"
 
 
 def spent(results: Results) -> list[dict[str, str]]:

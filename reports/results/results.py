@@ -126,12 +126,22 @@ class Results:
     row_header: str = ""
     """Above the names of rows; empty where the study does not say."""
     baseline: str | None = None
+    compare: Sequence[tuple[str, str]] = ()
+    """Pairs of rows that are compared beside those with the baseline: the first against the second."""
+    equal_within: float | None = None
+    """Percentage points within which two rows count as equal; None: nobody said."""
+    placebo: str | None = None
+    """The row that is the baseline with other seeds."""
     comparable: bool = False
     """Whether what ran is the setting in which the paper measured (``reports.paper.protocol``)."""
     deviations: Sequence[str] = ()
     """In what it differs from that setting, where the profile itself is the paper's."""
     path: Path | None = None
     store: Path | None = None
+    home: Path | None = None
+    """The store that the study was submitted to, and that counts the looks at it, wherever the results come from."""
+    recorded_claims: bool = False
+    """Whether only claims that were recorded there before are made, so that nothing is written."""
     overrides: Sequence[str] = ()
     varied: frozenset[str] = frozenset()
     """Dotted settings that the rows themselves set, so that a difference in them is meant."""

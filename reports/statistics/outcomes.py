@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,24 @@ class Outcomes:
     ids: Sequence[str]
     correct: Mapping[int, Bits]
     expected: int = 0
+
+    @cached_property
+    def packed(self) -> dict[int, NDArray[np.uint8]]:
+        """The same eight videos a byte, by seed."""
+        return {seed: np.packbits(bits) for seed, bits in self.correct.items()}
+
+    def times(self, seeds: Sequence[int]) -> NDArray[np.int32]:
+        """Return how many of these seeds answer each video, shape (ids,)."""
+        if len(seeds) == len(self.correct):
+            return self._times
+        return np.sum([self.correct[seed] for seed in seeds], axis=0, dtype=np.int32)
+
+    @cached_property
+    def _times(self) -> NDArray[np.int32]:
+        times = np.zeros(len(self.ids), dtype=np.int32)
+        for bits in self.correct.values():
+            times += bits
+        return times
 
 
 @dataclass(frozen=True)
@@ -114,22 +133,20 @@ def stack(trials: Mapping[int, tuple[Sequence[str], Bits]], expected: int = 0) -
     return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()}, expected)
 
 
-def common(a: Outcomes, b: Outcomes) -> tuple[list[int], Bits, Bits]:
-    """Return the shared seeds and both rows' answers of shape (seeds, videos), on the same videos.
+def on_common_videos(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Put two rows on the videos that any trial of either answered; one that a trial did not answer counts as wrong.
 
-    Videos are those that any trial answered, and wrong answers up to the number expected: so the difference of the
-    rows' means is that of their accuracies, which are shares of the expected videos.
+    Raises:
+        DataError: they answered different videos, and the lists of these cannot be read.
     """
-    seeds = sorted(a.correct.keys() & b.correct.keys())
-    expected = max(a.expected, b.expected)
-    if a.ids != b.ids:
-        ids = tuple(sorted({*a.ids, *b.ids}))
-        a, b = (Outcomes(ids, {s: _spread(o.ids, o.correct[s], ids) for s in seeds}) for o in (a, b))
-    empty = np.zeros((0, len(a.ids)), dtype=bool)
-    both = [np.stack([o.correct[s] for s in seeds]) if seeds else empty for o in (a, b)]
-    unanswered = max(0, expected - len(a.ids))
-    both = [np.pad(bits, ((0, 0), (0, unanswered))) if unanswered else bits for bits in both]
-    return seeds, both[0], both[1]
+    if a.ids is b.ids or a.ids == b.ids:
+        return a, b
+    ids = tuple(sorted({*a.ids, *b.ids}))
+    wide = [
+        Outcomes(ids, {seed: _spread(row.ids, bits, ids) for seed, bits in row.correct.items()}, row.expected)
+        for row in (a, b)
+    ]
+    return wide[0], wide[1]
 
 
 def _spread(names: Sequence[str], bits: Bits, ids: Sequence[str]) -> Bits:

@@ -1,60 +1,136 @@
-"""How many seeds a claim takes: power of the paired test by number of seeds and of videos."""
+"""How many seeds a claim takes: power of the study's test by number of rows, seeds and videos."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from reports.statistics.paired import Components, variance_and_df
+from reports.statistics.paired import Components, Difference
+from reports.statistics.study import PSEUDO, SIZE, borrowed_df
 
 MOST_SEEDS = 1000
+GOAL = 0.8
+SURE = 0.8
+"""Confidence of the range of seeds that a claim would take."""
 
 
-def power(difference: float, components: Components, seeds: int, videos: int, alpha: float = 0.05) -> float:
+@dataclass(frozen=True)
+class Design:
+    """A comparison before it is made.
+
+    Attributes:
+        components: variances in fractions, e.g. of a finished study or ``assumed``.
+        videos: in the validation set.
+        rows: of the study; all inform the variance between seeds.
+        level: of the two-sided test.
+    """
+
+    components: Components
+    videos: int
+    rows: int = 2
+    level: float = SIZE
+
+    def se_and_df(self, seeds: int) -> tuple[float, float]:
+        """Standard error of a difference over so many seeds, as a fraction, and degrees of freedom of its test."""
+        own = self.components.for_planning()
+        of_seeds = (own.seed + own.noise / self.videos) / seeds
+        of_videos = own.video / self.videos + PSEUDO / self.videos**2
+        variance = of_seeds + of_videos
+        share = of_seeds / variance
+        df = 1 / (share / borrowed_df(self.rows, seeds) + (1 - share) / max(self.videos - 1, 1))
+        return float(np.sqrt(variance)), df
+
+
+def power(difference: float, design: Design, seeds: int) -> float:
     """Probability that the test finds a true difference.
 
     Args:
         difference: in percentage points.
-        components: variances in fractions, e.g. from a finished study or ``assumed``.
+        design: of the comparison.
         seeds: shared seeds of the two rows, at least 2.
-        videos: in the validation set.
-        alpha: size of the two-sided test.
     """
-    variance, df = variance_and_df(components.for_planning(), seeds, videos)
-    if variance == 0:
-        return 1.0 if difference else alpha
-    shift = abs(difference) / 100 / np.sqrt(variance)
-    limit = float(special.stdtrit(df, 1 - alpha / 2))
+    se, df = design.se_and_df(seeds)
+    shift = abs(difference) / 100 / se
+    limit = float(special.stdtrit(df, 1 - design.level / 2))
     tails = special.nctdtr(df, [shift, -shift], [limit, limit])
     if not np.all(np.isfinite(tails)):  # the non-central t overflows far out, where it is normal or the power is 1
         tails = special.ndtr([limit - shift, limit + shift])
     return float(np.clip(2 - tails.sum(), 0, 1))
 
 
-def seeds_needed(
-    difference: float, components: Components, videos: int, *, goal: float = 0.8, alpha: float = 0.05
-) -> int | None:
+def power_equal(margin: float, design: Design, seeds: int) -> float:
+    """Probability that two one-sided tests find a true difference of 0 to be within a margin (percentage points)."""
+    se, df = design.se_and_df(seeds)
+    reach = margin / 100 / se - float(special.stdtrit(df, 1 - design.level))
+    return float(np.clip(2 * special.stdtr(df, reach) - 1, 0, 1))
+
+
+def seeds_needed(difference: float, design: Design, *, goal: float = GOAL) -> int | None:
     """Smallest number of seeds (at least 2) whose power reaches the goal; None if no number does.
 
     The videos' own part of the variance does not shrink with seeds: a difference can be out of reach of a data set.
     """
-    if power(difference, components, MOST_SEEDS, videos, alpha) < goal:
-        return None
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (
-            (low, middle) if power(difference, components, middle, videos, alpha) >= goal else (middle + 1, high)
-        )
-    return low
+    return _smallest(lambda seeds: power(difference, design, seeds), goal)
 
 
-def detectable(components: Components, seeds: int, videos: int, *, goal: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest difference, in percentage points, that is found with probability ``goal``."""
+def seeds_for_equal(margin: float, design: Design, *, goal: float = GOAL) -> int | None:
+    """Smallest number of seeds that shows a true difference of 0 to be within a margin; None if no number does."""
+    return _smallest(lambda seeds: power_equal(margin, design, seeds), goal)
+
+
+def seeds_range(found: Difference, *, rows: int, level: float, comparisons: int = 1) -> tuple[int | None, int | None]:
+    """Range of the number of seeds that it takes to show a difference, as far as what was found so far tells.
+
+    The ends are those of the difference's 80 % interval, with the variances as estimated: the least is what the largest
+    difference in it takes alone, the most what the smallest takes in a table of so many comparisons.
+
+    Args:
+        found: the difference so far; at least two seeds.
+        rows: of the study.
+        level: of the look at those seeds.
+        comparisons: in the table.
+
+    Returns:
+        Least and most; None: no number of seeds is enough.
+    """
+    assert found.components is not None
+    half = float(special.stdtrit(found.df, (1 + SURE) / 2)) * found.se
+    largest, smallest = abs(found.mean) + half, max(abs(found.mean) - half, 0.0)
+    alone = Design(found.components, found.videos, rows, level)
+    together = Design(found.components, found.videos, rows, level / comparisons)
+    return seeds_needed(largest, alone), seeds_needed(smallest, together) if smallest else None
+
+
+def seed_variance_range(design: Design, seeds: int) -> tuple[Design, Design]:
+    """Return a design at the ends of the 80 % interval of its variance between seeds, as estimated from so many."""
+    df = borrowed_df(design.rows, seeds)
+    own, noise = design.components, design.components.noise / design.videos
+    ends = special.chdtri(df, [(1 - SURE) / 2, (1 + SURE) / 2])  # upper quantiles: the largest makes the least variance
+    low, high = (replace(own, seed=max((own.seed + noise) * df / float(end) - noise, 0.0)) for end in ends)
+    return replace(design, components=low), replace(design, components=high)
+
+
+def detectable(design: Design, seeds: int, *, goal: float = GOAL) -> float:
+    """Smallest difference, in percentage points, that is found with probability ``goal``; it may exceed 100."""
     from scipy import optimize  # slow to import, and tables do not need it
 
-    found = optimize.brentq(lambda d: power(d, components, seeds, videos, alpha) - goal, 1e-6, 100.0, xtol=1e-4)
-    return float(found)
+    most = 1.0
+    while power(most, design, seeds) < goal:
+        most *= 2
+    return float(optimize.brentq(lambda d: power(d, design, seeds) - goal, 0, most, xtol=1e-4))
+
+
+def detectable_margin(design: Design, seeds: int, *, goal: float = GOAL) -> float:
+    """Smallest margin, in percentage points, within which a true difference of 0 is shown with probability ``goal``."""
+    from scipy import optimize
+
+    most = 1.0
+    while power_equal(most, design, seeds) < goal:
+        most *= 2
+    return float(optimize.brentq(lambda m: power_equal(m, design, seeds) - goal, 0, most, xtol=1e-4))
 
 
 def assumed(seed_sd: float, disagreement: float, *, stable: float = 0.2) -> Components:
@@ -68,3 +144,13 @@ def assumed(seed_sd: float, disagreement: float, *, stable: float = 0.2) -> Comp
     """
     d = disagreement / 100
     return Components(seed=2 * (seed_sd / 100) ** 2, video=stable * d, noise=(1 - stable) * d)
+
+
+def _smallest(reached: Callable[[int], float], goal: float) -> int | None:
+    if reached(MOST_SEEDS) < goal:
+        return None
+    low, high = 2, MOST_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) >= goal else (middle + 1, high)
+    return low

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports import paper
-from reports.statistics.power import assumed, detectable, power, seeds_needed
+from reports.statistics.power import GOAL, Design, assumed, detectable, detectable_margin, power, seeds_needed
 
 VIDEOS = {7: 24_777, 8: 20_000}
 """Validation videos: Something-Something V2 as distributed (Tables 2-7), Kinetics-400 (Section 4.1)."""
@@ -15,6 +15,9 @@ SEEDS = 2
 SEED_SD, DISAGREEMENT = 0.15, 10.0
 """Assumed, favourably to the paper: standard deviation over seeds of one row in points, and the share of videos in
 percent that exactly one of two rows answers. ``farlab power --table N`` measures both on one's own trials."""
+
+ROUNDING = 0.1
+"""Points that rounding to one decimal can make of no difference."""
 
 REFERENCE = {2: "Global", 3: "w/o Bottleneck", 4: "Global-Mean", 5: "1:1", 6: "Before Attention"}
 """The row that the paper's text compares the others with (Section 4.3)."""
@@ -46,27 +49,53 @@ class Claim:
     @property
     def resolvable(self) -> bool:
         """Whether the published design had at least 80 % power for a difference of this size."""
-        return self.power >= 0.8
+        return self.power >= GOAL
 
 
 def claims(seed_sd: float = SEED_SD, disagreement: float = DISAGREEMENT, seeds: int = SEEDS) -> list[Claim]:
     """Return every top-1 difference that the paper's text rests on."""
-    own = assumed(seed_sd, disagreement)
+    return [claim for number in (*REFERENCE, *PAIRS) for claim in claims_of(number, seed_sd, disagreement, seeds)]
+
+
+def claims_of(
+    number: int, seed_sd: float = SEED_SD, disagreement: float = DISAGREEMENT, seeds: int = SEEDS
+) -> list[Claim]:
+    """Return the differences that the paper's text draws from one table."""
+    printed = paper.paper_table(number)
+    if number in REFERENCE:
+        pairs = [(row.name, REFERENCE[number]) for row in printed.rows if row.name != REFERENCE[number]]
+    else:
+        pairs = PAIRS[number]
+    design = design_of(number, seed_sd, disagreement)
+    limit = detectable(design, seeds)
     found = []
-    for number in (*REFERENCE, *PAIRS):
-        printed = paper.paper_table(number)
-        if number in REFERENCE:
-            pairs = [(r.name, REFERENCE[number]) for r in printed.rows if r.name != REFERENCE[number]]
-        else:
-            pairs = PAIRS[number]
-        videos = VIDEOS.get(number, VIDEOS[7])
-        limit = detectable(own, seeds, videos)
-        for name, reference in pairs:
-            difference = round(_top1(printed, name) - _top1(printed, reference), 1)
-            needed = seeds_needed(difference, own, videos) if difference else None
-            chance = power(difference, own, seeds, videos)
-            found.append(Claim(number, name, reference, difference, chance, limit, needed, abs(difference) <= 0.1))
+    for name, reference in pairs:
+        difference = round(_top1(printed, name) - _top1(printed, reference), 1)
+        needed = seeds_needed(difference, design) if difference else None
+        chance = power(difference, design, seeds)
+        found.append(Claim(number, name, reference, difference, chance, limit, needed, abs(difference) <= ROUNDING))
     return found
+
+
+def design_of(number: int, seed_sd: float = SEED_SD, disagreement: float = DISAGREEMENT) -> Design:
+    """Return one comparison of a table of the paper, all rows of which inform the variance between seeds."""
+    rows = len(paper.paper_table(number).rows) if number in REFERENCE else 2 * len(PAIRS[number])
+    return Design(assumed(seed_sd, disagreement), VIDEOS.get(number, VIDEOS[7]), rows)
+
+
+def within_reach(number: int, margin: float | None) -> str:
+    """Say which verdicts the paper's own seeds could have reached in one of its tables."""
+    found = claims_of(number)
+    yes = [f"{claim.row} ({claim.difference:+.1f})" for claim in found if claim.resolvable]
+    text = (
+        f"The paper's own {SEEDS} seeds, if rows vary by {SEED_SD:g} points between them and {DISAGREEMENT:g} % of "
+        f"videos are answered by just one of two rows: differences from {found[0].detectable:.1f} points on, one at a "
+        f"time and with 80 % power; of its {len(found)} here: {', '.join(yes) or 'none'}"
+    )
+    if margin is None:
+        return f"{text}."
+    reach = detectable_margin(design_of(number), SEEDS)
+    return f"{text}; equality within {reach:.1f} points, so {'' if reach <= margin else 'not '}within {margin:g}."
 
 
 def _top1(printed: paper.PaperTable, name: str) -> float:

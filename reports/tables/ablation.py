@@ -10,6 +10,7 @@ from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
 from reports.results.results import Results, RowResults
+from reports.tables import differences
 from reports.tables.cells import (
     COSTS,
     METRICS,
@@ -71,8 +72,7 @@ def _columns(
     head = results.row_header or (printed.label_columns[0] if printed and about else ROW_HEADER)
     columns = [Column("row", head, Origin.LABEL)]
     columns += [Column(name, title) for name, title in METRICS.items()]
-    if comparison and comparison.differences:
-        columns.append(Column("delta_top1", "Δ Top-1"))
+    columns += differences.columns(comparison)
     columns += [Column(name, title) for name, (title, _) in COSTS.items()]
     columns += [
         Column("n", "seeds", foldable=True),
@@ -99,7 +99,7 @@ def _row(
         f"{len(line.finished)}/{len(line.trials)}" if line.state is not State.FINISHED else str(len(line.finished))
     )
     if comparison:
-        cells["delta_top1"] = comparison.cell(line.name, line.state)
+        cells |= differences.cells(comparison, line.name, line.state)
     cells["coverage"] = coverage_cell(line)
     cells["views"] = views_cell(line)
     if about:
@@ -123,7 +123,8 @@ def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | Non
         "row": line.name,
         "metrics": metrics,
         **{name: counts.pop() if len(counts) == 1 else None for name, counts in costs.items()},
-        "delta": {"top1": comparison.data(line.name)} if comparison else None,
+        "delta": {"top1": differences.data(comparison, line.name)} if comparison else None,
+        "pairs": differences.pairs_data(comparison, line.name) if comparison else [],
         "paper": dict(about.numbers) if about else None,
         "state": line.state.value,
         "seeds": {str(t.seed): {"key": t.key, "state": t.state.value} for t in line.trials},

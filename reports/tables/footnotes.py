@@ -11,6 +11,7 @@ from reports.analysis.comparison import Comparison
 from reports.paper import PaperRow, PaperTable
 from reports.paper.protocol import shown
 from reports.results.results import Results, RowResults, TrialRecord
+from reports.tables import differences
 from reports.tables.model import Note, State
 
 
@@ -114,8 +115,7 @@ def table_notes(
     """Return the notes that concern the table as a whole."""
     notes = override_notes(results) + own_notes(results, printed, about)
     notes.append(Note("Mean ± sample standard deviation over n seeds; a single seed has no ±."))
-    if comparison:
-        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems]
+    notes += comparison_notes(comparison, printed.number if printed and about else None)
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
@@ -124,6 +124,23 @@ def table_notes(
 
         notes += [Note(text) for text in cost_of_table(printed.number).notes]
     return notes + problem_notes(results)
+
+
+def comparison_notes(comparison: Comparison | None, number: int | None = None) -> list[Note]:
+    """Return what is said of a table's differences, and which verdicts the paper's own seeds could have reached.
+
+    Args:
+        comparison: of the table; None: nothing was compared.
+        number: of the paper's table.
+    """
+    if comparison is None:
+        return []
+    found = differences.notes(comparison) + [Note(f"Problem: {text}") for text in comparison.problems]
+    if number is not None and comparison.differences:
+        from reports.statistics.published import within_reach
+
+        found += [Note(within_reach(number, comparison.margin))]
+    return found
 
 
 def problem_notes(results: Results) -> list[Note]:

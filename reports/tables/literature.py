@@ -14,6 +14,7 @@ from reports.analysis.comparison import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
 from reports.paper.recounts import RECOUNTS, recount
 from reports.results.results import Results, RowResults
+from reports.tables import differences
 from reports.tables.ablation import best_marked
 from reports.tables.cells import (
     METRICS,
@@ -25,7 +26,7 @@ from reports.tables.cells import (
     paper_cell,
     views_cell,
 )
-from reports.tables.footnotes import doubt_notes, override_notes, problem_notes, scale_warning
+from reports.tables.footnotes import comparison_notes, doubt_notes, override_notes, problem_notes, scale_warning
 from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
             notes.append(Note("None of the study's rows is one of the paper's, which bear method and backbone, "
                               "e.g. 'FAR (MVD) ViT-S': they stand last, without numbers of the paper."))  # fmt: skip
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
-        notes += comparison.notes() + [Note(f"Problem: {text}") for text in comparison.problems] if comparison else []
+        notes += comparison_notes(comparison, number if names else None)
         notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
@@ -114,7 +115,7 @@ def _columns(results: Results | None, comparison: Comparison | None) -> list[Col
     ]
     if results is not None:
         columns += [Column(name, title) for name, title in METRICS.items()]
-        columns += [Column("delta_top1", "Δ Top-1")] if comparison and comparison.differences else []
+        columns += differences.columns(comparison)
         columns += [
             Column("flops", "FLOPs (G)"),
             Column("n", "seeds", foldable=True),
@@ -164,7 +165,8 @@ def _row(
         "flops": cost.flops if cost else None,
         "params": cost.params if cost else None,
         "paper": dict(about.numbers),
-        "delta": {"top1": comparison.data(line.name)} if comparison and line else None,
+        "delta": {"top1": differences.data(comparison, line.name)} if comparison and line else None,
+        "pairs": differences.pairs_data(comparison, line.name) if comparison and line else [],
         "state": state.value,
     }
     return Row(line.name if line else about.name, cells, state, group=about.group, data=data)
@@ -183,7 +185,8 @@ def _own(line: RowResults, comparison: Comparison | None) -> Row:
         "flops": next((t.flops for t in line.finished), None),
         "params": next((t.params for t in line.finished), None),
         "paper": None,
-        "delta": {"top1": comparison.data(line.name)} if comparison else None,
+        "delta": {"top1": differences.data(comparison, line.name)} if comparison else None,
+        "pairs": differences.pairs_data(comparison, line.name) if comparison else [],
         "state": line.state.value,
     }
     return Row(
@@ -196,5 +199,5 @@ def _measured(line: RowResults, comparison: Comparison | None) -> dict[str, Cell
     cells["flops"] = cost_cell(line, "flops", decimals_of([line], "flops"))
     cells["n"] = Cell(f"{len(line.finished)}/{len(line.trials)}")
     if comparison:
-        cells["delta_top1"] = comparison.cell(line.name, line.state)
+        cells |= differences.cells(comparison, line.name, line.state)
     return cells | {"coverage": coverage_cell(line), "views": views_cell(line)}

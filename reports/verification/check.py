@@ -213,7 +213,7 @@ def _results(record: Record, store: Store, verdict: Verdict) -> Results:
             configs[row.name] = TrialConfig.model_validate(dict(config))
     if "varied" in plain:
         plain["varied"] = frozenset(plain["varied"])
-    results = Results(rows=rows, store=store.root, configs=configs, **plain)
+    results = Results(rows=rows, store=store.root, home=store.root, recorded_claims=True, configs=configs, **plain)
     return replace(results, search=_search(results, store))
 
 

@@ -28,7 +28,7 @@ SHORT = 8
 """Hexadecimal digits of the digest of a part."""
 LINE = 110
 """Characters of a record on a line of LaTeX."""
-NOT_RECORDED = ("rows", "configs", "problems", "path", "store", "tracking_uri", "other_frames", "search")
+NOT_RECORDED = ("rows", "configs", "problems", "path", "store", "home", "tracking_uri", "other_frames", "search")
 """What results hold beside the plain facts that a table is laid out by."""
 Record = dict[str, Any]
 

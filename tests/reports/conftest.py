@@ -15,11 +15,11 @@ import pytest
 from far.randomness import numpy_rng
 from far.store import correctness
 from far.store.atomic import write_json
+from orchestrator.plan.lockfile import freeze
 from orchestrator.plan.plan import PlannedTrial, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from orchestrator.workspace.settings import load_settings
-from orchestrator.workspace.workspace import Workspace
 from reports.results.collect import join
 from reports.results.results import Results
 
@@ -101,7 +101,7 @@ MakeResults = Callable[..., Results]
 
 @pytest.fixture
 def make_results(tmp_path: Path) -> MakeResults:
-    """Return ``make(study, accuracies=…, skip=…, changes=…, …)``: a planned study with a filled store."""
+    """Return ``make(study, accuracies=…, skip=…, changes=…, …)``: a submitted study with a filled store."""
 
     def make(
         study: str | Path = "head_ratio",
@@ -109,17 +109,20 @@ def make_results(tmp_path: Path) -> MakeResults:
         skip: set[tuple[str, int]] = frozenset(),  # type: ignore[assignment]
         changes: Mapping[tuple[str, int], Mapping[str, Any]] | None = None,
         seeds: int | list[int] = 2,
+        submit: bool = True,
         **options: Any,
     ) -> Results:
         store = Store(tmp_path / "runs")
         loaded = load_study(study, seeds=seeds, **options)
         plan = make_plan(loaded, store, manifest_hash=lambda data: "d" * 16)
+        if submit:
+            freeze(plan, store)
         for trial in plan.trials:
             if (trial.row, trial.seed) not in skip:
                 special = dict((changes or {}).get((trial.row, trial.seed), {}))
                 finish(store, trial, (accuracies or {}).get(trial.row, 0.6), **special)
         plan = make_plan(loaded, store, manifest_hash=lambda data: "d" * 16)
         settings = load_settings(tmp_path)
-        return join(loaded, plan.trials, Workspace(settings, store), problems=plan.problems)
+        return join(loaded, plan.trials, store, settings, problems=plan.problems)
 
     return make
