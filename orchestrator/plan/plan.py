@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from orchestrator.garbage import gc_paused
 from orchestrator.store.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.checks import placebo_seeds
-from orchestrator.study.profiles import PROFILES_BEFORE
+from orchestrator.study.profiles import PROFILES_BEFORE, Before
 from orchestrator.study.schema import ResourcesConfig
 
 if TYPE_CHECKING:
@@ -183,28 +184,34 @@ def _search_bases(studies: Sequence[Study]) -> Iterator[TrialConfig]:
 def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, store: Store) -> Iterator[str]:
     """Say which results of earlier versions answer the study as its profile was then."""
     lacking = {trial.row for trial in trials if trial.study == study.name and not trial.done}
-    for setting, before in PROFILES_BEFORE.items():
+    for before in PROFILES_BEFORE:
+        if not before.applies(study.profile.name):
+            continue
         old: set[str] = set()
         for row in study.rows:
-            if row.name in lacking and (config := _changed(row.config, setting, before)) is not None:
+            if row.name in lacking and (config := _as_before(row.config, before)) is not None:
                 old |= set(trial_keys(contents.identity(config)[0], study.seeds_of(row)))
         kept = sum(state in DONE for state in store.states(old).values())
         if kept:
             yield (
                 f"study '{study.name}': {kept} results in the store are those of an earlier version's profile; "
-                f"add {setting}={before} to have them"
+                f"add {' '.join(map(shlex.quote, before.overrides))} to have them"
             )
 
 
-def _changed(config: TrialConfig, setting: str, value: object) -> TrialConfig | None:
-    """Return a configuration with another value for a dotted key, None where that is the value it has."""
+def _as_before(config: TrialConfig, before: Before) -> TrialConfig | None:
+    """Return a configuration as an earlier version's profile had it, None where it is that already."""
     dumped = config.model_dump(mode="json")
-    *sections, last = setting.split(".")
-    section = functools.reduce(lambda node, part: node[part], sections, dumped)
-    if section[last] == value:
+    changed = False
+    for key, value in before.settings.items():
+        *sections, last = key.split(".")
+        section = functools.reduce(lambda node, part: node[part], sections, dumped)
+        if section[last] != value and section[last] == before.now.get(key, section[last]):
+            section[last], changed = value, True
+    try:
+        return TrialConfig.model_validate(dumped) if changed else None
+    except (ConfigError, ValueError):  # a row of now may not go with what was said then
         return None
-    section[last] = value
-    return TrialConfig.model_validate(dumped)
 
 
 class _Contents:

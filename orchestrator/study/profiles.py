@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,32 @@ from far.config.trial import Strict
 from far.errors import ConfigError
 from orchestrator.study.schema import Margin
 
-PROFILES_BEFORE = {"recipe.augment.repeat_frames": "own"}
-"""What shipped profiles said in earlier versions: the results of then lie under the keys that this gives."""
+
+@dataclass(frozen=True)
+class Before:
+    """What shipped profiles said in an earlier version: the results of then lie under the keys that this gives.
+
+    Attributes:
+        settings: by dotted key, what was said then.
+        now: what is said instead, by the same keys; a row that says otherwise itself is left alone. Empty: whatever.
+        profile: the one that said so; None: all.
+    """
+
+    settings: Mapping[str, Any]
+    now: Mapping[str, Any] = field(default_factory=dict)
+    profile: str | None = None
+
+    @property
+    def overrides(self) -> list[str]:
+        """Return the settings as they are written on a command line."""
+        return [f"{key}={json.dumps(value).strip(chr(34))}" for key, value in self.settings.items()]
+
+    def applies(self, profile: str) -> bool:
+        """Whether a profile of this name said so."""
+        return self.profile in (None, profile)
+
+
+PROFILES_BEFORE = (Before({"recipe.augment.repeat_frames": "own"}),)
 
 
 class ProfileFile(Strict):

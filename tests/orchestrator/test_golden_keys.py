@@ -62,10 +62,10 @@ def keys_now() -> Keys:
         for profile in profiles:
             place = f"{file.stem} at {profile}"
             found[place] = keys_at(file, profile)
-            for setting, before in PROFILES_BEFORE.items():
-                earlier = keys_at(file, profile, [f"{setting}={before}"])
+            for before in PROFILES_BEFORE:
+                earlier = keys_at(file, profile, before.overrides) if before.applies(profile) else found[place]
                 if earlier != found[place]:
-                    found[f"{place} with {setting}={before}"] = earlier
+                    found[f"{place} with {' '.join(before.overrides)}"] = earlier
     found["single trials"] = {
         " ".join(settings): key(resolve([parse_override(text) for text in settings])) for settings in SINGLE
     }

@@ -21,6 +21,7 @@ from orchestrator.store.store import Store
 from orchestrator.study import Study, load_study
 from orchestrator.study.checks import placebo_seeds
 from orchestrator.study.factorial import design, fewest_rows
+from orchestrator.study.profiles import packaged_studies, profile_names
 
 Load = Callable[..., Study]
 ROWS = """
@@ -128,9 +129,7 @@ def test_what_a_study_asks_changes_no_key(study: Load, tmp_path: Path) -> None:
 
 def test_pairs_and_margin_are_the_studys_or_the_profiles(study: Load, tmp_path: Path) -> None:
     (tmp_path / "profiles").mkdir()
-    shipped = load_study("head_ratio").profile.path.read_text()
-    parent = shipped.replace("profile: demo", "profile: parent\nequal_within: 2.5", 1)
-    (tmp_path / "profiles" / "parent.yaml").write_text(parent)
+    (tmp_path / "profiles" / "parent.yaml").write_text("profile: parent\nextends: demo\nequal_within: 2.5\n")
     (tmp_path / "profiles" / "child.yaml").write_text("profile: child\nextends: parent\n")
     asked = study(ROWS + "compare: [[A, C], [C, B]]\n", profile="child")
     assert asked.compare == (("A", "C"), ("C", "B"))
@@ -230,3 +229,17 @@ def test_a_fraction_is_balanced_in_every_pair_of_components(chosen: tuple[int, i
     assert rows[0] == tuple(names)
     assert (signs.T @ signs == len(rows) * np.eye(number, dtype=int)).all()
     assert (signs.sum(axis=0) == 0).all()
+
+
+@pytest.mark.parametrize(("name", "profile"), [("ssv2", "paper-ssv2"), ("k400", "paper-k400"), ("ssv2", "demo")])
+def test_the_comparisons_of_the_paper_pair_each_network_with_far_of_its_size(name: str, profile: str) -> None:
+    made = load_study(name, profile=profile)
+    assert set(made.compare) == {
+        (f"FAR ({ancestor}) ViT-{size}", f"{ancestor} ViT-{size}") for ancestor in ("VideoMAE", "MVD") for size in "SB"
+    }
+
+
+@pytest.mark.parametrize("profile", profile_names([packaged_studies() / "profiles"]))
+def test_every_shipped_profile_says_what_counts_as_equal(profile: str) -> None:
+    margin = load_study("head_ratio", profile=profile).equal_within
+    assert margin == (5.0 if profile in ("demo", "csv") else 0.5)
