@@ -1,13 +1,38 @@
-"""Name -> object, one registry an axis. Nothing outside a registry's module mentions a variant's name."""
+"""Name -> variant, one registry per axis. Nothing outside a variant's module mentions its name.
+
+A variant is a function, a class or an object that holds all that is known of it: what its registry asks for, and
+
+- ``reads``: settings, by dotted key, that only some variants of the axis use (see :class:`far.strict.ReadBy`);
+- ``builder``: ``"module:name"`` of what builds it, where that needs torch and the variant must not (:func:`named`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+import importlib
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from far.errors import ConfigError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a variant was registered."""
+
+    module: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def _reads(variant: Any) -> Collection[str]:
+    return getattr(variant, "reads", ())
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -15,22 +40,75 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         axis: what is being chosen, in the user's words, e.g. ``"attention pattern"``.
+        key: the setting that holds the name of the chosen variant, e.g. ``"data.sampling"``.
+        reads: returns the settings that a variant reads; default: its attribute ``reads``.
     """
 
-    def __init__(self, axis: str) -> None:
-        self.axis = axis
+    def __init__(self, axis: str, key: str = "", reads: Callable[[T], Collection[str]] = _reads) -> None:
+        self.axis, self.key = axis, key
+        self._reads = reads
         self._entries: dict[str, T] = {}
+        self._origins: dict[str, Origin] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under ``name``; a name taken twice is an error."""
+        """Return a decorator that files its argument under ``name``.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        caller = sys._getframe(1)
+        origin = Origin(caller.f_globals["__name__"], caller.f_code.co_filename, caller.f_lineno)
+        if name in self._entries:
+            first = self._origins[name]
+            raise ConfigError(f"{self.axis} '{name}' is registered twice: in {first} as well", where=str(origin))
 
         def add(entry: T) -> T:
-            if name in self._entries:
-                raise ValueError(f"{self.axis} '{name}' is registered twice")
-            self._entries[name] = entry
+            self._entries[name], self._origins[name] = entry, origin
             return entry
 
         return add
+
+    def unregister(self, name: str) -> None:
+        """Forget a variant, e.g. that of a test."""
+        del self._entries[name], self._origins[name]
+
+    def check(self, name: str, *beside: Any) -> None:
+        """Ask a variant that has a method ``check`` whether it is possible beside the rest of a configuration.
+
+        Raises:
+            ConfigError: it is not; the error names those that are, unless the variant's own names another setting.
+        """
+        try:
+            self._entries[name].check(*beside)  # type: ignore[attr-defined]
+        except ConfigError as error:
+            if error.key is not None:
+                raise
+            possible = [other for other in self if self._passes(other, *beside)]
+            raise ConfigError(error.message, key=self.key, choices=possible, got=name) from None
+
+    def _passes(self, name: str, *beside: Any) -> bool:
+        try:
+            self._entries[name].check(*beside)  # type: ignore[attr-defined]
+        except ConfigError:
+            return False
+        return True
+
+    def reads(self, name: str) -> Collection[str]:
+        """Return the settings, by dotted key, that a variant reads beside those that all variants read."""
+        return self._reads(self[name])
+
+    def origin(self, name: str) -> Origin:
+        """Return where a variant was registered."""
+        self[name]
+        return self._origins[name]
+
+    def modules(self, name: str) -> tuple[str, ...]:
+        """Return the modules whose source says what a variant does: that which registered it, and its builder's."""
+        variant: Any = self[name]
+        own = variant if isinstance(variant, type) or callable(variant) else type(variant)
+        builder = str(getattr(variant, "builder", "")).partition(":")[0]
+        found = (self._origins[name].module, getattr(own, "__module__", ""), builder)
+        return tuple(dict.fromkeys(module for module in found if module and module != "builtins"))
 
     def __getitem__(self, name: str) -> T:
         try:
@@ -46,3 +124,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def named(path: str) -> Any:
+    """Import and return what a ``"module:name"`` names: a builder that a torch-free variant points to."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

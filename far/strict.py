@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from far.errors import ConfigError
 from far.registry import Registry
@@ -33,10 +34,38 @@ class Added:
     before: object
 
 
+@dataclass(frozen=True)
+class ReadBy:
+    """Marks a setting that only some variants of an axis read: ``Annotated[Positive, ReadBy(SAMPLERS)]``.
+
+    Beside a variant that does not read it, it has no effect and does not count in a trial's identity.
+
+    Attributes:
+        registry: of the axis; its variants say what they read.
+    """
+
+    registry: Registry[Any]
+
+
 class Strict(BaseModel):
     """A section of the configuration: strict types, finite numbers, no unknown keys, immutable once resolved."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def fields(cls) -> Mapping[str, FieldInfo]:
+        """Return the settings that may stand in the section, by name."""
+        return {name: field for each in reversed(cls.members()) for name, field in each.model_fields.items()}
+
+    @classmethod
+    def members(cls) -> Sequence[type[Strict]]:
+        """Return the classes that a section may have: its own, unless the section is a union."""
+        return [cls]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> type[Strict]:
+        """Return the class that a section with these values has: its own, unless the section is a union."""
+        return cls
 
     def counted(self, exclude: Collection[str] = ()) -> dict[str, Any]:
         """Return the settings as plain data, without those that came later and are as they were before.

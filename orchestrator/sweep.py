@@ -22,7 +22,7 @@ from orchestrator.study.schema import BudgetConfig
 from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
 from orchestrator.tracking.mlflow_backend import TrackedTrial
 from orchestrator.tracking.selection import sweeps_of
-from orchestrator.workspace.settings import Settings
+from orchestrator.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from orchestrator.cli.console import PlainConsole
@@ -65,8 +65,7 @@ class Outcome:
 
 def run_sweep(
     plan: Plan,
-    store: Store,
-    settings: Settings,
+    workspace: Workspace,
     executor: Executor,
     console: PlainConsole,
     budget: BudgetConfig | None = None,
@@ -75,8 +74,7 @@ def run_sweep(
 
     Args:
         plan: studies and what the store has of them.
-        store: where trials are kept.
-        settings: the workspace.
+        workspace: where trials are kept, and how they are tracked.
         executor: who runs the trials.
         console: where progress is shown.
         budget: where to stop starting trials; None: never.
@@ -87,27 +85,27 @@ def run_sweep(
         StorageError: results can no longer be written; what had finished is kept.
         FarError: nothing can be run at all.
     """
-    stop, ran = Stop(), _Ran()
+    stop, ran, store = Stop(), _Ran(), workspace.store
     unkept, untracked = None, None
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
             stack.enter_context(_locked(store, name))
         stack.enter_context(_stoppable(stop))
-        todo, left_out = _affordable(plan, store, settings, budget)
+        todo, left_out = _affordable(plan, workspace, budget)
         try:
             with ExitStack() as running:
-                jobs = _jobs(plan, todo, store, settings)
+                jobs = _jobs(plan, todo, workspace)
                 if todo or any(study.search for study in plan.studies):
                     running.enter_context(executor.opened(stop))
                     executor.check(jobs)  # before anything is written
                 for change in freeze(plan, store):
                     console.print(f"note: {change}")
                 for trial in todo:
-                    submit(store, settings, trial)
-                ran.replicate = _replicated(stack, store, settings, todo)
-                ran.mirror = mirror = Mirror(settings.tracking_uri, sweeps_of(plan, store))
+                    submit(workspace, trial)
+                ran.replicate = _replicated(stack, workspace, todo)
+                ran.mirror = mirror = Mirror(workspace.settings.tracking_uri, sweeps_of(plan, store))
                 mirror.start()
-                _run(plan, todo, jobs, store, settings, executor, console, mirror, stop, budget, ran)
+                _run(plan, todo, jobs, workspace, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
             stop.request(KeyboardInterrupt())
         except FarError as error:
@@ -146,25 +144,25 @@ def _locked(store: Store, study: str) -> Iterator[None]:
         yield
 
 
-def _jobs(plan: Plan, todo: Sequence[PlannedTrial], store: Store, settings: Settings) -> list[Job]:
+def _jobs(plan: Plan, todo: Sequence[PlannedTrial], workspace: Workspace) -> list[Job]:
     retry = {study.name: study.retry for study in plan.studies}
-    return [make_job(store, settings, trial, retry[trial.study]) for trial in todo]
+    return [make_job(workspace, trial, retry[trial.study]) for trial in todo]
 
 
 def _replicated(
-    stack: ExitStack, store: Store, settings: Settings, todo: Sequence[PlannedTrial]
+    stack: ExitStack, workspace: Workspace, todo: Sequence[PlannedTrial]
 ) -> Callable[[Sequence[PlannedTrial]], str | None]:
     """Tell a store at a URL what is to run, and follow what comes back.
 
     Returns:
         What brings both sides up to date in the end; it returns what is wrong, if it could not.
     """
-    if settings.replica is None:
+    replica, store = workspace.replica, workspace.store
+    if replica is None:
         return lambda trials: None
     from orchestrator.store.poller import Follower
-    from orchestrator.store.remote import Replica, ReplicaError
+    from orchestrator.store.remote import ReplicaError
 
-    replica = Replica(settings.replica)
     replica.push(store, [])
     stack.enter_context(Follower(replica, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
 
@@ -198,8 +196,7 @@ def _run(
     plan: Plan,
     todo: Sequence[PlannedTrial],
     jobs: Sequence[Job],
-    store: Store,
-    settings: Settings,
+    workspace: Workspace,
     executor: Executor,
     console: PlainConsole,
     mirror: Mirror,
@@ -209,7 +206,8 @@ def _run(
 ) -> None:
     """Run the executor over the trials, and then over what searches propose."""
     watched = [
-        Watched(trial.row, trial.seed, trial.config.recipe.epochs, store.paths(trial.key).directory) for trial in todo
+        Watched(trial.row, trial.seed, trial.config.recipe.epochs, workspace.store.paths(trial.key).directory)
+        for trial in todo
     ]
 
     def note() -> str | None:
@@ -226,7 +224,7 @@ def _run(
 
             show = _shown(progress, mirror, study.name)
             may_propose = _counted(may_start, budget, searches, len(jobs))
-            searches.append(SearchQueue(study, store, settings, show, may_propose, stop))
+            searches.append(SearchQueue(study, workspace, show, may_propose, stop))
     queues += searches
     whole = queue if len(queues) == 1 else Chain(queues)
     try:
@@ -266,9 +264,7 @@ def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedT
     return show
 
 
-def _affordable(
-    plan: Plan, store: Store, settings: Settings, budget: BudgetConfig | None
-) -> tuple[list[PlannedTrial], int]:
+def _affordable(plan: Plan, workspace: Workspace, budget: BudgetConfig | None) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
     from orchestrator.estimate.estimate import afford, purchase_order
 
@@ -276,9 +272,10 @@ def _affordable(
     if budget is None or budget == BudgetConfig() or not todo:
         return todo, 0
     from orchestrator.estimate import find_target, quote
-    from orchestrator.plan.fingerprints import video_counts
 
-    prices = quote(plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings))
+    settings = workspace.settings
+    target = find_target(settings.device, settings.devices, settings.tflops)
+    prices = quote(plan, workspace.store, target, workspace.video_counts)
     bought = afford(plan, prices, budget)
     return bought, len(todo) - len(bought)
 
@@ -354,7 +351,7 @@ def _stoppable(stop: Stop) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Executor:
+def make_executor(name: str, plan: Plan, workspace: Workspace) -> Executor:
     """Return an executor by name: ``ray`` or ``local``."""
     if name == "local":
         from orchestrator.executors.local import LocalExecutor
@@ -362,8 +359,9 @@ def make_executor(name: str, plan: Plan, store: Store, settings: Settings) -> Ex
         return LocalExecutor()
     from orchestrator.executors.ray.cluster import prepare_environment
 
-    prepare_environment(settings.ray_address)
+    address = workspace.settings.ray_address
+    prepare_environment(address)
     from orchestrator.executors.ray.executor import RayTuneExecutor
 
     limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
-    return RayTuneExecutor(store.root, address=settings.ray_address, concurrent=min(limits, default=None))
+    return RayTuneExecutor(workspace.store.root, address=address, concurrent=min(limits, default=None))

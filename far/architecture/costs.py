@@ -5,12 +5,7 @@ One clip, one view; see ``far.architecture.counting`` for what counts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from far.architecture.networks import NETWORKS
-
-if TYPE_CHECKING:
-    from far.config.trial import ModelConfig
+from far.architecture.networks import NETWORKS, ModelConfig
 
 
 def flops(model: ModelConfig, classes: int) -> int:

@@ -6,9 +6,8 @@ One test view is deterministic and in the middle: validation never depends on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,9 @@ Indices = NDArray[np.int64]
 
 
 class Sampler(Protocol):
-    """A scheme of temporal sampling."""
+    """A scheme of temporal sampling: a data class, whose fields are the settings of the data section that it reads."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def train(self, n: int, size: int, rng: np.random.Generator) -> Indices:
         """Return the frame numbers (size,) of a training clip."""
@@ -31,16 +32,22 @@ class Sampler(Protocol):
         """Return the frames of a video below which a clip must repeat some."""
 
 
-SAMPLERS: Registry[Callable[[int], Sampler]] = Registry("temporal sampling")
-"""Each is made with the stride of ``data.stride``, which only dense sampling uses."""
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "temporal sampling", "data.sampling", reads=lambda kind: [f"data.{field.name}" for field in fields(kind)]
+)
+"""What a sampler does not read it does not get, so that what counts in a trial's identity is what it reads."""
+
+
+def sampler(data: Any) -> Sampler:
+    """Return the sampler of a data section."""
+    kind = SAMPLERS[data.sampling]
+    return kind(**{field.name: getattr(data, field.name) for field in fields(kind)})
 
 
 @SAMPLERS.register("segments-mvd")
 @dataclass(frozen=True)
 class MvdSegments:
     """MVD's segments for Something-Something V2: the whole video, rounded bounds; a short video repeats by rounding."""
-
-    stride: int = 1
 
     def train(self, n: int, size: int, rng: np.random.Generator) -> Indices:
         """One frame of each segment i: an integer in [round(a i), round(a (i + 1))], a = (n - 1) / T."""
@@ -66,8 +73,6 @@ class VideomaeSegments:
 
     A video shorter than the clip trains on its first frame alone, as in VideoMAE.
     """
-
-    stride: int = 1
 
     def train(self, n: int, size: int, rng: np.random.Generator) -> Indices:
         """Frame a i + randint(0, a) of each segment i, a = n // T."""

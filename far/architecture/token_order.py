@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,22 @@ class Grouping:
 
     runs: tuple[Run, ...]
     gather: Indices | None = None
+
+
+class TokenOrder(Protocol):
+    """Moves tokens (B, N, ...) from raster order to stored order (``far.model.permutation`` does).
+
+    Attributes:
+        order: raster index of each stored token, shape (N,).
+    """
+
+    order: Indices
+
+    def __call__(self, x: Any) -> Any:
+        """Return tokens in raster order as they are stored."""
+
+    def undo(self, x: Any) -> Any:
+        """Return stored tokens in raster order."""
 
 
 def group_sizes(pattern: str, grid: Grid) -> Indices:

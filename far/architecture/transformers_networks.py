@@ -6,18 +6,16 @@ They share our sizes, recipe and data; what is FAR's alone (patterns, interactio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator
 
 from far.architecture import counting
 from far.architecture.counting import Count
-from far.architecture.networks import NETWORKS, Network
+from far.architecture.networks import NETWORKS, ModelConfig, Network
+from far.architecture.position_embeddings import AUTO
 from far.errors import ConfigError
-
-if TYPE_CHECKING:
-    from far.config.trial import InitConfig, ModelConfig
-    from far.model.interface import VideoNetwork
 
 EXTRA = "pip install 'farlab[compare]'"
 """What brings transformers."""
@@ -26,8 +24,27 @@ GELU_STEPS = 6
 """Values beside its input that ViViT's GELU keeps of each of its inputs: transformers writes its formula out."""
 
 
+class BaselineConfig(ModelConfig):
+    """Their section. A profile may name for every row what they do not have, at the value that changes nothing."""
+
+    position_embedding: Annotated[str, Field(exclude=True)] = AUTO
+    drop_path: Annotated[float, Field(exclude=True)] = 0.0
+
+    @field_validator("position_embedding", "drop_path")
+    @classmethod
+    def _not_theirs(cls, value: Any, field: ValidationInfo) -> Any:
+        name = field.field_name or ""
+        unset = cls.model_fields[name].default
+        if value != unset:
+            network = field.data.get("network")
+            raise ConfigError(
+                f"the network '{network}' has no such setting: leave it out", key=f"model.{name}", choices=[unset]
+            )
+        return value
+
+
 @dataclass(frozen=True)
-class Baseline(Network):
+class Baseline(Network[BaselineConfig]):
     """A video classifier of transformers.
 
     Attributes:
@@ -40,19 +57,8 @@ class Baseline(Network):
     class_token: bool = True
     frames_last: bool = False
 
-    absent: ClassVar[Mapping[str, Any]] = {
-        "attention": None,
-        "interaction": None,
-        "interaction_position": None,
-        "classifier": None,
-        "position_embedding": "auto",
-        "drop_path": 0.0,
-    }
-
-    def check_init(self, init: InitConfig) -> None:
-        """See :meth:`Network.check_init`."""
-        if init.weights is not None:
-            raise ConfigError("only the network 'far' starts from a checkpoint", key="init.weights")
+    section = BaselineConfig
+    builder = "far.model.transformers_network:build"
 
     def settings(self, model: ModelConfig) -> dict[str, Any]:
         """Return the settings of transformers' configuration, but for the classes."""
@@ -66,21 +72,6 @@ class Baseline(Network):
             "intermediate_size": int(width * model.mlp_ratio),
             "layer_norm_eps": 1e-6,  # the originals'
         }
-
-    def build(
-        self, model: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False
-    ) -> VideoNetwork:
-        """See :meth:`Network.build`."""
-        from far.model.transformers_network import BaselineNetwork
-
-        return BaselineNetwork(self, model, classes, seed=seed, activation_checkpointing=activation_checkpointing)
-
-    def skeleton(self, model: ModelConfig, classes: int) -> VideoNetwork:
-        """See :meth:`Network.skeleton`."""
-        import torch
-
-        with torch.device("meta"):
-            return self.build(model, classes, seed=0)
 
 
 class VideoMae(Baseline):

@@ -5,11 +5,12 @@ A stored trial's configuration is not asked these questions, only what somebody 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from far.architecture.networks import NETWORKS
 from far.config.trial import TrialConfig
+from far.strict import ReadBy, Strict
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ def conflicts(config: TrialConfig) -> Iterator[Conflict]:
     yield from _schedule(config)
     yield from _batch(config)
     model = config.model
-    if isinstance(model.attention, list) and len(model.attention) > model.sizes[1]:
-        unused = len(model.attention) - model.sizes[1]
+    attention = getattr(model, "attention", None)
+    if isinstance(attention, list) and len(attention) > model.sizes[1]:
+        unused = len(attention) - model.sizes[1]
         yield Conflict(("model.attention", "model.depth"), f"the last {unused} layouts would have no block")
     yield from _statistics(config)
     if model.drop_path == 1:
@@ -88,20 +90,15 @@ def _statistics(config: TrialConfig) -> Iterator[Conflict]:
 
 def without_effect(config: TrialConfig) -> dict[str, str]:
     """Return the settings that change nothing beside the others of a configuration, each with the reason."""
-    found: dict[str, str] = {}
+    found = unread(config)
 
     def unused(reason: str, *keys: str) -> None:
         for key in keys:
             found.setdefault(key, reason)
 
     model, data, augment = config.model, config.data, config.recipe.augment
-    if model.interaction == "none" or "interaction" in NETWORKS[model.network].absent:
-        missing = "model.interaction is none" if model.network == "far" else f"model.network is {model.network}"
-        unused(missing, "model.interaction_position", "recipe.new_module_lr")
     if model.sizes[1] == 1:
         unused("model.depth is 1, and the first block is never dropped", "model.drop_path")
-    if data.sampling != "dense":
-        unused(f"data.sampling is {data.sampling}; only dense sampling has a stride", "data.stride")
     if data.source != "demo":
         unused(f"data.source is {data.source}", *(f"data.demo.{name}" for name in type(data.demo).model_fields))
     if data.source == "demo" and model.clip[1] == model.clip[2]:
@@ -132,6 +129,26 @@ def without_effect(config: TrialConfig) -> dict[str, str]:
     if config.init.weights is None:
         unused("init.weights is not set", *(f"init.{name}" for name in type(config.init).model_fields))
     return found
+
+
+def unread(config: TrialConfig) -> dict[str, str]:
+    """Return the settings that the chosen variants do not read, by dotted key, each with the reason."""
+    return dict(_unread(config, config, ()))
+
+
+def _unread(config: TrialConfig, section: Strict, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name, described in type(section).fields().items():
+        key = ".".join((*path, name))
+        for axis in (mark.registry for mark in described.metadata if isinstance(mark, ReadBy)):
+            where, _, setting = axis.key.rpartition(".")
+            chosen = getattr(functools.reduce(getattr, where.split("."), config), setting, None)
+            if chosen is None:
+                yield key, f"model.network is {config.model.network}, which has no {setting}"
+            elif key not in axis.reads(chosen):
+                readers = ", ".join(other for other in axis if key in axis.reads(other))
+                yield key, f"{axis.key} is {chosen}; what reads it is {readers}"
+        if isinstance(value := getattr(section, name), Strict):
+            yield from _unread(config, value, (*path, name))
 
 
 def _augment(*names: str) -> list[str]:

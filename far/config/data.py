@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from far.architecture.sampling import SAMPLERS
-from far.strict import Fraction, Positive, Strict, known
+from far.strict import Fraction, Positive, ReadBy, Strict, known
 
 
 class DemoConfig(Strict):
@@ -46,9 +46,9 @@ class DataConfig(Strict):
     demo: DemoConfig = DemoConfig()
     """Used with the source ``demo`` only."""
     sampling: str = "segments-mvd"
-    """``segments-mvd`` or ``segments-videomae`` over the whole video, or a ``dense`` window."""
-    stride: Positive = 4
-    """Frames from one of a clip's frames to the next; ``dense`` only."""
+    """Segments of the whole video, or a dense window (``far.architecture.sampling``)."""
+    stride: Annotated[Positive, ReadBy(SAMPLERS)] = 4
+    """Frames from one of a clip's frames to the next, of dense sampling."""
     views: ViewsConfig = ViewsConfig()
     """Of the final test; validation between epochs uses one view."""
     flip: bool = False

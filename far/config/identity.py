@@ -2,23 +2,23 @@
 
 In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, output directory,
 number of devices and micro-batch, unless the model has batch statistics. The version of the code is recorded beside it.
-A setting that came later than the trials in people's stores is marked where it is declared
-(``far.strict.Added``).
+A setting that came later than the trials in people's stores is marked where it is declared (``far.strict.Added``), and
+so is one that only some variants read (``far.strict.ReadBy``): beside others it is null.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel
-
-from far.architecture.networks import NETWORKS
+from far.config.combinations import unread
 from far.config.layers import section_of
 from far.config.trial import TrialConfig
-from far.strict import Added
+from far.strict import Added, Strict
 
 STATISTICS = "statistics_over"
 """The number of videos over which a model with batch statistics has them, in its part of an identity."""
@@ -34,35 +34,27 @@ def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = 
         data_hash: content hash of the data manifest.
         weights_hash: content hash of the initial weights, None for a random start.
     """
-    return {
+    whole: dict[str, Any] = {
         "model": _model(config, weights_hash is not None),
-        "data": {**_data(config), "content": data_hash},
+        "data": {**config.data.counted(exclude=["source", "demo"]), "content": data_hash},
         "recipe": _recipe(config),
         # Beside the content: the family decides how the same bytes are read.
         "init": {**config.init.counted(exclude=["weights"]), "content": weights_hash} if weights_hash else None,
         "seed": config.seed,
     }
+    for key in unread(config):
+        *sections, name = key.split(".")
+        functools.reduce(operator.getitem, sections, whole)[name] = None
+    return whole
 
 
 def _model(config: TrialConfig, from_weights: bool) -> dict[str, Any]:
-    model = config.model.counted(exclude=["backbone"])  # only a name for the sizes, which stand resolved beside it
-    if "attention" in model:
-        # Pairs, not a mapping: which heads have which pattern is part of the model.
-        model["attention"] = [list(layout.items()) for layout in config.model.layouts]
+    model = config.model.identified()
     if config.model.needs_the_batch:
         model[STATISTICS] = config.run.statistics_over
-    if model.get("interaction") == "none":
-        model["interaction_position"] = None
     if "position_embedding" in model and not from_weights:
         model["position_embedding"] = config.model.embedding  # with weights, `auto` is settled by their family
     return model
-
-
-def _data(config: TrialConfig) -> dict[str, Any]:
-    data = config.data.counted(exclude=["source", "demo"])
-    if config.data.sampling != "dense":
-        data["stride"] = None
-    return data
 
 
 def _recipe(config: TrialConfig) -> dict[str, Any]:
@@ -79,8 +71,6 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
         recipe["augment"] = augment = {
             key: value for key, value in augment.items() if not (off and key.startswith(prefix))
         }
-    if "interaction" in NETWORKS[config.model.network].absent or config.model.interaction == "none":
-        recipe["new_module_lr"] = None
     return recipe
 
 
@@ -111,9 +101,10 @@ def spelled_out(whole: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def _spelled_out(section: dict[str, Any], schema: type[BaseModel] | None) -> dict[str, Any]:
+def _spelled_out(section: dict[str, Any], schema: type[Strict] | None) -> dict[str, Any]:
     filled = dict(section)
-    for name, described in schema.model_fields.items() if schema else ():
+    schema = schema.of(section) if schema else None
+    for name, described in schema.fields().items() if schema else ():
         for mark in described.metadata:
             if isinstance(mark, Added):
                 filled.setdefault(name, mark.before)

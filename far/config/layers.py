@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
-from pydantic import BaseModel
-
 from far.config.combinations import Conflict, conflicts, without_effect
 from far.config.document import parse_yaml
 from far.config.messages import shown, validated
@@ -95,23 +93,23 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Layer, ...]:
     return layers
 
 
-@functools.cache
-def section_of(schema: type[BaseModel], name: str) -> type[BaseModel] | None:
+def section_of(schema: type[Strict], name: str) -> type[Strict] | None:
     """Return the schema of a field that is a section of its own, else None.
 
     Raises:
         ConfigError: the schema has no such field.
     """
-    if name not in schema.model_fields:
-        raise ConfigError(f"unknown key '{name}'", choices=schema.model_fields, got=name)
-    annotation = schema.model_fields[name].annotation
+    fields = schema.fields()
+    if name not in fields:
+        raise ConfigError(f"unknown key '{name}'", choices=fields, got=name)
+    annotation = fields[name].annotation
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Strict):
             return candidate
     return None
 
 
-def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[str, ...], Setting]:
+def flatten(layer: Layer, schema: type[Strict] = TrialConfig) -> dict[tuple[str, ...], Setting]:
     """Return every setting of a layer by its full path.
 
     Raises:
@@ -119,7 +117,7 @@ def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[s
     """
     found: dict[tuple[str, ...], Setting] = {}
 
-    def walk(section: type[BaseModel], prefix: tuple[str, ...], raw: tuple[str, ...], values: Any) -> None:
+    def walk(section: type[Strict], prefix: tuple[str, ...], raw: tuple[str, ...], values: Any) -> None:
         for key, value in values.items():
             here = (*raw, str(key))
             inner, path = section, prefix
@@ -149,7 +147,7 @@ def flatten(layer: Layer, schema: type[BaseModel] = TrialConfig) -> dict[tuple[s
                     f"'{last}' is a section and needs keys, not {value!r}",
                     key=".".join(path),
                     where=layer.where(here),
-                    choices=nested.model_fields,
+                    choices=nested.fields(),
                 )
 
     walk(schema, (), (), layer.values)

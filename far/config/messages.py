@@ -67,8 +67,8 @@ def _as_error(schema: type[BaseModel], errors: Sequence[Any], where: Callable[[t
     path = tuple(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         _, annotation, _ = _descend(schema, path[:-1])
-        section = next(_members(annotation, lambda kind: hasattr(kind, "model_fields")), None)
-        choices = section.model_fields if section else ()
+        section = next(_members(annotation, _is_section), None)
+        choices = section.fields() if section else ()
         return ConfigError(
             f"unknown key '{path[-1]}'", key=".".join(path), where=where(path) or None, choices=choices, got=path[-1]
         )
@@ -149,6 +149,10 @@ def _members(annotation: Any, wanted: Callable[[Any], bool]) -> Iterator[Any]:
             yield from _members(member, wanted)
 
 
+def _is_section(annotation: Any) -> bool:
+    return hasattr(annotation, "fields")
+
+
 def _is_plain(annotation: Any) -> bool:
     return get_origin(annotation) not in (Union, UnionType, Annotated)
 
@@ -170,8 +174,8 @@ def _descend(schema: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], Any, 
                 kinds = [kind for kind in kinds if _name(kind) == part.partition("[")[0]]
                 continue
         kind: Any = kinds[0] if kinds else None
-        if hasattr(kind, "model_fields") and part in kind.model_fields:
-            described = kind.model_fields[part]
+        if _is_section(kind) and part in kind.fields():
+            described = kind.fields()[part]
             here = described.annotation
         elif get_origin(kind) is dict and part != "[key]":
             here, described = get_args(kind)[1], None

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from far.strict import Added, Fraction, NonNegative, Positive, Strict
+from far.architecture.interactions import INTERACTIONS
+from far.strict import Added, Fraction, NonNegative, Positive, ReadBy, Strict
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -80,7 +81,7 @@ class RecipeConfig(Strict):
     """AdamW's momenta."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the rate from each block to the one before it; the head has the full rate."""
-    new_module_lr: Annotated[float, Field(gt=0)] = 1.0
+    new_module_lr: Annotated[float, Field(gt=0), ReadBy(INTERACTIONS)] = 1.0
     """Factor on the rate of randomly initialised modules inside blocks, instead of the block's layer decay."""
     label_smoothing: Fraction = 0.0
     """Share of the target that is spread over all classes; with mixing it is part of the soft targets."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from far.architecture.config import HeadLayout, ModelConfig
+from far.architecture.config import FarConfig, HeadLayout, ModelConfig
 from far.architecture.networks import NETWORKS
 from far.config.data import DataConfig, DemoConfig, ViewsConfig
 from far.config.recipe import AugmentConfig, RecipeConfig
+from far.errors import ConfigError
 from far.strict import Added, Fraction, NonNegative, Positive, Strict
 
 __all__ = [
     "AugmentConfig",
     "DataConfig",
     "DemoConfig",
+    "FarConfig",
     "Fraction",
     "HeadLayout",
     "InitConfig",
@@ -81,7 +83,7 @@ class RunConfig(Strict):
 class TrialConfig(Strict):
     """One trial, completely."""
 
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[ModelConfig] = FarConfig()
     data: DataConfig = DataConfig()
     recipe: RecipeConfig = RecipeConfig()
     init: InitConfig = InitConfig()
@@ -90,5 +92,7 @@ class TrialConfig(Strict):
 
     @model_validator(mode="after")
     def _network_goes_with_the_rest(self) -> TrialConfig:
-        NETWORKS[self.model.network].check_init(self.init)
+        if self.init.weights is not None and not NETWORKS[self.model.network].starts_from_weights:
+            possible = " or ".join(f"'{name}'" for name, network in NETWORKS.items() if network.starts_from_weights)
+            raise ConfigError(f"only the network {possible} starts from a checkpoint", key="init.weights")
         return self

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from far.architecture.sampling import SAMPLERS
+from far.architecture.sampling import sampler
 from far.config.trial import TrialConfig
 from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.decoding.cache import FrameSource, open_frames
@@ -55,7 +55,7 @@ class _Stream:
 
     def __post_init__(self) -> None:
         self.source: FrameSource = self.frames or open_frames(self.manifest)
-        self._sampler = SAMPLERS[self.config.data.sampling](self.config.data.stride)
+        self._sampler = sampler(self.config.data)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
 

@@ -14,6 +14,8 @@ from far.model.permutation import Permutation
 class Pointwise(nn.Linear):
     """A 1x1x1 convolution over tokens (..., channels), with a convolution's initial values."""
 
+    like_convolution = True
+
 
 class BottleneckInteraction(nn.Module):
     """Reduce, GELU, convolve over the grid, GELU, expand; the residual is added by the block.

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from far.architecture.transformers_networks import EXTRA
+from far.architecture.networks import NETWORKS, ModelConfig
+from far.architecture.transformers_networks import EXTRA, Baseline
 from far.errors import ConfigError
 from far.model.interface import VideoNetwork
 from far.randomness import key_of
-
-if TYPE_CHECKING:
-    from far.architecture.transformers_networks import Baseline
-    from far.config.trial import ModelConfig
 
 BLOCK = re.compile(r"\.layers?\.(\d+)\.")
 EMBEDDING = ".embeddings."
@@ -29,7 +26,7 @@ class BaselineNetwork(VideoNetwork):
         spec: which network.
         config: the validated model section.
         classes: number of classes.
-        seed: the trial's seed.
+        seed: the trial's seed; None: any.
         activation_checkpointing: recompute each block's activations in the backward pass.
 
     Raises:
@@ -39,13 +36,19 @@ class BaselineNetwork(VideoNetwork):
     not_decayed = ("cls_token", "position_embeddings", "time_embeddings")
 
     def __init__(
-        self, spec: Baseline, config: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False
+        self,
+        spec: Baseline,
+        config: ModelConfig,
+        classes: int,
+        *,
+        seed: int | None,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.spec, self.config = spec, config
         settings = _transformers(f"{spec.prefix}Config", config)(**spec.settings(config), num_labels=classes)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key_of(seed, "init", spec.prefix))
+            torch.manual_seed(key_of(seed or 0, "init", spec.prefix))
             self.net: Any = _transformers(f"{spec.prefix}ForVideoClassification", config)(settings)
         with torch.no_grad():
             self.net.classifier.weight.mul_(config.init_scale)
@@ -92,3 +95,13 @@ def _transformers(name: str, config: ModelConfig) -> Any:
         raise ConfigError(
             f"the network '{config.network}' is transformers': {EXTRA} ({error})", key="model.network"
         ) from None
+
+
+def build(
+    model: ModelConfig, classes: int, *, seed: int | None, activation_checkpointing: bool = False
+) -> BaselineNetwork:
+    """Build a network of transformers; see ``far.architecture.networks.Network.build``."""
+    spec = NETWORKS[model.network]
+    assert isinstance(spec, Baseline)
+    with torch.device("cpu" if seed is not None else "meta"):
+        return BaselineNetwork(spec, model, classes, seed=seed, activation_checkpointing=activation_checkpointing)

@@ -14,19 +14,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from far.architecture.classifiers import CLASSIFIERS
+from far.architecture.far import FarConfig
 from far.architecture.interactions import INTERACTIONS, POSITIONS
 from far.architecture.position_embeddings import EMBEDDINGS
 from far.architecture.token_order import Grouping, grouping, token_order
-from far.config.trial import ModelConfig
 from far.model.attention import HeadSplitAttention
 from far.model.drop_path import BRANCHES
 from far.model.init import initialise
-from far.model.interaction import BottleneckInteraction
 from far.model.interface import VideoNetwork
 from far.model.permutation import Permutation
-from far.train.parameter_groups import parameter_groups
-
-__all__ = ["VideoTransformer", "build", "parameter_groups"]
 
 
 class TubeletConv(nn.Conv3d):
@@ -43,7 +39,7 @@ class TubeletConv(nn.Conv3d):
 class PatchEmbedding(nn.Module):
     """Cut clips into tubelets and embed each; the names are VideoMAE's."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: FarConfig) -> None:
         super().__init__()
         frames, height, width = config.tubelet
         tubelet = (frames, height, width)
@@ -70,9 +66,9 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A list of residual branches: attention and MLP, each behind its norm, and the interaction."""
 
-    def __init__(self, config: ModelConfig, slices: list[tuple[int, Grouping]], order: Permutation):
+    def __init__(self, config: FarConfig, slices: list[tuple[int, Grouping]], order: Permutation):
         super().__init__()
-        width, _, heads = config.sizes
+        width = config.sizes[0]
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = HeadSplitAttention(width, slices)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
@@ -81,9 +77,9 @@ class Block(nn.Module):
             ("attention", ("norm1", "attn")),
             ("mlp", ("norm2", "mlp")),
         ]
-        spec = INTERACTIONS[config.interaction]
-        if spec is not None:
-            self.interaction = BottleneckInteraction(spec, width, heads, config.grid, order)
+        interaction = INTERACTIONS[config.interaction].build(config, order)
+        if interaction is not None:
+            self.interaction = interaction
             self.branches.insert(POSITIONS[config.interaction_position], ("interaction", ("interaction",)))
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -94,23 +90,6 @@ class Block(nn.Module):
                 y = getattr(self, name)(y)
             x = x + y if keep is None else torch.addcmul(x, y, keep[:, BRANCHES.index(branch), None, None])
         return x
-
-
-class GroupMean(nn.Module):
-    """The mean over each group of tokens (paper, Figure 4)."""
-
-    def __init__(self, grouping: Grouping) -> None:
-        super().__init__()
-        self.runs = grouping.runs
-        self.groups = sum(run.groups for run in grouping.runs)
-        self.gather = None if grouping.gather is None else Permutation(grouping.gather)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map stored tokens (B, N, D) to (B, groups, D)."""
-        if self.gather is not None:
-            x = self.gather(x)
-        means = [x[:, run.start : run.stop].unflatten(1, (run.groups, run.size)).mean(2) for run in self.runs]
-        return torch.cat(means, dim=1) if means[1:] else means[0]
 
 
 class VideoTransformer(VideoNetwork):
@@ -126,7 +105,7 @@ class VideoTransformer(VideoNetwork):
     positions: Tensor
     not_decayed = ("pos_embed",)
 
-    def __init__(self, config: ModelConfig, classes: int, *, activation_checkpointing: bool = False) -> None:
+    def __init__(self, config: FarConfig, classes: int, *, activation_checkpointing: bool = False) -> None:
         super().__init__()
         self.config = config
         self.activation_checkpointing = activation_checkpointing
@@ -135,19 +114,20 @@ class VideoTransformer(VideoNetwork):
         self.order = Permutation(order)
         self.patch_embed = PatchEmbedding(config)
         shape = (1, len(order), width)
-        if EMBEDDINGS[config.embedding] is None:
+        if EMBEDDINGS[config.embedding].is_learned:
             self.pos_embed = nn.Parameter(torch.empty(shape))
         else:
             self.register_buffer("positions", torch.empty(shape), persistent=False)
         slices = [[(n, grouping(name, config.grid, order)) for name, n in layout.items()] for layout in config.layouts]
         self.blocks = nn.ModuleList(Block(config, each, self.order) for each in slices)
-        self.pool = GroupMean(grouping(CLASSIFIERS[config.classifier], config.grid, order))
+        classifier = CLASSIFIERS[config.classifier]
+        self.pool = classifier.build(config, self.order)
         self.fc_norm = nn.LayerNorm(width, eps=1e-6)
-        self.head = nn.Linear(width * self.pool.groups, classes)
+        self.head = nn.Linear(width * classifier.features(config), classes)
 
     def reset_buffers(self) -> None:
         """Fill the position table, which a build on ``meta`` leaves empty."""
-        table = EMBEDDINGS[self.config.embedding]
+        table = EMBEDDINGS[self.config.embedding].table
         if table is not None:
             self.positions.copy_(torch.from_numpy(table(self.config.grid, self.config.sizes[0]))[None])
 
@@ -198,22 +178,26 @@ class VideoTransformer(VideoNetwork):
         return self.order(volume.flatten(2).transpose(1, 2))
 
 
-def _order(config: ModelConfig) -> NDArray[np.int64]:
+def _order(config: FarConfig) -> NDArray[np.int64]:
     names = [name for layout in config.layouts for name in layout]
-    return token_order([*names, CLASSIFIERS[config.classifier]], config.grid)
+    return token_order([*names, *CLASSIFIERS[config.classifier].patterns], config.grid)
 
 
-def build(model: ModelConfig, classes: int, *, seed: int, activation_checkpointing: bool = False) -> VideoTransformer:
-    """Build the network with its initial values, fp32 on the CPU.
+def build(
+    model: FarConfig, classes: int, *, seed: int | None, activation_checkpointing: bool = False
+) -> VideoTransformer:
+    """Build the network with its initial values, fp32 on the CPU; see ``far.architecture.networks.Network.build``.
 
     Args:
         model: the validated model section.
         classes: number of classes.
-        seed: the trial's seed; initial values are keyed by (seed, parameter name).
+        seed: the trial's seed; initial values are keyed by (seed, parameter name). None: no values, on ``meta``.
         activation_checkpointing: see :class:`VideoTransformer`.
     """
     with torch.device("meta"):
         net = VideoTransformer(model, classes, activation_checkpointing=activation_checkpointing)
+    if seed is None:
+        return net
     net.to_empty(device="cpu")
     initialise(net, seed, model.init_scale)
     return net

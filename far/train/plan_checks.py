@@ -44,7 +44,7 @@ def check_statistics(config: TrialConfig, identity: dict[str, Any], micro: int, 
     planned, here = identity.get("model", {}).get(STATISTICS), micro * world.size
     if planned is not None and planned != here:
         raise ConfigError(
-            f"the batch statistics of '{config.model.interaction}' would be over {here} videos "
+            f"the network's batch statistics would be over {here} videos "
             f"({micro} on each of {world.size} devices), and those of this trial are over {planned}",
             key="run.micro_batch",
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from far.architecture.config import AUTO
+from far.architecture.position_embeddings import AUTO
 from far.config.trial import ModelConfig, TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
@@ -23,7 +23,6 @@ from far.data.loader import TrainStream
 from far.distributed import World
 from far.errors import DivergedError, TrialInterruptedError, WeightsError
 from far.evaluate.predict import Scores
-from far.model import vit
 from far.model.drop_path import keep_factors
 from far.randomness import key_of
 from far.store.atomic import append_json_line, finite, write_atomic, write_json
@@ -43,6 +42,7 @@ from far.train.engine import (
 from far.train.heartbeat import Heartbeat
 from far.train.interruption import Interruption
 from far.train.memory import peak_memory, reserved_memory, reset_peak
+from far.train.parameter_groups import parameter_groups
 from far.train.plan_checks import check_inputs, check_statistics
 from far.train.record import Account, Record, epoch_record
 from far.train.schedule import Schedule
@@ -122,7 +122,7 @@ class TrialRun:
             activation_checkpointing=config.run.activation_checkpointing,
         )
         self.params = sum(parameter.numel() for parameter in model.parameters())
-        groups = vit.parameter_groups(model, config.model, config.recipe)
+        groups = parameter_groups(model, config.model, config.recipe)
         self.model = model.to(world.device)
         self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
         if config.run.compile:

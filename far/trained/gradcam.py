@@ -47,15 +47,14 @@ def load_clip(path: Path, config: TrialConfig) -> Clip:
     """
     import torch
 
-    from far.architecture.sampling import SAMPLERS
+    from far.architecture.sampling import sampler
     from far.data.decoding.decoder import decode
     from far.data.decoding.scan import confirmed, index_file
     from far.data.transforms import geometry
 
     length, height, width = config.model.clip
-    sampler = SAMPLERS[config.data.sampling](config.data.stride)
     index = confirmed(path, index_file(path))
-    decoded = decode(path, index, sampler.view(index.count, length, 0, 1))
+    decoded = decode(path, index, sampler(config.data).view(index.count, length, 0, 1))
     whole = geometry.resize_to_cover(geometry.to_tensor(decoded.frames), (height, width))
     clip = geometry.crop(whole, (height, width))
     frames = clip.permute(1, 2, 3, 0).clamp(0, 255).to(torch.uint8).numpy()

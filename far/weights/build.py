@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from far.architecture.backbones import BACKBONES
-from far.architecture.config import AUTO
 from far.architecture.networks import NETWORKS
-from far.architecture.position_embeddings import EMBEDDINGS
+from far.architecture.position_embeddings import AUTO, EMBEDDINGS
 from far.config.trial import HEADS, InitConfig, ModelConfig
 from far.errors import ConfigError, WeightsError
 from far.model.interface import VideoNetwork
-from far.model.vit import VideoTransformer, build
+from far.model.vit import VideoTransformer
 from far.weights.coverage import Coverage, folded
 from far.weights.families import FAMILIES, K710
 from far.weights.positions import PIXELS, guessed, resize
@@ -60,12 +59,11 @@ def build_network(
         WeightsError: the file cannot be read, or does not fill what it should.
         ConfigError: the configuration does not go with the file.
     """
+    build = partial(NETWORKS[model.network].build, seed=seed, activation_checkpointing=activation_checkpointing)
     if init.weights is None:
-        network = NETWORKS[model.network]
-        return network.build(model, classes, seed=seed, activation_checkpointing=activation_checkpointing), None
+        return build(model, classes), None
     source = opened(init, root)
-    settled = _settled(model, source)
-    net = build(settled, classes, seed=seed, activation_checkpointing=activation_checkpointing)
+    net = build(_settled(model, source), classes)
     coverage = load(net, source, head=init.head)
     _ask(model, source)
     return net, coverage
@@ -77,9 +75,8 @@ def account(model: ModelConfig, init: InitConfig, classes: int, source: Source) 
     Raises:
         WeightsError, ConfigError: as :func:`build_network` would.
     """
-    settled = _settled(model, source)
-    with torch.device("meta"):
-        coverage = load(VideoTransformer(settled, classes), source, head=init.head)
+    net = NETWORKS[model.network].build(_settled(model, source), classes, seed=None)
+    coverage = load(net, source, head=init.head)
     _ask(model, source)
     return coverage
 
@@ -96,8 +93,12 @@ def opened(init: InitConfig, root: Path = Path()) -> Source:
 
 def _ask(model: ModelConfig, source: Source) -> None:
     """Ask for the family where the positions follow from it; what is missing from the file was said before."""
-    if model.position_embedding in (AUTO, "learned"):
+    if model.position_embedding == AUTO or _is_learned(model.position_embedding):
         decide_family(source, "init.family")
+
+
+def _is_learned(embedding: str) -> bool:
+    return embedding in EMBEDDINGS and EMBEDDINGS[embedding].is_learned
 
 
 def _settled(model: ModelConfig, source: Source) -> ModelConfig:
@@ -233,10 +234,10 @@ def _stays_fresh(name: str, value: Tensor | None, fits: bool, source: Source, he
 
 def _unused(name: str, net: VideoTransformer, source: Source) -> str:
     if name == "pos_embed":
-        return "the model's positions are computed" if source.position_embedding == "learned" else "computed anew"
+        return "the model's positions are computed" if _is_learned(source.position_embedding) else "computed anew"
     if ".interaction." in name:
-        part = "" if net.config.interaction == "none" else "'s interaction has no such part"
-        return f"the model{part or ' has no interaction'}"
+        has_one = any(".interaction." in each for each, _ in net.named_parameters())
+        return "the model's interaction has no such part" if has_one else "the model has no interaction"
     return "the model has no such parameter"
 
 
@@ -244,7 +245,7 @@ def _table(net: VideoTransformer, source: Source, notes: list[str]) -> Tensor:
     """Return the values for a learned table: the file's, resized, or those that its family computes."""
     stored, grid = source.tensors.get("pos_embed"), net.config.grid
     if stored is None:
-        compute = EMBEDDINGS[source.position_embedding]
+        compute = EMBEDDINGS[source.position_embedding].table
         if compute is None:
             raise WeightsError(f"{source.path}: holds no position table, and the model's is learned")
         return torch.from_numpy(compute(grid, net.config.sizes[0]))[None]
@@ -269,14 +270,15 @@ def _table(net: VideoTransformer, source: Source, notes: list[str]) -> Tensor:
 def _notes(net: VideoTransformer, source: Source) -> list[str]:
     notes = []
     title, facts = FAMILIES[source.family].title, source.facts
-    if source.position_embedding not in ("auto", net.config.embedding):
+    over_the_index = EMBEDDINGS[net.config.embedding].over_the_index
+    if source.position_embedding not in (AUTO, net.config.embedding):
         notes.append(f"the positions are {net.config.embedding}; the file was trained with {source.position_embedding}")
-    elif net.config.embedding == "sinusoid-1d" and source.grid and source.grid[1:] != net.config.grid[1:]:
+    elif over_the_index and source.grid and source.grid[1:] != net.config.grid[1:]:
         notes.append(
             f"trained on {shown(source.grid)} tokens, the model has {shown(net.config.grid)}: a sinusoid over the "
             "flattened index then means other places"
         )
-    elif net.config.embedding == "sinusoid-1d" and not source.grid and set(net.config.clip[1:]) != {PIXELS}:
+    elif over_the_index and not source.grid and set(net.config.clip[1:]) != {PIXELS}:
         size = " x ".join(map(str, net.config.clip[1:]))
         notes.append(
             f"the file does not say on which frames it was trained: if not on {size} pixels, a sinusoid over the "

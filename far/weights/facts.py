@@ -14,8 +14,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from far.architecture.config import AUTO, ModelConfig
 from far.architecture.patterns import Grid
+from far.architecture.position_embeddings import AUTO, DEFAULT, EMBEDDINGS
 from far.errors import WeightsError
 from far.store.atomic import read_json
 
@@ -102,13 +102,13 @@ def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
         grid = _grid_of_pixels(pixels[0], pixels[1:], token) if pixels and token else None
     if not isinstance(embedding, str):
         return Facts()
-    embedding = ModelConfig().embedding if embedding == AUTO else embedding  # that of a random start
+    embedding = DEFAULT if embedding == AUTO else embedding  # that of a random start
     return _known(embedding, grid, "its checkpoint")
 
 
 def _known(embedding: str | None, grid: Grid | None, said_by: str) -> Facts:
     embedding = None if embedding == AUTO else embedding
-    learned = None if embedding is None else embedding == "learned"
+    learned = EMBEDDINGS[embedding].is_learned if embedding and embedding in EMBEDDINGS else None
     return Facts(family="farlab", position_embedding=embedding, learned=learned, grid=grid, said_by=said_by)
 
 

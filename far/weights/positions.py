@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from far.architecture.patterns import Grid
-from far.architecture.position_embeddings import EMBEDDINGS
+from far.architecture.position_embeddings import EMBEDDINGS, Table
 
 ROUNDING = 5e-3
 """What separates a stored computed table from the computation: at most the rounding of bf16."""
@@ -33,17 +33,21 @@ def computed(table: Tensor) -> tuple[str, Grid | None] | None:
     tokens, width = table.shape[1:]
     values = table[0].float()
 
-    def same(name: str, grid: Grid) -> bool:
-        compute = EMBEDDINGS[name]
-        assert compute is not None
+    def same(compute: Callable[[Grid, int], Table], grid: Grid) -> bool:
         theirs = torch.from_numpy(compute(grid, width)).float()
-        return theirs.shape[1] == width and bool((values[: len(theirs)] - theirs).abs().max() < ROUNDING)
+        return bool((values[: len(theirs)] - theirs).abs().max() < ROUNDING)
 
-    if same("sinusoid-1d", (1, 1, tokens)):
-        return "sinusoid-1d", None  # over the flattened index: the same for all grids of as many tokens
-    if not same("sincos-3d", (1, 1, 1)):  # the first row is the same for all grids: what was trained ends here
-        return None
-    return next((("sincos-3d", grid) for grid in _grids(tokens) if same("sincos-3d", grid)), None)
+    for name, embedding in EMBEDDINGS.items():
+        # The first row is the same for all grids: what was trained ends here.
+        if embedding.table is None or not embedding.fits(width) or not same(embedding.table, (1, 1, 1)):
+            continue
+        if embedding.over_the_index:
+            if same(embedding.table, (1, 1, tokens)):
+                return name, None  # the same for all grids of as many tokens
+            continue
+        if (grid := next((grid for grid in _grids(tokens) if same(embedding.table, grid)), None)) is not None:
+            return name, grid
+    return None
 
 
 def _grids(tokens: int) -> list[Grid]:

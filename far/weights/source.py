@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from far.architecture.config import AUTO
 from far.architecture.patterns import Grid
-from far.architecture.position_embeddings import EMBEDDINGS
+from far.architecture.position_embeddings import AUTO, EMBEDDINGS, LEARNED
 from far.errors import ConfigError, WeightsError
 from far.weights.coverage import folded
 from far.weights.facts import Facts
@@ -274,7 +273,7 @@ def _positions(
             says = f"{facts.said_by} says {shown(grid)} tokens, its position table has {table.shape[1]}"
             raise WeightsError(f"{path}: {says}")
         grid = None
-    return facts.position_embedding or (stored[0] if stored else "learned"), grid
+    return facts.position_embedding or (stored[0] if stored else LEARNED), grid
 
 
 def shown(grid: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from orchestrator.commands.sweep import ExecutorName, execute
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.store.store import Store
-    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
 ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
@@ -47,14 +47,14 @@ def register(app: typer.Typer) -> None:
         trust: TrustOption = False,
     ) -> int:
         """Go on with a study as it was submitted, whatever its file says now."""
-        from orchestrator.commands.options import chosen_settings
-        from orchestrator.workspace.settings import load_settings
+        from orchestrator.commands.options import chosen
+        from orchestrator.workspace.workspace import open_workspace
 
-        settings = chosen_settings(
-            load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
+        workspace = chosen(
+            open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
         )
-        plan, store = _frozen_plan(study, profile, settings)
-        return execute(plan, store, settings, executor.value)
+        plan = _frozen_plan(study, profile, workspace)
+        return execute(plan, workspace, executor.value)
 
     @app.command("retry")
     @modes(
@@ -78,15 +78,15 @@ def register(app: typer.Typer) -> None:
 
         if not (failed or diverged):
             raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
-        from orchestrator.commands.options import chosen_settings
-        from orchestrator.workspace.settings import load_settings
+        from orchestrator.commands.options import chosen
+        from orchestrator.workspace.workspace import open_workspace
 
-        settings = chosen_settings(
-            load_settings(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
+        workspace = chosen(
+            open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value
         )
-        plan, store = _frozen_plan(study, profile, settings, rows=row or [], ids=id_ or [])
+        plan = _frozen_plan(study, profile, workspace, rows=row or [], ids=id_ or [])
         wanted = {"failed": failed, "diverged": diverged}
-        return _retry(plan, store, settings, executor.value, wanted, row or [], id_ or [])
+        return _retry(plan, workspace, executor.value, wanted, row or [], id_ or [])
 
     @app.command("cancel")
     @modes(
@@ -106,11 +106,10 @@ def register(app: typer.Typer) -> None:
 
         Checkpoints are kept: a later sweep goes on from them.
         """
-        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
-        from orchestrator.workspace.settings import load_settings
+        from orchestrator.workspace.workspace import open_workspace
 
-        store = open_store(load_settings())
+        store = open_workspace().store
         names = [submitted_name(text, store.studies(), store.root) for text in studies]
         if row or id_:
             _cancel_trials(store, names, profile, row or [], id_ or [])
@@ -120,21 +119,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _frozen_plan(
-    text: str, profile: str | None, settings: Settings, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
-) -> tuple[Plan, Store]:
+    text: str, profile: str | None, workspace: Workspace, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
+) -> Plan:
     """Return the plan of a submission; what it has not is refused before its data are looked at or generated.
 
     Raises:
         ConfigError: there is no such submission, or none of these rows or keys in it.
     """
     from far.errors import ConfigError
-    from orchestrator.plan.fingerprints import manifest_hash, weights_hash
     from orchestrator.plan.lockfile import frozen_keys, load_frozen
     from orchestrator.plan.plan import make_plan
-    from orchestrator.store.remote import open_store
     from orchestrator.study import submitted_name
 
-    store = open_store(settings)
+    store = workspace.store
     name = submitted_name(text, store.studies(), store.root)
     found = {path.parent.name: path for path in store.study(name).submissions()}
     path: Path | None = found.get(profile) if profile else next(iter(found.values()))
@@ -152,14 +149,12 @@ def _frozen_plan(
     for beginning in ids:
         if not any(key.startswith(beginning) for key in keys):
             raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
-    plan = make_plan(study, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
-    return plan, store
+    return make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
 
 
 def _retry(
     plan: Plan,
-    store: Store,
-    settings: Settings,
+    workspace: Workspace,
     executor: str,
     wanted: dict[str, bool],
     rows: list[str],
@@ -176,12 +171,12 @@ def _retry(
     if not again:
         print("nothing to retry", file=sys.stderr)
         return 0
-    with store.lock_study(plan.studies[0].name):
+    with workspace.store.lock_study(plan.studies[0].name):
         for key in again:
-            _set_aside(store, key)
+            _set_aside(workspace.store, key)
     trials = tuple(replace(t, state="interrupted") for t in plan.trials if t.key in again)
     studies = tuple(replace(study, search=None) for study in plan.studies)  # only these trials, no new proposals
-    return execute(replace(plan, studies=studies, trials=trials), store, settings, executor)
+    return execute(replace(plan, studies=studies, trials=trials), workspace, executor)
 
 
 def _set_aside(store: Store, key: str) -> None:

@@ -210,10 +210,9 @@ def run_check(source: str, clip: int, as_json: bool) -> int:
 def run_accept(source: str) -> None:
     """Put it on record, and say what was accepted."""
     from orchestrator.plan.other_frames import accept
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
-    settings = load_settings()
-    accepted = accept(source, settings, settings.store)
+    accepted = accept(source, open_workspace())
     typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")
 
 
@@ -328,7 +327,7 @@ def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
     from far.data.sources.manifest import read_manifest
     from far.data.sources.open import DEMO, locate, open_manifest
     from far.errors import ConfigError
-    from orchestrator.plan.fingerprints import is_generated
+    from orchestrator.workspace.fingerprints import is_generated
     from orchestrator.workspace.settings import load_settings
 
     settings = load_settings()

@@ -16,9 +16,9 @@ from orchestrator.cli.inputs import refuse_same_key
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
-    from orchestrator.store.store import Store
     from orchestrator.study import Study
     from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 Targets = Annotated[
     list[str],
@@ -112,14 +112,15 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     return studies
 
 
-def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: str | None, executor: str) -> Settings:
-    """Return the workspace's settings with what the command line says of where to run and to track.
+def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | None, executor: str) -> Workspace:
+    """Return the workspace with what the command line says of where to run and to track.
 
     Raises:
         ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
     """
     from orchestrator.workspace.settings import checked_uri
 
+    settings = workspace.settings
     if settings.untrusted and address is None and executor != "local":
         raise ConfigError(
             f"belongs to {settings.owner or 'nobody known'} and can make this machine run code: "
@@ -131,7 +132,7 @@ def chosen_settings(settings: Settings, *, tracking_uri: str | None, address: st
         tracking_uri = checked_uri(tracking_uri, "--tracking-uri")
     given = {"tracking_uri": tracking_uri, "ray_address": address}
     changed = {name: value for name, value in given.items() if value is not None}
-    return settings.model_copy(update=changed)
+    return workspace.changed(**changed)
 
 
 def note_environment(settings: Settings, *names: str) -> None:
@@ -158,7 +159,7 @@ def workspace_json(settings: Settings) -> dict[str, str | None]:
 
 def plan_targets(
     targets: list[str], profile: str | None, seeds: str | None, *, generate: bool, trust: bool = False
-) -> tuple[Plan, Store, Settings]:
+) -> tuple[Plan, Workspace]:
     """Load studies and plan them against the workspace's store.
 
     Args:
@@ -171,21 +172,18 @@ def plan_targets(
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-    from orchestrator.plan.fingerprints import data_problems, manifest_hash, present_hash, weights_hash
     from orchestrator.plan.other_frames import with_other_frames
     from orchestrator.plan.plan import make_plan
     from orchestrator.plan.starts import with_starts
-    from orchestrator.store.remote import open_store
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
     studies = load_targets(targets, profile, seeds)
-    settings = load_settings(trust=trust)
-    store = open_store(settings)
+    workspace = open_workspace(trust=trust)
     plan = make_plan(
         studies,
-        store,
-        manifest_hash=manifest_hash(settings) if generate else present_hash(settings),
-        weights_hash=weights_hash(settings),
-        data_problems=data_problems(settings),
+        workspace.store,
+        manifest_hash=workspace.data_hash if generate else workspace.present_data_hash,
+        weights_hash=workspace.weights_hash,
+        data_problems=workspace.data_problems,
     )
-    return with_other_frames(with_starts(plan, store, settings), store, settings), store, settings
+    return with_other_frames(with_starts(plan, workspace), workspace), workspace

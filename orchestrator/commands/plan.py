@@ -49,22 +49,22 @@ def register(app: typer.Typer) -> None:
         from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
         from orchestrator.estimate import afford, find_target, parse_budget, quote
         from orchestrator.estimate.capacity import misfits, packed
-        from orchestrator.plan.fingerprints import video_counts
         from orchestrator.study.schema import BudgetConfig
 
         limit = parse_budget(budget) if budget else None
-        made, store, settings = plan_targets(targets, profile, seeds, generate=probe)
+        made, workspace = plan_targets(targets, profile, seeds, generate=probe)
         if probe:
             from orchestrator.estimate.measurements import probe_plan
 
-            probe_plan(made, store, settings)
+            probe_plan(made, workspace)
+        settings, store = workspace.settings, workspace.store
         here = probe or (device is None and settings.device is None)
         stated = tflops if device or here else tflops or settings.tflops
         target = find_target(None if here else device or settings.device, devices or settings.devices, stated)
-        made = packed(made, store, target, video_counts(settings))
+        made = packed(made, store, target, workspace.video_counts)
         wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
         made = replace(made, problems=(*made.problems, *wide))
-        priced = quote(made, store, target, video_counts(settings))
+        priced = quote(made, store, target, workspace.video_counts)
         if limit is None:
             limits = {study.budget for study in made.studies} - {BudgetConfig()}
             limit = next(iter(limits)) if len(limits) == 1 else None

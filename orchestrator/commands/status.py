@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.status import StudyStatus, TrialStatus
     from orchestrator.plan.other_frames import Misread
     from orchestrator.store.store import Store
-    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 Studies = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
@@ -70,12 +70,11 @@ def register(app: typer.Typer) -> None:
         from orchestrator.commands.options import workspace_line
         from orchestrator.monitor.status import chosen, statuses
         from orchestrator.plan.other_frames import described
-        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
-        from orchestrator.workspace.settings import load_settings
+        from orchestrator.workspace.workspace import open_workspace
 
-        settings = load_settings()
-        store = open_store(settings)
+        workspace = open_workspace()
+        store = workspace.store
         names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
 
         def look() -> list[StudyStatus]:
@@ -83,17 +82,17 @@ def register(app: typer.Typer) -> None:
             return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
         if json_:
-            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, store, settings))} for s in look()]
+            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, workspace))} for s in look()]
             print(json.dumps(shown, indent=1, ensure_ascii=False))
         elif watch:
-            _watch(look, workspace_line(settings))
+            _watch(look, workspace_line(workspace.settings))
         else:
             studies_here = look()
             make_console().print(_render(studies_here))
             for study in studies_here:
-                for line in described(other_frames(study, store, settings)):
+                for line in described(other_frames(study, workspace)):
                     print(f"{study.study}: {line}", file=sys.stderr)
-            print(workspace_line(settings))
+            print(workspace_line(workspace.settings))
 
     @app.command("logs")
     def logs(
@@ -113,14 +112,15 @@ def register(app: typer.Typer) -> None:
             sys.stdout.flush()
 
 
-def other_frames(study: StudyStatus, store: Store, settings: Settings) -> dict[str, Misread]:
+def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]:
     """Return the finished trials of a study that saw other frames than they would now, by key."""
     from orchestrator.plan.other_frames import misread_sets, trials_with_other_frames
 
+    store = workspace.store
     keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
     sources = [str(config.get("data", {}).get("source")) for config in configs]
-    return trials_with_other_frames(store, keys, misread_sets(sources, settings, store.root))
+    return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
 
 
 def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
@@ -143,10 +143,9 @@ def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
 
 
 def _store() -> Store:
-    from orchestrator.store.remote import open_store
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
-    return open_store(load_settings())
+    return open_workspace().store
 
 
 def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:

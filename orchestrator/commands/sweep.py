@@ -21,9 +21,9 @@ from orchestrator.commands.options import (
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
-    from orchestrator.store.store import Store
     from orchestrator.study.schema import BudgetConfig
     from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 
 class ExecutorName(enum.StrEnum):
@@ -58,37 +58,36 @@ def register(app: typer.Typer) -> None:
         trust: TrustOption = False,
     ) -> int:
         """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
-        from orchestrator.commands.options import chosen_settings, plan_targets
+        from orchestrator.commands.options import chosen, plan_targets
         from orchestrator.estimate import parse_budget
 
         limit = parse_budget(budget) if budget else None
-        plan, store, settings = plan_targets(targets, profile, seeds, generate=False, trust=trust)
-        settings = chosen_settings(settings, tracking_uri=tracking_uri, address=address, executor=executor.value)
+        plan, workspace = plan_targets(targets, profile, seeds, generate=False, trust=trust)
+        workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor.value)
         if dry_run:
-            rehearse(plan, store, settings, executor.value, limit)
+            rehearse(plan, workspace, executor.value, limit)
             return 2 if plan.unusable else 0
         generated = all(trial.is_known for trial in plan.trials)
-        if not (generated or plan.refused or refused(plan, settings, executor.value)):
-            plan, store, _ = plan_targets(targets, profile, seeds, generate=True, trust=trust)
-        return execute(plan, store, settings, executor.value, limit)
+        if not (generated or plan.refused or refused(plan, workspace.settings, executor.value)):
+            plan, _ = plan_targets(targets, profile, seeds, generate=True, trust=trust)
+        return execute(plan, workspace, executor.value, limit)
 
 
-def rehearse(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None) -> None:
+def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None) -> None:
     """Print what a sweep would run, where, and what a budget would buy of it."""
     from far.redaction import redacted
     from orchestrator.commands.options import workspace_line
     from orchestrator.commands.plan import show
     from orchestrator.estimate import afford, find_target, quote
-    from orchestrator.plan.fingerprints import video_counts
 
+    settings = workspace.settings
     if budget is None:
         show(plan)
     else:
-        prices = quote(
-            plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings)
-        )
+        target = find_target(settings.device, settings.devices, settings.tflops)
+        prices = quote(plan, workspace.store, target, workspace.video_counts)
         show(plan, prices, afford(plan, prices, budget))
-    for line in refused(plan, settings, executor):
+    for line in refused(plan, workspace.settings, executor):
         print(f"problem: {line}", file=sys.stderr)
     by = "one after another in this process" if executor == "local" else f"by Ray, {settings.ray_address or 'here'}"
     print(f"would run {by}; tracked in {redacted(settings.tracking_uri)}")
@@ -105,13 +104,12 @@ def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
     return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
 
 
-def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget: BudgetConfig | None = None) -> int:
+def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None = None) -> int:
     """Run what a plan has left, tell how it ended, and return the exit code.
 
     Args:
         plan: studies and what the store has of them.
-        store: where trials are kept.
-        settings: the workspace.
+        workspace: where trials are kept, and where and how they run.
         executor: ``ray`` or ``local``.
         budget: default: the studies' own, if they agree.
     """
@@ -120,24 +118,25 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     from orchestrator.plan.lockfile import refuse_namesake
     from orchestrator.plan.starts import accounts, with_starts
 
+    settings = workspace.settings
     note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
-    plan = plan if plan.starts else with_starts(plan, store, settings)  # `retry` and `resume` come here without
+    plan = plan if plan.starts else with_starts(plan, workspace)  # `retry` and `resume` come here without
     for line in warnings(plan):
         print(line, file=sys.stderr)
     for study in plan.studies:
-        refuse_namesake(study, store)
+        refuse_namesake(study, workspace.store)
     if plan.refused:
         return 2
     from orchestrator.cli.console import make_console
     from orchestrator.estimate import find_target
     from orchestrator.estimate.capacity import packed
-    from orchestrator.plan.fingerprints import video_counts
     from orchestrator.sweep import make_executor, run_sweep
 
     for text in accounts(plan):
         print(text, flush=True)
-    plan = packed(plan, store, find_target(settings.device, settings.devices, settings.tflops), video_counts(settings))
-    if wide := refused(plan, settings, executor):
+    target = find_target(settings.device, settings.devices, settings.tflops)
+    plan = packed(plan, workspace.store, target, workspace.video_counts)
+    if wide := refused(plan, workspace.settings, executor):
         for line in wide:
             print(f"problem: {line}", file=sys.stderr)
         return 2
@@ -154,7 +153,7 @@ def execute(plan: Plan, store: Store, settings: Settings, executor: str, budget:
     if budget is None:
         limits = [study.budget for study in plan.studies]
         budget = limits[0] if all(limit == limits[0] for limit in limits) else None
-    outcome = run_sweep(plan, store, settings, make_executor(executor, plan, store, settings), console, budget)
+    outcome = run_sweep(plan, workspace, make_executor(executor, plan, workspace), console, budget)
     for line in outcome.bad:
         print(line, file=sys.stderr)
     if outcome.untracked:

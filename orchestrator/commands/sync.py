@@ -34,17 +34,17 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
         from orchestrator.commands.options import note_environment
-        from orchestrator.store.remote import open_store
         from orchestrator.study import submitted_name
-        from orchestrator.workspace.settings import checked_uri, load_settings
+        from orchestrator.workspace.settings import checked_uri
+        from orchestrator.workspace.workspace import open_workspace
 
-        settings = load_settings()
+        workspace = open_workspace()
         if tracking_uri is not None:
-            settings = settings.model_copy(update={"tracking_uri": checked_uri(tracking_uri, "--tracking-uri")})
-        store, uri = open_store(settings), settings.tracking_uri
+            workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))
+        store, uri = workspace.store, workspace.settings.tracking_uri
         known = store.studies()
         names = [submitted_name(text, known, store.root) for text in studies or []]
-        note_environment(settings, "MLFLOW_TRACKING_URI")
+        note_environment(workspace.settings, "MLFLOW_TRACKING_URI")
         codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
         return max(codes, default=0)
 

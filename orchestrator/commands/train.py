@@ -106,25 +106,23 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
     from far.store.environment import code_version
     from far.train.trial import TrialRun, run_trial
     from orchestrator.executors.failure import write_failure
-    from orchestrator.plan.fingerprints import data_problems, manifest_hash, weights_hash
     from orchestrator.plan.starts import begun, start_of
-    from orchestrator.store.remote import Replica, open_store
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
     launched = Launched()
-    settings = load_settings()
-    store = open_store(settings)
+    workspace = open_workspace()
+    settings, store = workspace.settings, workspace.store
     whole = identity(
         config,
-        data_hash=manifest_hash(settings)(config.data),
-        weights_hash=weights_hash(settings)(config.init),
+        data_hash=workspace.data_hash(config.data),
+        weights_hash=workspace.weights_hash(config.init),
     )
     key = trial_key(whole)
     if store.state(key) != "finished":  # what it cannot train on, or start from, is said before anything is written
-        if problems := data_problems(settings)(config):
+        if problems := workspace.data_problems(config):
             raise ConfigError("; ".join(problems))
         if not begun(store, key):
-            start_of(config, settings)
+            start_of(config, workspace)
     world = launched.join(config.run.cpus)
 
     def say(text: str) -> None:
@@ -180,8 +178,8 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
         raise
     finally:
         lock.release()
-        if world.is_main and settings.replica is not None:
-            Replica(settings.replica).push(store, [key])
+        if world.is_main and workspace.replica is not None:
+            workspace.replica.push(store, [key])
     say(_line(result))
     return 0
 
@@ -207,20 +205,19 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     from far.train.parameter_groups import parameter_groups
     from far.train.schedule import Schedule
     from orchestrator.cli.console import make_console
-    from orchestrator.plan.fingerprints import data_problems, video_counts
     from orchestrator.plan.starts import start_of
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
-    settings = load_settings()
-    start = start_of(config, settings)
-    problems = data_problems(settings)(config)
+    workspace = open_workspace()
+    start = start_of(config, workspace)
+    problems = workspace.data_problems(config)
     YAML().dump(config.model_dump(mode="json"), sys.stdout)
     console = make_console()
-    counts = video_counts(settings)(config.data)
+    counts = workspace.video_counts(config.data)
     steps = counts[0] // config.recipe.batch_size if counts else None
     schedule = Schedule.of(config.recipe, steps or 1)
     model = config.model.model_copy(update={"position_embedding": start.positions}) if start else config.model
-    net = NETWORKS[model.network].skeleton(model, config.data.classes)
+    net = NETWORKS[model.network].build(model, config.data.classes, seed=None)
     table = Table("parameters", "tensors", "weight decay", "peak learning rate", title_justify="left")
     for group in parameter_groups(net, model, config.recipe):
         rate = f"{schedule.peak * group['lr_scale']:.3g}"
@@ -245,15 +242,14 @@ def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | Non
 
     from far.evaluate.frame_order import ORDERS
     from far.trained.network import evaluate_trained, load_trained
-    from orchestrator.store.remote import open_store
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
 
-    settings = load_settings()
+    workspace = open_workspace()
     arrange = ORDERS[order]
     clips_crops = _parse_views(views) if views else None
-    trained = load_trained(_directory(checkpoint, open_store(settings)))
+    trained = load_trained(_directory(checkpoint, workspace.store))
     predictions, scores, used = evaluate_trained(
-        trained, data_root=settings.data_root, views=clips_crops, arrange=arrange
+        trained, data_root=workspace.settings.data_root, views=clips_crops, arrange=arrange
     )
     if output is not None:
         predictions.write(output)

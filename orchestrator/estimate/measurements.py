@@ -19,10 +19,9 @@ from far.store.atomic import read_json, write_json
 from far.store.result import Result
 from orchestrator.estimate.devices import Target, find_target
 from orchestrator.estimate.workload import Counts, processes_of, work
-from orchestrator.plan.fingerprints import video_counts
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
-from orchestrator.workspace.settings import Settings
+from orchestrator.workspace.workspace import Workspace
 
 SAMPLE = 200
 """Finished trials that are looked at for the rate, newest first."""
@@ -150,21 +149,22 @@ TIMEOUT = 600.0
 """Seconds that one row's probe may take."""
 
 
-def probe_plan(plan: Plan, store: Store, settings: Settings) -> None:
+def probe_plan(plan: Plan, workspace: Workspace) -> None:
     """Measure each distinct row once, one after another; rows that were probed before are measured anew.
 
     Raises:
         FarError: a probe failed; with the last thing it said.
     """
     rows = {shape(trial.identity): trial for trial in plan.missing()}
-    path = probes_file(store)
+    path = probes_file(workspace.store)
     for number, (name, trial) in enumerate(rows.items(), start=1):
         print(f"probing {number}/{len(rows)}: {trial.row}", file=sys.stderr)
         known = [old for old in read_json(path, list[Probe]) or [] if old["shape"] != name]
-        write_json(path, [*known, {"shape": name, **_probe(trial, settings)}])
+        write_json(path, [*known, {"shape": name, **_probe(trial, workspace)}])
 
 
-def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
+def _probe(trial: PlannedTrial, workspace: Workspace) -> dict[str, Any]:
+    settings = workspace.settings
     config, kind, processes = trial.config, find_target(None).kind, processes_of(trial)
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:
         spec = Path(scratch) / "spec.json"
@@ -180,7 +180,7 @@ def _probe(trial: PlannedTrial, settings: Settings) -> dict[str, Any]:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise FarError(f"the probe of '{trial.row}' failed: {last}")
     measured = json.loads(lines[-1])
-    videos = video_counts(settings)(config.data)
+    videos = workspace.video_counts(config.data)
     expected = work(config, videos, kind) if videos else None
     return {
         "device": measured["device"],

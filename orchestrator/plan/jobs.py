@@ -9,17 +9,18 @@ from far.errors import OutOfMemoryError
 from far.store.lock import LockedError
 from orchestrator.executors import Job
 from orchestrator.plan.plan import PlannedTrial
-from orchestrator.store.store import DONE, Store
+from orchestrator.store.store import DONE
 from orchestrator.study.schema import ResourcesConfig, RetryConfig
-from orchestrator.workspace.settings import Settings
+from orchestrator.workspace.workspace import Workspace
 
 
-def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
+def submit(workspace: Workspace, trial: PlannedTrial) -> None:
     """Write what is to be run; a result that is not final makes way.
 
     A trial whose lock is held is being run by another sweep, or still by one that was just killed: it is left alone,
     and whoever runs it next finds its description, or its result.
     """
+    store = workspace.store
     paths = store.paths(trial.key)
     lock = store.lock_trial(trial.key)
     try:
@@ -41,29 +42,27 @@ def submit(store: Store, settings: Settings, trial: PlannedTrial) -> None:
                 "identity": trial.identity,
                 "config": _remembered(trial.config.model_dump(mode="json"), before, attempts),
                 "profile": trial.profile,
-                "weights_root": str(settings.weights_root),
+                "weights_root": str(workspace.settings.weights_root),
                 "attempts": attempts,
                 "before": len(attempts),
             },
         )
-        if settings.replica is not None:
-            from orchestrator.store.remote import Replica
-
-            Replica(settings.replica).submit(paths)
+        if workspace.replica is not None:
+            workspace.replica.submit(paths)
     finally:
         lock.release()
 
 
-def make_job(store: Store, settings: Settings, trial: PlannedTrial, retry: RetryConfig | None = None) -> Job:
+def make_job(workspace: Workspace, trial: PlannedTrial, retry: RetryConfig | None = None) -> Job:
     """Return the job that runs a trial, with what its study says about resources and retries."""
     run = trial.config.run
     job = Job(
-        directory=store.paths(trial.key).directory.absolute(),
-        data_root=settings.data_root,
+        directory=workspace.store.paths(trial.key).directory.absolute(),
+        data_root=workspace.settings.data_root,
         devices=run.devices,
         cpus=run.cpus,
         retry=retry or RetryConfig(),
-        replica=settings.replica,
+        replica=workspace.settings.replica,
     )
     return _with(job, trial.resources)
 

@@ -21,7 +21,7 @@ from far.store.result import saw_indexed_frames
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.store.store import Store
-    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 ACCEPTED = "accepted.jsonl"
 """In the store: what somebody has accepted, one line each."""
@@ -49,13 +49,12 @@ class Misread:
         return f"{files} of the data set '{self.name}'"
 
 
-def misread_sets(sources: Iterable[str], settings: Settings, store: Path) -> dict[str, Misread]:
+def misread_sets(sources: Iterable[str], workspace: Workspace) -> dict[str, Misread]:
     """Return, by content hash, the data sets here of which earlier versions misread files; usually none.
 
     Args:
         sources: as trials name them (``data.source``).
-        settings: the workspace.
-        store: its root, where acceptances are kept.
+        workspace: where the data sets lie, and in its store what was accepted.
     """
     from far.data.decoding.indexes import misread
     from far.data.sources.open import DEMO, locate
@@ -65,12 +64,12 @@ def misread_sets(sources: Iterable[str], settings: Settings, store: Path) -> dic
         if source == DEMO:  # generated, by a writer whose files every version reads alike
             continue
         try:
-            path = locate(source, settings.data_root)
+            path = locate(source, workspace.settings.data_root)
         except ConfigError:
             continue
         content, files = misread(path if path.is_dir() else path.parent)
         if files:
-            found[content] = Misread(source, content, len(files), _accepted(store).get(content, ""))
+            found[content] = Misread(source, content, len(files), _accepted(workspace.store.root).get(content, ""))
     return found
 
 
@@ -115,14 +114,14 @@ def described(trials: Mapping[str, Misread]) -> list[str]:
     return lines
 
 
-def with_other_frames(plan: Plan, store: Store, settings: Settings) -> Plan:
+def with_other_frames(plan: Plan, workspace: Workspace) -> Plan:
     """Return the plan with what must be known of its finished trials' frames."""
-    sets = misread_sets((trial.config.data.source for trial in plan.trials), settings, store.root)
-    trials = trials_with_other_frames(store, (trial.key for trial in plan.trials if trial.done), sets)
+    sets = misread_sets((trial.config.data.source for trial in plan.trials), workspace)
+    trials = trials_with_other_frames(workspace.store, (trial.key for trial in plan.trials if trial.done), sets)
     return replace(plan, other_frames=tuple(described(trials))) if trials else plan
 
 
-def accept(source: str, settings: Settings, store: Path) -> Misread:
+def accept(source: str, workspace: Workspace) -> Misread:
     """Put on record that trials which saw other frames of a data set may stand beside those that did not.
 
     Raises:
@@ -130,18 +129,19 @@ def accept(source: str, settings: Settings, store: Path) -> Misread:
     """
     from far.data.sources.open import locate
 
-    locate(source, settings.data_root)
-    sets = misread_sets([source], settings, store)
+    locate(source, workspace.settings.data_root)
+    sets = misread_sets([source], workspace)
     if not sets:
         raise ConfigError(
             f"no file of the data set '{source}' is known to have been misread; `farlab data check {source}` finds out",
             where="command line",
         )
     one = next(iter(sets.values()))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
     record = {"what": WHAT, "data": one.content, "name": one.name, "files": one.files}
-    store.mkdir(parents=True, exist_ok=True)
-    append_json_line(store / ACCEPTED, {**record, "by": _user(), "at": datetime.now(UTC).isoformat(timespec="seconds")})
-    return next(iter(misread_sets([source], settings, store).values()))
+    workspace.store.root.mkdir(parents=True, exist_ok=True)
+    append_json_line(workspace.store.root / ACCEPTED, {**record, "by": _user(), "at": at})
+    return next(iter(misread_sets([source], workspace).values()))
 
 
 def _accepted(store: Path) -> dict[str, str]:

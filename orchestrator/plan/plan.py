@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from far.config import DataConfig, InitConfig, TrialConfig, resolve
+from far.config import TrialConfig, resolve
 from far.config.identity import identity, trial_keys
 from far.errors import ConfigError, DataError, FarError, WeightsError
 from orchestrator.garbage import gc_paused
@@ -21,10 +21,8 @@ from orchestrator.study.schema import ResourcesConfig
 
 if TYPE_CHECKING:
     from orchestrator.plan.starts import Start
+    from orchestrator.workspace.fingerprints import DataProblems, ManifestHash, WeightsHash
 
-ManifestHash = Callable[[DataConfig], str | None]
-DataProblems = Callable[[TrialConfig], list[str]]
-WeightsHash = Callable[[InitConfig], str | None]
 SEEDS_LOOKED_AT = 100
 """Seeds 0, 1, … at which a baseline may be finished already, for its placebo."""
 ABSENT = ("data.source", "init.weights")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config import TrialConfig, resolve
 from far.errors import ConfigError, WeightsError
 from far.train.checkpoint import latest
 from far.weights.coverage import Coverage, uneven
-from orchestrator.plan.fingerprints import weights_path
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
-from orchestrator.workspace.settings import Settings
+from orchestrator.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from far.weights import Source
@@ -37,7 +37,7 @@ class Start:
     coverage: Coverage
 
 
-def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
+def with_starts(plan: Plan, workspace: Workspace) -> Plan:
     """Return a plan that knows what its rows start from, as far as their files are here.
 
     A row whose trials have all begun is as it was when they did; nothing is asked about it.
@@ -48,17 +48,17 @@ def with_starts(plan: Plan, store: Store, settings: Settings) -> Plan:
     for study in plan.studies:
         if study.search is not None:
             with _named(f"study '{study.name}', search"):
-                start_of(resolve(study.base), settings)
+                start_of(resolve(study.base), workspace)
     if all(trial.config.init.weights is None for trial in plan.trials):
         return plan
-    accounts = _Accounts(settings)
+    accounts = _Accounts(workspace.settings.weights_root)
     starts = []
     for study in plan.studies:
         rows: dict[str, list[PlannedTrial]] = {}
         for trial in plan.cells(study.name):
             rows.setdefault(trial.row, []).append(trial)
         for row, trials in rows.items():
-            coverage = _of_row(study.name, row, trials, store, accounts)
+            coverage = _of_row(study.name, row, trials, workspace.store, accounts)
             if coverage is not None:
                 starts.append(Start(study.name, row, str(trials[0].config.init.weights), coverage))
     return replace(plan, starts=tuple(starts))
@@ -92,25 +92,25 @@ def begun(store: Store, key: str) -> bool:
     return latest(store.paths(key).checkpoints) is not None
 
 
-def start_of(config: TrialConfig, settings: Settings) -> Coverage | None:
+def start_of(config: TrialConfig, workspace: Workspace) -> Coverage | None:
     """Return what one trial would start from, None where it starts at random or its file is not here.
 
     Raises:
         ConfigError, WeightsError: it cannot start from its file, or leaves open how it is read.
     """
-    path = weights_path(config.init, settings)
+    path = workspace.weights_path(config.init)
     if path is None or not path.exists():
         return None
     from far.weights import account, opened
 
-    return account(config.model, config.init, config.data.classes, opened(config.init, settings.weights_root))
+    return account(config.model, config.init, config.data.classes, opened(config.init, workspace.settings.weights_root))
 
 
 class _Accounts:
     """Accounts of loading, each made once; files are opened once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._root = settings.weights_root
+    def __init__(self, weights_root: Path) -> None:
+        self._root = weights_root
         self._sources: dict[str, Source] = {}
         self._known: dict[str, Coverage] = {}
 

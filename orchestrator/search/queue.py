@@ -15,15 +15,13 @@ from far.config import TrialConfig, resolve
 from far.config.identity import identity, trial_key
 from far.errors import ConfigError, FarError
 from orchestrator.executors import Job, Stop
-from orchestrator.plan.fingerprints import manifest_hash, weights_hash
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.search.space import configuration, depth_of, propose
 from orchestrator.search.storage import open_search, pruner, sampler
-from orchestrator.store.store import Store
 from orchestrator.study import Study
 from orchestrator.tracking.mlflow_backend import TrackedTrial
-from orchestrator.workspace.settings import Settings
+from orchestrator.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +56,7 @@ class SearchQueue:
 
     Args:
         study: with a ``search``.
-        store: where trials and the search's journal are kept.
-        settings: the workspace.
+        workspace: in its store, trials and the search's journal are kept.
         on_trial: called with each trial that is proposed and has to run.
         may_start: asked before each proposal; False ends the search for now, as when a budget is spent.
         stop: asked to stop the sweep where the search cannot go on, e.g. on a full disk.
@@ -73,21 +70,20 @@ class SearchQueue:
     def __init__(
         self,
         study: Study,
-        store: Store,
-        settings: Settings,
+        workspace: Workspace,
         on_trial: Callable[[PlannedTrial, TrackedTrial], None],
         may_start: Callable[[], bool] = lambda: True,
         stop: Stop | None = None,
     ) -> None:
         assert study.search is not None
-        self.study, self.search, self.store, self.settings = study, study.search, store, settings
+        self.study, self.search, self.workspace, self.store = study, study.search, workspace, workspace.store
         self._on_trial, self._may_start, self._stop = on_trial, may_start, Stop() if stop is None else stop
         self.over_budget = False
         self.proposed: list[PlannedTrial] = []
-        self._optuna = open_search(study, store)
+        self._optuna = open_search(study, workspace.store)
         self._optuna.pruner = pruner(self.search)
         self._depth = depth_of(study)
-        self._data, self._weights = manifest_hash(settings), weights_hash(settings)
+        self._data, self._weights = workspace.data_hash, workspace.weights_hash
         self._hashes: dict[str, tuple[str, str | None]] = {}
         if not any(key.startswith(("data.", "init.")) for key in self.search.space):
             self._identity(resolve(list(study.base)))  # else the rows would be trained before it is found wanting
@@ -216,11 +212,11 @@ class SearchQueue:
             profile=self.study.profile.name,
             resources=self.study.resources,
         )
-        submit(self.store, self.settings, planned)
+        submit(self.workspace, planned)
         self.proposed.append(planned)
         directory = self.store.paths(key).directory
         self._on_trial(planned, TrackedTrial(key, planned.row, planned.seed, directory))
-        return make_job(self.store, self.settings, planned, self.study.retry)
+        return make_job(self.workspace, planned, self.study.retry)
 
     def _tell(self, key: str) -> None:
         """Tell what the store has of a trial; a value of a trial that was cut short is never told as a value."""

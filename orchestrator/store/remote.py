@@ -23,7 +23,6 @@ from far.redaction import redacted
 from far.store.atomic import read_json, storage_errors
 from far.store.paths import TrialPaths
 from orchestrator.store.store import Store, is_held, is_plain_name, plain_name
-from orchestrator.workspace.settings import Settings
 
 WHOLE = "files.json"
 """Written into a checkpoint's folder at the URL when all its files are there: their names and sizes."""
@@ -269,26 +268,6 @@ class Replica:
             raise
         except Exception as error:
             raise ReplicaError(f"the store {self.url}: {type(error).__name__}: {redacted(str(error))[:300]}") from error
-
-
-def refresh(settings: Settings) -> None:
-    """Fetch the results that this machine lacks, if the workspace's store is at a URL.
-
-    Raises:
-        ReplicaError: the URL cannot be read now.
-    """
-    if settings.replica is not None:
-        Replica(settings.replica).pull(Store(settings.store))
-
-
-def open_store(settings: Settings) -> Store:
-    """Return the workspace's store, up to date with its URL if it has one.
-
-    Raises:
-        ReplicaError: the URL cannot be read now.
-    """
-    refresh(settings)
-    return Store(settings.store)
 
 
 def _name(text: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel
-
 from far.config.layers import Layer, resolve, section_of
 from far.config.trial import TrialConfig
 from far.errors import ConfigError
+from far.strict import Strict
 from orchestrator.study.schema import StudyFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -48,16 +47,19 @@ def study_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **schema, "title": "FARLab study"}
 
 
-def _settings(section: type[BaseModel], path: tuple[str, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+def _settings(section: type[Strict], path: tuple[str, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     """Describe a section's settings, all optional; at the root, also by their dotted keys."""
-    full = section.model_json_schema()
-    definitions.update({k: v for k, v in full.pop("$defs", {}).items() if k not in definitions})
+    described: dict[str, Any] = {}
+    for member in section.members():
+        full = member.model_json_schema()
+        definitions.update({k: v for k, v in full.get("$defs", {}).items() if k not in definitions})
+        described = {**full["properties"], **described}
     properties: dict[str, Any] = {}
-    for name in section.model_fields:
+    for name in section.fields():
         here = (*path, name)
         inner = section_of(section, name)
         if inner is None:
-            properties[name] = _with_choices(full["properties"][name], here)
+            properties[name] = _with_choices(described[name], here)
             continue
         nested = _settings(inner, here, definitions)
         properties[name] = nested

@@ -18,7 +18,7 @@ STORE_NAME = "runs"
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Place:
     """Where a workspace is.
 
     Attributes:
@@ -37,14 +37,14 @@ class Workspace:
         return f"{self.folder} ({FILE_NAME})" if self.file else str(self.folder)
 
 
-def find_workspace(start: Path) -> Workspace:
+def find_workspace(start: Path) -> Place:
     """Return the workspace of a directory: the nearest one upwards, or itself."""
     for folder in (start, *start.parents):
         if _is_file(folder / FILE_NAME):
             return _owned(folder, folder / FILE_NAME)
         if is_store(folder / STORE_NAME):
             return _owned(folder, None)
-    return Workspace(start, None, None, trusted=True)
+    return Place(start, None, None, trusted=True)
 
 
 def is_store(folder: Path) -> bool:
@@ -58,12 +58,12 @@ def is_store(folder: Path) -> bool:
         return False
 
 
-def _owned(folder: Path, file: Path | None) -> Workspace:
+def _owned(folder: Path, file: Path | None) -> Place:
     try:
         uid = (file or folder / STORE_NAME).stat().st_uid
     except OSError:
-        return Workspace(folder, file, None, trusted=False)
-    return Workspace(folder, file, None if uid == os.geteuid() else _user_name(uid), trusted=uid in (0, os.geteuid()))
+        return Place(folder, file, None, trusted=False)
+    return Place(folder, file, None if uid == os.geteuid() else _user_name(uid), trusted=uid in (0, os.geteuid()))
 
 
 def _is_file(path: Path) -> bool:

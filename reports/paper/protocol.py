@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from far.architecture.far import FarConfig
 from far.config import TrialConfig, resolve
 from far.config.layers import Layer
 from far.errors import ConfigError
@@ -141,7 +142,7 @@ def _meaning(config: TrialConfig) -> str:
 def _flat(config: TrialConfig) -> dict[str, Any]:
     """Dotted settings; head layouts as shares, once where all blocks have the same."""
     dumped = config.model_dump(mode="json", exclude={"run": True, "seed": True})
-    if "attention" in dumped["model"]:
+    if isinstance(config.model, FarConfig):
         layouts = [_shares(layout) for layout in config.model.layouts]
         dumped["model"]["attention"] = layouts if len(set(layouts)) > 1 else layouts[0]
     flat: dict[str, Any] = {}

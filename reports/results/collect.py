@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.plan.plan import PlannedTrial
     from orchestrator.store.store import Store
     from orchestrator.study import Study
-    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 
 @gc_paused()
@@ -55,10 +55,10 @@ def collect(
         TrackingError: the server cannot be read.
     """
     from orchestrator.plan.plan import make_plan
-    from orchestrator.store.remote import refresh
     from orchestrator.study import load_study, refuse_same_name
     from orchestrator.study.scales import OtherScaleError
     from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import open_workspace
     from reports.paper.studies import before_shipped, submitted
     from reports.results.cached_store import ReadOnce
     from reports.results.closest import other_settings
@@ -67,8 +67,8 @@ def collect(
     settings = load_settings()
     if store is not None:
         settings = settings.model_copy(update={"store": store.resolve(), "replica": None})
-    refresh(settings)
-    place = ReadOnce(settings.store)
+    workspace = replace(open_workspace(settings), store=ReadOnce(settings.store))
+    place = workspace.store
     loaded = []
     for each in studies:
         try:
@@ -80,7 +80,7 @@ def collect(
     if everything:
         names = [study.name for study in loaded]
         loaded += submitted(place, profile=profile, overrides=overrides, seeds=seeds, known=names)
-    content, weights = DataContent(settings, place), WeightsContent(settings, place)
+    content, weights = DataContent(workspace), WeightsContent(workspace)
     found = []
     for study in loaded:
         plan = make_plan(study, place, manifest_hash=content, weights_hash=weights)
@@ -88,7 +88,7 @@ def collect(
         if plan.trials and all(trial.state == "missing" for trial in plan.trials):
             problems += other_settings(plan.trials[0].identity, place)
         remark = before_shipped(study.path) if study.path in of_tables else ""
-        joined = join(study, plan.trials, place, settings, problems=problems)
+        joined = join(study, plan.trials, workspace, problems=problems)
         found.append(replace(joined, remarks=(remark,) if remark else ()))
     if tracking is not None:
         from reports.results.mlflow import read_runs
@@ -101,8 +101,7 @@ def collect(
 def join(
     study: Study,
     trials: Sequence[PlannedTrial],
-    store: Store,
-    settings: Settings,
+    workspace: Workspace,
     *,
     problems: Sequence[str] = (),
 ) -> Results:
@@ -111,6 +110,7 @@ def join(
     from reports.paper.protocol import deviations
     from reports.tables.search import read_search
 
+    store, settings = workspace.store, workspace.settings
     differ = deviations(study) if study.profile.comparable else []
     by_row: dict[str, list[TrialRecord]] = {row.name: [] for row in study.rows}
     links = run_links(store, study.name, study.profile.name, settings.tracking_uri)
@@ -138,19 +138,20 @@ def join(
         problems=tuple(problems),
         tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
-        other_frames=_other_frames(study, by_row, store, settings),
+        other_frames=_other_frames(study, by_row, workspace),
         submitted=store.study(study.name).frozen(study.profile.name).exists(),
     )
 
 
 def _other_frames(
-    study: Study, by_row: Mapping[str, Sequence[TrialRecord]], store: Store, settings: Settings
+    study: Study, by_row: Mapping[str, Sequence[TrialRecord]], workspace: Workspace
 ) -> Mapping[str, Misread]:
     from orchestrator.plan.other_frames import misread_sets, told_by_results, trials_with_other_frames
 
     finished = [trial for trials in by_row.values() for trial in trials if trial.state is State.FINISHED]
+    store = workspace.store
     sets = told_by_results((trial.result for trial in finished), store.root)
-    sets |= misread_sets((row.config.data.source for row in study.rows), settings, store.root)
+    sets |= misread_sets((row.config.data.source for row in study.rows), workspace)
     return trials_with_other_frames(store, (trial.key for trial in finished), sets)
 
 

@@ -11,8 +11,7 @@ from far.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
     from far.config import DataConfig, InitConfig
-    from orchestrator.store.store import Store
-    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
 
 MOST_READ = 200
 """Trials that are asked."""
@@ -24,8 +23,8 @@ class DataContent:
     Where the data set is not on this machine, the hash is that of the finished trials on the same data settings.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings, self._store = settings, store
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._store = workspace, workspace.store
         self._of_trials: dict[str, set[str]] | None = None
 
     def __call__(self, data: DataConfig) -> str:
@@ -34,21 +33,20 @@ class DataContent:
         Raises:
             DataError: the data set is not here, and no finished trial used it, or several contents of it.
         """
-        from orchestrator.plan.fingerprints import manifest_hash
 
         if self._is_here(data):
-            return manifest_hash(self._settings)(data)
+            return self._workspace.data_hash(data)
         known = self._finished_on(data)
         if len(known) == 1:
             return next(iter(known))
         reason = "finished trials hold several contents of it" if known else "no trial has run on it"
-        raise DataError(f"the data set '{data.source}' is not under {self._settings.data_root}, and {reason}")
+        raise DataError(f"the data set '{data.source}' is not under {self._workspace.settings.data_root}, and {reason}")
 
     def _is_here(self, data: DataConfig) -> bool:
         from far.data.sources.demo_writer import directory_of
         from far.data.sources.manifest import FILE_NAME
 
-        root = self._settings.data_root
+        root = self._workspace.settings.data_root
         if data.source == "demo":
             return (directory_of(data.demo, root) / FILE_NAME).is_file()
         places = (Path(data.source).expanduser(), root / data.source)
@@ -69,10 +67,8 @@ class DataContent:
 class WeightsContent:
     """Content hash of initial weights, in the same way: where the file is not here, that of the finished trials."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        from orchestrator.plan.fingerprints import weights_hash
-
-        self._compute, self._store = weights_hash(settings), store
+    def __init__(self, workspace: Workspace) -> None:
+        self._compute, self._store = workspace.weights_hash, workspace.store
 
     def __call__(self, init: InitConfig) -> str | None:
         """Return the hash, None for a random start.

@@ -93,7 +93,7 @@ class Site:
         (self.template / "studies" / "q.yaml").write_text(STUDY)
         (self.template / "profiles" / "tiny.yaml").write_text(PROFILE)
         with inside(self.template, {}):
-            from orchestrator.plan.fingerprints import manifest_hash
+            from orchestrator.workspace.fingerprints import manifest_hash
 
             study, store = load_study("q"), Store(load_settings().store)
             data_hash = manifest_hash(load_settings())

@@ -20,6 +20,7 @@ from orchestrator.plan.plan import PlannedTrial, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import Workspace
 from reports.results.collect import join
 from reports.results.results import Results
 
@@ -123,6 +124,6 @@ def make_results(tmp_path: Path) -> MakeResults:
                 finish(store, trial, (accuracies or {}).get(trial.row, 0.6), **special)
         plan = make_plan(loaded, store, manifest_hash=lambda data: "d" * 16)
         settings = load_settings(tmp_path)
-        return join(loaded, plan.trials, store, settings, problems=plan.problems)
+        return join(loaded, plan.trials, Workspace(settings, store), problems=plan.problems)
 
     return make

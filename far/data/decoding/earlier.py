@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from far.architecture.sampling import SAMPLERS
+from far.architecture.sampling import SAMPLERS, sampler
+from far.config.data import DataConfig
 from far.data.decoding.decoder import Frames, decode, explain, open_decord, open_video, same_picture
 from far.data.decoding.frame_index import DECORD, MIRRORED, FrameIndex
 
@@ -62,10 +63,10 @@ def _clips(count: int) -> Iterator[NDArray[np.int64]]:
     """Yield frame numbers as one reading asked for them: those of all test views, or of a training clip."""
     rng = np.random.default_rng(0)
     for name in SAMPLERS:
-        sampler = SAMPLERS[name](STRIDE)
-        yield np.unique(sampler.view(count, LENGTH, 0, 1))
-        yield np.unique([sampler.view(count, LENGTH, view, VIEWS) for view in range(VIEWS)])
-        yield np.unique(sampler.train(count, LENGTH, rng))
+        scheme = sampler(DataConfig(sampling=name, stride=STRIDE))
+        yield np.unique(scheme.view(count, LENGTH, 0, 1))
+        yield np.unique([scheme.view(count, LENGTH, view, VIEWS) for view in range(VIEWS)])
+        yield np.unique(scheme.train(count, LENGTH, rng))
 
 
 def _checksums(frames: Frames) -> list[int]:

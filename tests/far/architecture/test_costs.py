@@ -103,7 +103,7 @@ def test_activations_are_what_autograd_keeps(changes: dict[str, object]) -> None
     """Within 15 %: the storage of every tensor that is saved in a forward pass, each once, but for the parameters."""
     import torch
 
-    from far.architecture import NETWORKS
+    from far.architecture.networks import NETWORKS
     from far.model.drop_path import BRANCHES
 
     model = ModelConfig.model_validate({**SMALL, **changes})

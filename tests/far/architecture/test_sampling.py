@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from far.architecture.sampling import SAMPLERS, Dense, MvdSegments, VideomaeSegments
+from far.architecture.sampling import SAMPLERS, Dense, MvdSegments, VideomaeSegments, sampler
+from far.config.data import DataConfig
 
 
 class Extreme:
@@ -24,9 +25,9 @@ class Extreme:
 @pytest.mark.parametrize("name", list(SAMPLERS))
 @given(n=st.integers(1, 400), size=st.integers(1, 32), seed=st.integers(0, 99), views=st.integers(1, 6))
 def test_every_scheme_gives_frames_in_order_and_in_range(name: str, n: int, size: int, seed: int, views: int) -> None:
-    sampler = SAMPLERS[name](4)
-    clips = [sampler.train(n, size, np.random.default_rng(seed))]
-    clips += [sampler.view(n, size, view, views) for view in range(views)]
+    scheme = sampler(DataConfig(sampling=name))
+    clips = [scheme.train(n, size, np.random.default_rng(seed))]
+    clips += [scheme.view(n, size, view, views) for view in range(views)]
     for clip in clips:
         assert clip.shape == (size,)
         assert clip.dtype == np.int64
@@ -38,10 +39,10 @@ def test_every_scheme_gives_frames_in_order_and_in_range(name: str, n: int, size
 @pytest.mark.parametrize("name", list(SAMPLERS))
 @pytest.mark.parametrize("size", [8, 16])
 def test_a_video_as_long_as_the_span_is_not_short(name: str, size: int) -> None:
-    sampler = SAMPLERS[name](4)
-    distinct = len(set(sampler.view(sampler.span(size), size, 0, 1).tolist()))
+    scheme = sampler(DataConfig(sampling=name))
+    distinct = len(set(scheme.view(scheme.span(size), size, 0, 1).tolist()))
     assert distinct >= size - 1  # MVD's rounding may repeat one
-    assert len(set(sampler.view(sampler.span(size) // 2, size, 0, 1).tolist())) <= size // 2
+    assert len(set(scheme.view(scheme.span(size) // 2, size, 0, 1).tolist())) <= size // 2
 
 
 # -- MVD, Something-Something V2 ---------------------------------------------------------------------------------

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
 from far.config import parse_override, resolve
 from far.config.layers import section_of
 from far.config.trial import TrialConfig
 from far.errors import ConfigError
+from far.strict import Strict
 
 JARGON = re.compile(
     r"dictionar|constrained|dict\[|list\[|function-|literal\[|pydantic|string|integer|pattern|validation|instance|NoneType"
 )
 
 
-def leaves(section: type[BaseModel] = TrialConfig, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def leaves(section: type[Strict] = TrialConfig, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Dotted keys of all settings, each with its default."""
-    made = section()
-    for name in section.model_fields:
+    made = section.model_validate({})
+    for name in section.fields():
         inner = section_of(section, name)
         if inner is None:
             yield ".".join((*path, name)), getattr(made, name)

@@ -44,8 +44,7 @@ def config(clip: list[int], **changes: Any) -> ModelConfig:
 def built(model: ModelConfig, **options: Any) -> VideoTransformer:
     """A network as it is tested: where a norm has running statistics, with such as it has after a step of training."""
     net = build(model, 5, **{"seed": 0, **options})
-    spec = INTERACTIONS[model.interaction]
-    if spec is not None and spec.needs_the_batch:
+    if model.needs_the_batch:
         with torch.no_grad():
             net(clips_of(model))
     return net.eval()
@@ -82,40 +81,24 @@ def dense_logits(net: VideoTransformer, clips: Tensor) -> Tensor:
     def mlp(x: Tensor, block: str, layout: dict[str, int]) -> Tensor:
         return linear(F.gelu(linear(norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")), f"{block}.mlp.fc2")
 
+    def own(prefix: str) -> dict[str, Tensor]:
+        both = {**weights, **buffers}
+        return {name.removeprefix(f"{prefix}."): each for name, each in both.items() if name.startswith(f"{prefix}.")}
+
     def interaction(x: Tensor, block: str, layout: dict[str, int]) -> Tensor:
-        name = f"{block}.interaction"
-        spec = INTERACTIONS[model.interaction]
-        assert spec is not None
-
-        def batch_norm(x: Tensor, norm: str) -> Tensor:
-            if spec.norm != "batch":
-                return x
-            mean, var = buffers[f"{norm}.running_mean"], buffers[f"{norm}.running_var"]
-            scaled = (x.movedim(1, -1) - mean) / (var + 1e-5).sqrt()
-            return (scaled * weights[f"{norm}.weight"] + weights[f"{norm}.bias"]).movedim(-1, 1)
-
-        h = norm(x, f"{name}.norm") if spec.norm == "layer" else x
-        h = h.transpose(1, 2).unflatten(2, model.grid).contiguous()  # all three are convolutions of one volume
-        for conv, groups in (("reduce", 1), ("conv", spec.groups(heads)), ("expand", 1)):
-            weight, bias = weights[f"{name}.{conv}.weight"], weights.get(f"{name}.{conv}.bias")
-            weight = weight if weight.ndim == 5 else weight[:, :, None, None, None]
-            h = F.conv3d(h, weight, bias, padding=[k // 2 for k in weight.shape[2:]], groups=groups)
-            h = batch_norm(h, f"{name}.{conv}_norm")
-            h = h if conv == "expand" else F.gelu(h)
-        return h.flatten(2).transpose(1, 2)
+        return INTERACTIONS[model.interaction].reference(x, own(f"{block}.interaction"), model)
 
     branches = [attention, mlp]
-    if INTERACTIONS[model.interaction] is not None:
+    if hasattr(net.blocks[0], "interaction"):
         branches.insert(POSITIONS[model.interaction_position], interaction)
     embed = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
     x = F.conv3d(clips, *embed, stride=tuple(model.tubelet)).flatten(2).transpose(1, 2)
-    x = x + (net.pos_embed if EMBEDDINGS[model.embedding] is None else net.positions)
+    x = x + (net.pos_embed if EMBEDDINGS[model.embedding].is_learned else net.positions)
     for index, layout in enumerate(model.layouts):
         for branch in branches:
             x = x + branch(x, f"blocks.{index}", layout)
-    labels = torch.tensor(PATTERNS[CLASSIFIERS[model.classifier]](model.grid).ravel())
-    means = [norm(x[:, labels == g].mean(1), "fc_norm") for g in range(int(labels.max()) + 1)]
-    return linear(torch.cat(means, dim=-1), "head")
+    features = CLASSIFIERS[model.classifier].reference(x, own("pool"), model)
+    return linear(norm(features, "fc_norm").flatten(1), "head")
 
 
 @pytest.mark.parametrize("clip", [EVEN, ODD], ids=["even", "odd"])
@@ -152,7 +135,7 @@ def test_counts_dtype_batch_of_one_and_round_trip(variant: dict[str, Any]) -> No
     other = build(model, 5, seed=1).eval()
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(clips), both)
-    learned = {"pos_embed"} if EMBEDDINGS[model.embedding] is None else set()
+    learned = {"pos_embed"} if EMBEDDINGS[model.embedding].is_learned else set()
     assert {name.split(".")[0] for name in net.state_dict()} == {
         "patch_embed", "blocks", "fc_norm", "head", *learned,
     }  # fmt: skip

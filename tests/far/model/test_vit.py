@@ -7,7 +7,8 @@ from far.architecture import costs
 from far.config.trial import ModelConfig, RecipeConfig
 from far.model.drop_path import keep_factors
 from far.model.init import initialise
-from far.model.vit import VideoTransformer, build, parameter_groups
+from far.model.vit import VideoTransformer, build
+from far.train.parameter_groups import parameter_groups
 
 TINY = {"backbone": "tiny", "clip": [4, 64, 64]}
 

@@ -46,7 +46,7 @@ def randn(*shape: int) -> Tensor:
 
 
 def table(name: str) -> Tensor:
-    compute = EMBEDDINGS[name]
+    compute = EMBEDDINGS[name].table
     assert compute is not None
     return torch.from_numpy(compute((8, 2, 2), WIDTH)).float()[None]
 

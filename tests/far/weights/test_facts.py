@@ -175,7 +175,7 @@ def test_a_student_of_any_number_of_frames_is_read(frames: int, tmp_path: Path) 
     """MVD stores the table that it computes."""
     clip = [frames, 32, 32]
     net = random_net(model(clip, embedding="sincos-3d"))
-    compute = EMBEDDINGS["sincos-3d"]
+    compute = EMBEDDINGS["sincos-3d"].table
     assert compute is not None
     table = torch.from_numpy(compute(net.config.grid, WIDTH)).float()[None]
     state = {**net.state_dict(), "pos_embed": table, "mask_token_vid": torch.zeros(1, 1, 48)}

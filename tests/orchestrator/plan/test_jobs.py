@@ -11,14 +11,14 @@ from far.config import TrialConfig
 from orchestrator.executors import Chain, Job, ListQueue
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
-from orchestrator.store.store import Store
 from orchestrator.study.schema import ResourcesConfig
-from orchestrator.workspace.settings import Settings, load_settings
+from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load_settings(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(load_settings(tmp_path))
 
 
 def planned(config: TrialConfig, **resources: Any) -> PlannedTrial:
@@ -35,65 +35,67 @@ def planned(config: TrialConfig, **resources: Any) -> PlannedTrial:
     ],
 )
 def test_resources_of_a_trial_become_those_of_its_processes(
-    settings: Settings, tiny_config: TrialConfig, resources: Any, devices: int, gpus: float, cpus: float
+    workspace: Workspace, tiny_config: TrialConfig, resources: Any, devices: int, gpus: float, cpus: float
 ) -> None:
-    job = make_job(Store(settings.store), settings, planned(tiny_config, **resources))
+    job = make_job(workspace, planned(tiny_config, **resources))
     assert (job.devices, job.gpus, job.cpus) == (devices, gpus, cpus)
 
 
 def test_bundles_are_one_a_process_and_ask_for_gpus_only_where_there_are_any(
-    settings: Settings, tiny_config: TrialConfig
+    workspace: Workspace, tiny_config: TrialConfig
 ) -> None:
     from orchestrator.executors.ray.executor import _bundles
 
-    job = make_job(Store(settings.store), settings, planned(tiny_config, gpus=0.5, cpus=2))
+    job = make_job(workspace, planned(tiny_config, gpus=0.5, cpus=2))
     assert _bundles(job, [{"CPU": 8, "GPU": 1}]).bundles == [{"CPU": 2.0, "GPU": 0.5}]
     assert _bundles(job, [{"CPU": 8}]).bundles == [{"CPU": 2.0}]
-    pair = make_job(Store(settings.store), settings, planned(tiny_config, gpus=2))
+    pair = make_job(workspace, planned(tiny_config, gpus=2))
     assert _bundles(pair, [{"CPU": 8, "GPU": 2}]).bundles == [{"CPU": 1.0, "GPU": 1.0}] * 2
 
 
-def test_a_trial_that_somebody_writes_is_not_touched(settings: Settings, tiny_config: TrialConfig) -> None:
-    store = Store(settings.store)
-    submit(store, settings, planned(tiny_config))
+def test_a_trial_that_somebody_writes_is_not_touched(workspace: Workspace, tiny_config: TrialConfig) -> None:
+    store = workspace.store
+    submit(workspace, planned(tiny_config))
     before = store.paths("k").trial.read_bytes()
     other = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"workers": 5})})
     with store.lock_trial("k"):
-        submit(store, settings, planned(other))
+        submit(workspace, planned(other))
     assert store.paths("k").trial.read_bytes() == before
-    submit(store, settings, planned(other))
+    submit(workspace, planned(other))
     assert store.trial("k")["config"]["run"]["workers"] == 5
 
 
-def test_a_micro_batch_that_was_halved_stays_unless_one_is_named(settings: Settings, tiny_config: TrialConfig) -> None:
-    store = Store(settings.store)
-    submit(store, settings, planned(tiny_config))
+def test_a_halved_micro_batch_stays_unless_one_is_named(workspace: Workspace, tiny_config: TrialConfig) -> None:
+    store = workspace.store
+    submit(workspace, planned(tiny_config))
     record = store.trial("k")
     record["attempts"] = [{"micro_batch": 8, "ended": "out-of-memory"}, {"micro_batch": 4}]
     record["config"]["run"]["micro_batch"] = 4
     store.write_trial("k", record)
-    submit(store, settings, planned(tiny_config))
+    submit(workspace, planned(tiny_config))
     assert store.trial("k")["config"]["run"]["micro_batch"] == 4
     assert store.trial("k")["before"] == 2
     named = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 2})})
-    submit(store, settings, planned(named))
+    submit(workspace, planned(named))
     assert store.trial("k")["config"]["run"]["micro_batch"] == 2
 
 
-def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(settings: Settings, tiny_config: TrialConfig) -> None:
+def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(
+    workspace: Workspace, tiny_config: TrialConfig
+) -> None:
     """The profiles of the paper name one: a rerun must not run out of memory with it first, every time."""
-    store = Store(settings.store)
+    store = workspace.store
     named = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 8})})
-    submit(store, settings, planned(named))
+    submit(workspace, planned(named))
     record = store.trial("k")
     record["attempts"] = [{"micro_batch": 8, "ended": "out-of-memory"}, {"micro_batch": 4, "ended": "out-of-memory"}]
     record["config"]["run"]["micro_batch"] = 2
     store.write_trial("k", record)
     for _ in range(2):
-        submit(store, settings, planned(named))
+        submit(workspace, planned(named))
         assert store.trial("k")["config"]["run"]["micro_batch"] == 2
     other = tiny_config.model_copy(update={"run": tiny_config.run.model_copy(update={"micro_batch": 1})})
-    submit(store, settings, planned(other))  # one that has not been tried
+    submit(workspace, planned(other))  # one that has not been tried
     assert store.trial("k")["config"]["run"]["micro_batch"] == 1
 
 

@@ -17,9 +17,9 @@ from far.model.vit import build
 from far.store.atomic import write_json
 from far.weights.coverage import Coverage, brief, uneven
 from orchestrator.commands.options import load_targets
-from orchestrator.plan.fingerprints import manifest_hash, weights_hash
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
+from orchestrator.workspace.fingerprints import manifest_hash, weights_hash
 from orchestrator.workspace.settings import load_settings
 
 STUDY = """

@@ -146,10 +146,11 @@ def test_a_journal_without_room_stops_the_sweep(searched: tuple[Study, Store], m
     from orchestrator.executors import Stop
     from orchestrator.search.queue import SearchQueue
     from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.workspace import Workspace
 
     study, store = searched
     stop = Stop()
-    queue = SearchQueue(study, store, load_settings(), lambda *trial: None, stop=stop)
+    queue = SearchQueue(study, Workspace(load_settings(), store), lambda *trial: None, stop=stop)
 
     def full(*arguments: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -19,6 +19,7 @@ from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import Workspace
 from reports.results.cached_store import ReadOnce, parse_result
 from reports.results.collect import collect
 from reports.results.fingerprints import DataContent, WeightsContent
@@ -63,13 +64,13 @@ def test_forgotten_overrides_are_named(
 
 def test_content_that_cannot_be_known_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    workspace, store = load_settings(), ReadOnce(tmp_path / "runs")
+    workspace = Workspace(load_settings(), ReadOnce(tmp_path / "runs"))
     config = load_study("head_ratio").rows[0].config
     with pytest.raises(DataError, match="no trial has run on it"):
-        DataContent(workspace, store)(config.data)
+        DataContent(workspace)(config.data)
     with pytest.raises(WeightsError):
-        WeightsContent(workspace, store)(InitConfig(weights="none.pth"))
-    assert WeightsContent(workspace, store)(InitConfig()) is None
+        WeightsContent(workspace)(InitConfig(weights="none.pth"))
+    assert WeightsContent(workspace)(InitConfig()) is None
 
 
 def test_weights_that_are_not_here_are_known_by_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,8 @@ def key(workspace: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> str:
 def fill(tiny_data: Path) -> str:
     Path("s.yaml").write_text(STUDY)
     Path("farlab.toml").write_text(f"data_root = '{tiny_data}'\n")
-    plan, store, _ = plan_targets(["s.yaml"], None, None, generate=True)
+    plan, workspace = plan_targets(["s.yaml"], None, None, generate=True)
+    store = workspace.store
     for trial in plan.trials:
         record = {"key": trial.key, "identity": trial.identity, "config": trial.config.model_dump(mode="json")}
         store.write_trial(trial.key, {**record, "attempts": [{"started_at": "then", "epoch": 0}]})

@@ -16,6 +16,7 @@ from orchestrator.study import load_study
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.mlflow_backend import Sweep, TrackedTrial
 from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import Workspace
 from reports.renderers import RENDERERS
 from reports.results.collect import join
 from reports.results.mlflow import read_runs
@@ -78,7 +79,7 @@ def test_rows_of_a_server_are_told_apart_by_marks(make_results: MakeResults, tmp
     mirror = Mirror(uri, [sweep])
     assert mirror.close(), mirror.problem
     plan = make_plan(load_study(study), Store(tmp_path / "here"), manifest_hash=lambda data: "e" * 16)
-    here = join(load_study(study), plan.trials, Store(tmp_path / "here"), load_settings(tmp_path))
+    here = join(load_study(study), plan.trials, Workspace(load_settings(tmp_path), Store(tmp_path / "here")))
     found = read_runs(here, uri, tmp_path / "cache")
     assert [row.by_seed("top1") for row in found.rows] == [row.by_seed("top1") for row in there.rows]
     assert all(row.finished for row in found.rows)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from far.architecture.sampling import SAMPLERS
+from far.architecture.sampling import SAMPLERS, sampler
 from far.config.trial import DataConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest
 from far.data.decoding.cache import CachedFrames, DecodedFrames, FrameSource
@@ -38,9 +38,9 @@ def picks(count: int) -> list[np.ndarray]:
     rng = np.random.default_rng(count)
     chosen = [rng.integers(0, count, 12), np.arange(count)[::-7]]
     for name in SAMPLERS:
-        sampler = SAMPLERS[name](4)
-        chosen += [sampler.view(count, LENGTH, view, views) for views in (1, 3) for view in range(views)]
-        chosen.append(sampler.train(count, LENGTH, rng))
+        scheme = sampler(DataConfig(sampling=name))
+        chosen += [scheme.view(count, LENGTH, view, views) for views in (1, 3) for view in range(views)]
+        chosen.append(scheme.train(count, LENGTH, rng))
     return chosen
 
 
@@ -102,20 +102,20 @@ def test_training_and_testing_see_those_frames_with_and_without_a_cache(
     data_set: Manifest, source: type[FrameSource], sampling: str
 ) -> None:
     config = configured(sampling, views=2)
-    sampler = SAMPLERS[sampling](config.data.stride)
+    scheme = sampler(config.data)
     train = TrainStream(data_set, config, rank=0, world=1, micro_batch=len(RECIPES), frames=source(data_set))  # type: ignore[call-arg]
     batch = next(iter(train.epoch(3)))
     assert len(batch.ids) == len(RECIPES)
     for clip, name in zip(batch.clips, batch.ids, strict=True):
         numbers = np.array(BY_ID[name].numbers)
-        wanted = sampler.train(len(numbers), LENGTH, numpy_rng(config.seed, "frames", name, 3, 0))
+        wanted = scheme.train(len(numbers), LENGTH, numpy_rng(config.seed, "frames", name, 3, 0))
         assert numbers_of(clip, config) == numbers[wanted].tolist(), name
     test = EvalStream(data_set, config, "val", rank=0, world=1, micro_batch=16, frames=source(data_set))  # type: ignore[call-arg]
     seen = 0
     for views in test:
         for clip, name, view in zip(views.clips, views.ids, views.clip, strict=True):
             numbers = np.array(BY_ID[name].numbers)
-            assert numbers_of(clip, config) == numbers[sampler.view(len(numbers), LENGTH, view, 2)].tolist(), name
+            assert numbers_of(clip, config) == numbers[scheme.view(len(numbers), LENGTH, view, 2)].tolist(), name
             seen += 1
     assert (seen, test.failures) == (2 * len(RECIPES), {})
 

@@ -14,14 +14,19 @@ from far.errors import ConfigError, DataError
 from far.store.atomic import read_json, write_json
 from far.weights.paths import content_hash, parts_of
 from orchestrator.cli.streams import terminal
-from orchestrator.plan.plan import DataProblems, ManifestHash, WeightsHash
 from orchestrator.workspace.settings import Settings
 
 if TYPE_CHECKING:
     from far.data.sources.manifest import Manifest
 
+DataHash = Callable[[DataConfig], str]
+ManifestHash = Callable[[DataConfig], str | None]
+WeightsHash = Callable[[InitConfig], str | None]
+VideoCounts = Callable[[DataConfig], tuple[int, int] | None]
+DataProblems = Callable[[TrialConfig], list[str]]
 
-def manifest_hash(settings: Settings) -> Callable[[DataConfig], str]:
+
+def manifest_hash(settings: Settings) -> DataHash:
     """Return the function that hashes the data a configuration asks for, under this workspace's data root.
 
     The demo set is generated if it is not there, with a line of progress on standard error.
@@ -49,7 +54,7 @@ def is_generated(data: DataConfig, root: Path) -> bool:
     return data.source != "demo" or (directory_of(data.demo, root) / FILE_NAME).is_file()
 
 
-def video_counts(settings: Settings) -> Callable[[DataConfig], tuple[int, int] | None]:
+def video_counts(settings: Settings) -> VideoCounts:
     """Return the function that tells the training and validation videos of a data set, None if it is not here."""
 
     def count(data: DataConfig) -> tuple[int, int] | None:
