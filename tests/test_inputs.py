@@ -27,7 +27,8 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
 """A call of every branch of every command that has some, in the order in which they are declared."""
 
 VALUES = {
-    "targets": ["recipe.epochs=3"], "device": ["a100-80g"], "address": ["auto"], "watch": [], "timeout": ["3"],
+    "targets": ["recipe.epochs=3"], "device": ["a100-80g"], "tflops": ["130"],
+    "address": ["auto"], "watch": [], "timeout": ["3"],
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [],
@@ -135,7 +136,8 @@ NONSENSE: dict[str, list[str]] = {
     "layout": ["nonsense"], "folder": ["nonsense"], "videos": ["nonsense"], "name": [".."], "profile": ["nonsense"],
     "seeds": ["x"], "seed": ["-1"], "kills": ["0"], "period": ["0"], "fault": ["nonsense"], "executor": ["nonsense"],
     "row": ["nonsense"], "rows": ["nonsense"], "id_": ["nonsense"], "state": ["nonsense"], "budget": ["nonsense"],
-    "device": ["nonsense"], "devices": ["0"], "timeout": ["-1"], "tracking_uri": ["nonsense"], "port": ["99999"],
+    "device": ["nonsense"], "devices": ["0"], "tflops": ["-1"],
+    "timeout": ["-1"], "tracking_uri": ["nonsense"], "port": ["99999"],
     "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
     "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
