@@ -1,6 +1,6 @@
 """The command line: composes the commands of ``orchestrator`` and ``reports`` and turns errors into exit codes.
 
-Nothing heavy is imported here or in any ``commands`` module at import time, so that ``farlab --help`` and a wrong
+A command's module is imported when it is called (``orchestrator.cli.lazy``), so that ``farlab --help`` and a wrong
 study file answer at once.
 """
 
@@ -14,8 +14,6 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != __file_
 
 import contextlib
 import gc
-import importlib
-import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,12 @@ from far import __version__
 from far.errors import FarError
 from far.text import printable
 from orchestrator.cli.inputs import given_by, refuse_void, running
+from orchestrator.cli.lazy import Commands, Group
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
 from orchestrator.workspace.find import find_workspace
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
-"""Each module in them that has ``register(app)`` adds its commands."""
+"""Each module in them is a command, each package in them a group of commands."""
 
 WIDEST = 10_000
 """Columns that a terminal may have."""
@@ -41,6 +40,7 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 def build_app() -> Any:
     """Return the whole command line, as click's group."""
     app = typer.Typer(
+        cls=Group,
         name="farlab",
         help="From one study file to an ablation table that can be defended.",
         no_args_is_help=True,
@@ -55,20 +55,14 @@ def build_app() -> Any:
             typer.echo(f"farlab {__version__}")
             raise typer.Exit
 
-    for package in COMMAND_PACKAGES:
-        for entry in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-            module = importlib.import_module(entry.name)
-            if hasattr(module, "register"):
-                module.register(app)
-    group = typer.main.get_command(app)
-    for _, command in leaves(group):
-        _guard(command)
+    group: Any = typer.main.get_group(app)
+    group.commands = Commands(COMMAND_PACKAGES, _guard)
     return group
 
 
 def leaves(group: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every command that is no group, with the words that call it."""
-    for name, command in group.commands.items():
+    for name, command in group.commands.items():  # loads all of them
         words = (*prefix, name)
         if hasattr(command, "commands"):
             yield from leaves(command, words)

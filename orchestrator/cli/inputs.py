@@ -133,20 +133,3 @@ def refuse_void(command: Any, context: Any, arguments: Sequence[str]) -> None:
     for param in order:
         if counts[param.name] > 1 and not (param.multiple or param.is_flag or param.count):
             raise ConfigError("is given twice", key=spelling(param), where=COMMAND_LINE)
-
-
-def refuse_same_key(overrides: Sequence[str]) -> None:
-    """Refuse overrides of which one undoes another.
-
-    Raises:
-        ConfigError: two set the same key, or one cannot be read; see ``parse_override``.
-    """
-    from far.config import parse_override
-    from far.config.layers import flatten
-
-    seen: dict[tuple[str, ...], str] = {}
-    for text in overrides:
-        for path in flatten(parse_override(text)):
-            if path in seen:
-                raise ConfigError(f"is set twice: {seen[path]} and {text}", key=".".join(path), where=COMMAND_LINE)
-            seen[path] = text

@@ -2,81 +2,74 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
+from far.errors import ConfigError
+from orchestrator.chaos.faults import FAULTS
+from orchestrator.chaos.run import Chaos
+from orchestrator.cli.console import make_console
+from orchestrator.cli.options import JsonOption, ProfileOption, SeedsOption, Targets, load_targets, split_targets
+from orchestrator.executors.signals import restored
+from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
     from orchestrator.chaos.run import Report
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def chaos(
+    targets: Targets,
+    kills: Annotated[int, typer.Option(min=1, help="Faults in all.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice and the moments of the faults.")] = 0,
+    period: Annotated[float, typer.Option(min=0.1, help="Mean seconds between two faults.")] = 10.0,
+    fault: Annotated[list[str] | None, typer.Option(help="Only these faults; default: all.")] = None,
+    profile: ProfileOption = None,
+    seeds: SeedsOption = None,
+    json_: JsonOption = False,
+) -> int:
+    """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not)."""
 
-    @app.command("chaos")
-    def chaos(
-        targets: Targets,
-        kills: Annotated[int, typer.Option(min=1, help="Faults in all.")] = 10,
-        seed: Annotated[int, typer.Option(min=0, help="Of the choice and the moments of the faults.")] = 0,
-        period: Annotated[float, typer.Option(min=0.1, help="Mean seconds between two faults.")] = 10.0,
-        fault: Annotated[list[str] | None, typer.Option(help="Only these faults; default: all.")] = None,
-        profile: ProfileOption = None,
-        seeds: SeedsOption = None,
-        json_: JsonOption = False,
-    ) -> int:
-        """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not)."""
-        import tempfile
-        from pathlib import Path
-
-        from far.errors import ConfigError
-        from orchestrator.chaos.faults import FAULTS
-        from orchestrator.chaos.run import Chaos
-        from orchestrator.commands.options import load_targets, split_targets
-        from orchestrator.executors.signals import restored
-        from orchestrator.workspace.settings import load_settings
-
-        for name in fault or []:
-            if name not in FAULTS:
-                raise ConfigError(f"unknown fault '{name}'", key="--fault", choices=FAULTS, got=name)
-        studies = load_targets(targets, profile, seeds)
-        _, overrides = split_targets(targets)
-        arguments = [str(study.path.resolve()) for study in studies] + overrides
-        for option, value in (("--profile", profile), ("--seeds", seeds)):
-            arguments += [option, value] if value else []
-        settings = load_settings()
-        # The run ignores signals once it has been asked to stop, until its folder is gone.
-        with restored(), tempfile.TemporaryDirectory(prefix="farlab-chaos-", ignore_cleanup_errors=True) as directory:
-            run = Chaos(
-                arguments,
-                Path(directory),
-                data_root=settings.data_root,
-                weights_root=settings.weights_root,
-                seed=seed,
-                period=period,
-                faults=fault,
-                searches=any(study.search is not None for study in studies),
-                say=lambda line: print(line, file=sys.stderr, flush=True),
-            )
-            report = run.run(kills)
-        _show(report, json_)
-        return 3 if report.violations else 0
+    for name in fault or []:
+        if name not in FAULTS:
+            raise ConfigError(f"unknown fault '{name}'", key="--fault", choices=FAULTS, got=name)
+    studies = load_targets(targets, profile, seeds)
+    _, overrides = split_targets(targets)
+    arguments = [str(study.path.resolve()) for study in studies] + overrides
+    for option, value in (("--profile", profile), ("--seeds", seeds)):
+        arguments += [option, value] if value else []
+    settings = load_settings()
+    # The run ignores signals once it has been asked to stop, until its folder is gone.
+    with restored(), tempfile.TemporaryDirectory(prefix="farlab-chaos-", ignore_cleanup_errors=True) as directory:
+        run = Chaos(
+            arguments,
+            Path(directory),
+            data_root=settings.data_root,
+            weights_root=settings.weights_root,
+            seed=seed,
+            period=period,
+            faults=fault,
+            searches=any(study.search is not None for study in studies),
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        report = run.run(kills)
+    _show(report, json_)
+    return 3 if report.violations else 0
 
 
 def _show(report: Report, as_json: bool) -> None:
-    import json
-    from collections import Counter
-    from dataclasses import asdict
 
     if as_json:
         figures = {"ratio": report.ratio, "violations": report.violations}
         print(json.dumps({**asdict(report), **figures}, indent=1))
         return
-    from rich.table import Table
-
-    from orchestrator.cli.console import make_console
 
     table = Table(title="What was survived", title_justify="left")
     for header in ("fault", "struck", "ended the driver", "violations"):

@@ -3,210 +3,74 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.commands.options import JsonOption, ProfileOption, SeedsOption, Targets
+from orchestrator.cli.options import (
+    JsonOption,
+    ProfileOption,
+    SeedsOption,
+    Targets,
+    plan_targets,
+    workspace_json,
+    workspace_line,
+)
+from orchestrator.estimate import afford, find_target, parse_budget, quote
+from orchestrator.estimate.capacity import misfits, packed
+from orchestrator.estimate.measurements import probe_plan
+from orchestrator.study.schema import BudgetConfig
 
 if TYPE_CHECKING:
-    from orchestrator.estimate import Quote
-    from orchestrator.plan.plan import Plan, PlannedTrial
-
+    pass
+from orchestrator.cli.plans import as_json, show
 
 PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@modes(
+    mode("with --probe, which measures here", (*PLAN_INPUTS, "devices", "probe"), when="probe"),
+    mode("here", (*PLAN_INPUTS, "device", "devices", "tflops")),
+)
+def plan(
+    targets: Targets,
+    profile: ProfileOption = None,
+    seeds: SeedsOption = None,
+    budget: Annotated[str | None, typer.Option(help="What would this buy first? 40gpuh, 8h, 2d or 12trials.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
+    ] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
+    tflops: Annotated[
+        float | None, typer.Option(help="Stated dense 16-bit peak of one GPU, for one that is not in the table.")
+    ] = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
+    json_: JsonOption = False,
+) -> int:
+    """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
 
-    @app.command("plan")
-    @modes(
-        mode("with --probe, which measures here", (*PLAN_INPUTS, "devices", "probe"), when="probe"),
-        mode("here", (*PLAN_INPUTS, "device", "devices", "tflops")),
-    )
-    def plan(
-        targets: Targets,
-        profile: ProfileOption = None,
-        seeds: SeedsOption = None,
-        budget: Annotated[
-            str | None, typer.Option(help="What would this buy first? 40gpuh, 8h, 2d or 12trials.")
-        ] = None,
-        device: Annotated[
-            str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
-        ] = None,
-        devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
-        tflops: Annotated[
-            float | None, typer.Option(help="Stated dense 16-bit peak of one GPU, for one that is not in the table.")
-        ] = None,
-        probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
-        json_: JsonOption = False,
-    ) -> int:
-        """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
-        from orchestrator.commands.options import plan_targets, workspace_json, workspace_line
-        from orchestrator.estimate import afford, find_target, parse_budget, quote
-        from orchestrator.estimate.capacity import misfits, packed
-        from orchestrator.study.schema import BudgetConfig
-
-        limit = parse_budget(budget) if budget else None
-        made, workspace = plan_targets(targets, profile, seeds, generate=probe)
-        if probe:
-            from orchestrator.estimate.measurements import probe_plan
-
-            probe_plan(made, workspace)
-        settings, store = workspace.settings, workspace.store
-        here = probe or (device is None and settings.device is None)
-        stated = tflops if device or here else tflops or settings.tflops
-        target = find_target(None if here else device or settings.device, devices or settings.devices, stated)
-        made = packed(made, store, target, workspace.video_counts)
-        wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
-        made = replace(made, problems=(*made.problems, *wide))
-        priced = quote(made, store, target, workspace.video_counts)
-        if limit is None:
-            limits = {study.budget for study in made.studies} - {BudgetConfig()}
-            limit = next(iter(limits)) if len(limits) == 1 else None
-        bought = afford(made, priced, limit) if limit else None
-        if json_:
-            whole = {**workspace_json(settings), **as_json(made, priced, bought)}
-            print(json.dumps(whole, indent=1, ensure_ascii=False))
-        else:
-            show(made, priced, bought)
-            print(workspace_line(settings))
-        return 2 if made.unusable else 0
-
-
-def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> dict[str, Any]:
-    """Return the plan, its price and what a budget buys as plain data.
-
-    ``id`` tells a trial from the others of the plan; it is the trial's key, which is null until its data are there.
-    """
-    return {
-        "studies": [
-            {"study": s.name, "table": s.table, "profile": s.profile.name, "path": str(s.path)} for s in plan.studies
-        ],
-        "trials": [
-            {
-                "study": t.study,
-                "row": t.row,
-                "seed": t.seed,
-                "key": t.key if t.is_known else None,
-                "id": t.key,
-                "state": t.state,
-                "done": t.done,
-            }
-            for t in plan.trials
-        ],
-        "distinct": len(plan.unique()),
-        "to_run": [trial.key for trial in plan.missing()],
-        "duplicates": [{"study": d.study, "rows": list(d.rows)} for d in plan.duplicates],
-        "problems": list(plan.problems),
-        "unusable": list(plan.unusable),
-        "damaged": list(plan.damaged),
-        "earlier": list(plan.earlier),
-        "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
-        "other_frames": list(plan.other_frames),
-        "notes": list(dict.fromkeys(text for study in plan.studies for text in study.notes)),
-        "price": _price_json(quote) if quote else None,
-        "bought": [trial.key for trial in bought] if bought is not None else None,
-    }
-
-
-def _price_json(quote: Quote) -> dict[str, Any]:
-    return {
-        "device": quote.target.name,
-        "devices": quote.target.count,
-        "unit": quote.target.unit,
-        "device_hours": quote.device_hours,
-        "device_hours_range": quote.hours_range,
-        "seconds": quote.seconds,
-        "seconds_range": quote.spans,
-        "disk_bytes": quote.disk,
-        "mlflow_bytes": quote.copies,
-        "peak_memory_bytes": quote.memory,
-        "fit_on_a_device": quote.fit,
-        "at_once": quote.at_once,
-        "estimate": quote.is_estimate,
-        "unknown": list(quote.unknown),
-        "trials": {
-            key: {
-                "seconds": price.seconds,
-                "seconds_range": [price.low, price.high],
-                "device_hours": price.device_hours,
-                "memory_bytes": price.memory,
-                "disk_bytes": price.disk,
-                "basis": price.basis,
-            }
-            for key, price in quote.prices.items()
-        },
-    }
-
-
-def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> None:
-    """Print the plan as a table, and what is wrong with it on standard error."""
-    from rich.table import Table
-
-    from orchestrator.cli.console import make_console
-    from orchestrator.estimate.format import between, bill
-    from orchestrator.plan.starts import accounts
-
-    console = make_console()
-    chosen = {trial.key for trial in bought or ()}
-    for study in plan.studies:
-        number = f"Table {study.table}: " if study.table else ""
-        title = f"{number}{study.title or study.name} (profile {study.profile.name})"
-        table = Table(title=title, title_justify="left")
-        headers = [study.row_header, "seed", "trial", "state"]
-        headers += [*(["time"] if quote else []), *(["bought"] if bought is not None else [])]
-        for header in headers:
-            table.add_column(header, overflow="fold")
-        for trial in plan.cells(study.name):
-            cells = [trial.row, str(trial.seed), trial.key if trial.is_known else "after generation", trial.state]
-            if quote:
-                price = quote.prices.get(trial.key)
-                mark = "~" if price and price.basis != "measured" else ""
-                cells.append("" if trial.done else mark + between(price.low, price.high) if price else "?")
-            if bought is not None:
-                cells.append("" if trial.done else "yes" if trial.key in chosen else "no")
-            table.add_row(*cells)
-        console.print(table)
-    for text in accounts(plan):
-        console.print(text, markup=False)
-    distinct, left = plan.unique(), plan.missing()
-    console.print(
-        f"{len(plan.trials)} cells, {len(distinct)} distinct trials: "
-        f"{len(distinct) - len(left)} done, {len(left)} to run"
-    )
-    if quote and left:
-        for line in bill(quote, len(left), None if bought is None else len(bought)):
-            console.print(line)
-    if not all(trial.is_known for trial in plan.trials):
-        print(
-            "the demo data set is not generated yet: keys, and what the store has of them, are known once it is "
-            "(`farlab sweep`, or `farlab data generate`)"
-        )
-    for line in warnings(plan):
-        print(line, file=sys.stderr)
-
-
-def warnings(plan: Plan) -> list[str]:
-    """Return what a user should know before running the plan, one line each."""
-    from orchestrator.plan import starts
-
-    short = {
-        f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"
-        for trial in plan.trials
-        if trial.config.recipe.warmup_epochs >= trial.config.recipe.epochs
-    }
-    return [
-        *(f"warning: {text}: the learning rate never comes down" for text in sorted(short)),
-        *(f"warning: {duplicate}" for duplicate in plan.duplicates),
-        *(f"warning: {text}" for text in starts.warnings(plan)),
-        *(f"problem: {text}" for text in (*plan.problems, *plan.unusable)),
-        *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
-        *(f"warning: {text}" for text in plan.other_frames),
-        *dict.fromkeys(f"note: {text}" for study in plan.studies for text in study.notes),
-        *(f"note: {text}" for text in plan.earlier),
-    ]
+    limit = parse_budget(budget) if budget else None
+    made, workspace = plan_targets(targets, profile, seeds, generate=probe)
+    if probe:
+        probe_plan(made, workspace)
+    settings, store = workspace.settings, workspace.store
+    here = probe or (device is None and settings.device is None)
+    stated = tflops if device or here else tflops or settings.tflops
+    target = find_target(None if here else device or settings.device, devices or settings.devices, stated)
+    made = packed(made, store, target, workspace.video_counts)
+    wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
+    made = replace(made, problems=(*made.problems, *wide))
+    priced = quote(made, store, target, workspace.video_counts)
+    if limit is None:
+        limits = {study.budget for study in made.studies} - {BudgetConfig()}
+        limit = next(iter(limits)) if len(limits) == 1 else None
+    bought = afford(made, priced, limit) if limit else None
+    if json_:
+        whole = {**workspace_json(settings), **as_json(made, priced, bought)}
+        print(json.dumps(whole, indent=1, ensure_ascii=False))
+    else:
+        show(made, priced, bought)
+        print(workspace_line(settings))
+    return 2 if made.unusable else 0

@@ -1,17 +1,26 @@
-"""``farlab status`` and ``farlab logs``: what is going on, from another terminal or after the fact."""
+"""``farlab status``: what is going on, from another terminal or after the fact."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
 
+from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.commands.options import JsonOption
+from orchestrator.cli.options import JsonOption, workspace_line
+from orchestrator.monitor.status import STATES, chosen, statuses
+from orchestrator.plan.other_frames import described, misread_sets, trials_with_other_frames
+from orchestrator.study import submitted_name
+from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,102 +28,92 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.status import StudyStatus, TrialStatus
     from orchestrator.plan.other_frames import Misread
-    from orchestrator.store.store import Store
     from orchestrator.workspace.workspace import Workspace
+
 
 Studies = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
 ]
+
+
 RowOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row; may be repeated.")]
+
+
 StateOption = Annotated[
     list[str] | None, typer.Option("--state", "-s", help="Only trials in this state; may be repeated.")
 ]
+
+
 IdOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so; may be repeated.")]
+
+
 SubmittedProfile = Annotated[
     str | None, typer.Option("--profile", "-p", help="Only what was submitted with this profile.")
 ]
 
 
 NOTHING = "no study was submitted to this store yet: farlab sweep STUDY"
+
+
 TABLE_FRAME = 4
 """Lines of a table that are no rows."""
+
+
 WIDE, NARROW = 100, 75
 """Columns of a terminal from which everything about a trial fits on its line, and most of it."""
+
+
+WIDE, NARROW = 100, 75
+"""Columns of a terminal from which everything about a trial fits on its line, and most of it."""
+
+
 INTEREST = (
     "running", "failed", "diverged", "corrupt", "interrupted", "partial", "finished", "queued", "missing",
 )  # fmt: skip
 """States by how much a person who watches wants to see their trials."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
+@modes(
+    mode("with --json", ("studies", "profile", "row", "state", "id_", "json_"), when="json_"),
+    mode("here", ("studies", "profile", "row", "state", "id_", "watch")),
+)
+def status(
+    studies: Studies = None,
+    profile: SubmittedProfile = None,
+    row: RowOption = None,
+    state: StateOption = None,
+    id_: IdOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C (piped: until the sweep ends).")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show where submitted studies stand: trials, epochs, losses, who drives them."""
 
-    @app.command("status")
-    @modes(
-        mode("with --json", ("studies", "profile", "row", "state", "id_", "json_"), when="json_"),
-        mode("here", ("studies", "profile", "row", "state", "id_", "watch")),
-    )
-    def status(
-        studies: Studies = None,
-        profile: SubmittedProfile = None,
-        row: RowOption = None,
-        state: StateOption = None,
-        id_: IdOption = None,
-        watch: Annotated[
-            bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C (piped: until the sweep ends).")
-        ] = False,
-        json_: JsonOption = False,
-    ) -> None:
-        """Show where submitted studies stand: trials, epochs, losses, who drives them."""
-        from orchestrator.cli.console import make_console
-        from orchestrator.commands.options import workspace_line
-        from orchestrator.monitor.status import chosen, statuses
-        from orchestrator.plan.other_frames import described
-        from orchestrator.study import submitted_name
-        from orchestrator.workspace.workspace import open_workspace
+    workspace = open_workspace()
+    store = workspace.store
+    names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
 
-        workspace = open_workspace()
-        store = workspace.store
-        names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
+    def look() -> list[StudyStatus]:
+        found = statuses(store, names, profile)
+        return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
-        def look() -> list[StudyStatus]:
-            found = statuses(store, names, profile)
-            return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
-
-        if json_:
-            shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, workspace))} for s in look()]
-            print(json.dumps(shown, indent=1, ensure_ascii=False))
-        elif watch:
-            _watch(look, workspace_line(workspace.settings))
-        else:
-            studies_here = look()
-            make_console().print(_render(studies_here))
-            for study in studies_here:
-                for line in described(other_frames(study, workspace)):
-                    print(f"{study.study}: {line}", file=sys.stderr)
-            print(workspace_line(workspace.settings))
-
-    @app.command("logs")
-    def logs(
-        trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's key, or its beginning.")],
-        follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
-    ) -> None:
-        """Print everything that a trial's processes have said."""
-        from far.errors import ConfigError
-
-        store = _store()
-        key = store.find(trial)
-        path = store.paths(key).log
-        if not path.exists() and not follow:
-            raise ConfigError(f"trial {key} ({store.state(key)}) has said nothing yet", where=str(path))
-        for text in follow_file(store, key) if follow else [path.read_text(errors="replace")]:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+    if json_:
+        shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, workspace))} for s in look()]
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
+    elif watch:
+        _watch(look, workspace_line(workspace.settings))
+    else:
+        studies_here = look()
+        make_console().print(_render(studies_here))
+        for study in studies_here:
+            for line in described(other_frames(study, workspace)):
+                print(f"{study.study}: {line}", file=sys.stderr)
+        print(workspace_line(workspace.settings))
 
 
 def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]:
     """Return the finished trials of a study that saw other frames than they would now, by key."""
-    from orchestrator.plan.other_frames import misread_sets, trials_with_other_frames
 
     store = workspace.store
     keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
@@ -123,37 +122,7 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
     return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
 
 
-def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
-    """Yield a trial's log as it grows, until the trial is no longer running."""
-    import time
-
-    path, position = store.paths(key).log, 0
-    while True:
-        running = store.state(key) == "running"  # asked first, so that what is written last is not missed
-        if path.exists():
-            with path.open(errors="replace") as stream:
-                stream.seek(position)
-                text = stream.read()
-                position = stream.tell()
-            if text:
-                yield text
-        if not running:
-            return
-        time.sleep(wait)
-
-
-def _store() -> Store:
-    from orchestrator.workspace.workspace import open_workspace
-
-    return open_workspace().store
-
-
 def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:
-    import time
-
-    from rich.live import Live
-
-    from orchestrator.cli.console import make_console
 
     console = make_console()
     if not console.is_terminal:
@@ -171,7 +140,6 @@ def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:
 
 def _render(studies: list[StudyStatus]) -> Group:
     """Lay out everything: every trial of every study, then how many are where."""
-    from rich.console import Group
 
     if not studies:
         return Group(NOTHING)
@@ -183,7 +151,6 @@ def _render(studies: list[StudyStatus]) -> Group:
 
 def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -> Group:
     """Lay out what fits a terminal: how many are where, then the trials at work, those that failed, and others."""
-    from rich.console import Group
 
     if not studies:
         return Group(NOTHING, heading)
@@ -203,7 +170,6 @@ def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -
 
 def _table(study: StudyStatus, trials: Sequence[TrialStatus], width: int | None = None) -> Table:
     """Lay out trials; with a width, each on one line, without the columns that it has no room for."""
-    from rich.table import Table
 
     title = f"{study.title or study.study} (profile {study.profile})"
     table = Table(title=title if width is None else None, title_justify="left")
@@ -234,7 +200,6 @@ def _errors(trials: Sequence[TrialStatus]) -> list[str]:
 
 
 def _summary(study: StudyStatus) -> str:
-    from orchestrator.monitor.status import STATES
 
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
     driven = f"driven by {study.driver}" if study.driver else "nobody drives it"

@@ -3,57 +3,54 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.options import TrackingOption
+from far.redaction import redacted
+from far.store.lock import LockedError
+from orchestrator.cli.options import TrackingOption, note_environment
+from orchestrator.study import submitted_name
+from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.selection import submitted
+from orchestrator.workspace.settings import checked_uri
+from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.store.store import Store
 
+
 EVERY = 10.0
 """Seconds between two lines of a long synchronisation."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def sync(
+    studies: Annotated[
+        list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names; default: all that were ever submitted.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
+    ] = False,
+    tracking_uri: TrackingOption = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds of silence after which to give up.")] = 60.0,
+) -> int:
+    """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
 
-    @app.command("sync")
-    def sync(
-        studies: Annotated[
-            list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names; default: all that were ever submitted.")
-        ] = None,
-        rebuild: Annotated[
-            bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
-        ] = False,
-        tracking_uri: TrackingOption = None,
-        timeout: Annotated[float, typer.Option(min=0, help="Seconds of silence after which to give up.")] = 60.0,
-    ) -> int:
-        """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
-        from orchestrator.commands.options import note_environment
-        from orchestrator.study import submitted_name
-        from orchestrator.workspace.settings import checked_uri
-        from orchestrator.workspace.workspace import open_workspace
-
-        workspace = open_workspace()
-        if tracking_uri is not None:
-            workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))
-        store, uri = workspace.store, workspace.settings.tracking_uri
-        known = store.studies()
-        names = [submitted_name(text, known, store.root) for text in studies or []]
-        note_environment(workspace.settings, "MLFLOW_TRACKING_URI")
-        codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
-        return max(codes, default=0)
+    workspace = open_workspace()
+    if tracking_uri is not None:
+        workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))
+    store, uri = workspace.store, workspace.settings.tracking_uri
+    known = store.studies()
+    names = [submitted_name(text, known, store.root) for text in studies or []]
+    note_environment(workspace.settings, "MLFLOW_TRACKING_URI")
+    codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
+    return max(codes, default=0)
 
 
 def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
-    from far.redaction import redacted
-    from far.store.lock import LockedError
-    from orchestrator.tracking.mirror import Mirror
-    from orchestrator.tracking.selection import submitted
 
     try:
         lock = store.lock_study(name).acquire()
@@ -80,7 +77,6 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
 
 def _progress(name: str) -> Callable[[int], None]:
     """Return what says now and then, on standard error, that something is going on."""
-    import time
 
     said = [time.monotonic()]
 

@@ -1,80 +1,69 @@
-"""``farlab train`` and ``farlab evaluate``: one trial in this process, without Ray."""
+"""``farlab train``: one trial in this process, without Ray."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from ruamel.yaml import YAML
 
-from orchestrator.commands.options import JsonOption
+from far.architecture.networks import NETWORKS
+from far.config import parse_overrides
+from far.config.identity import identity, trial_key
+from far.config.layers import refuse_without_effect, resolved
+from far.distributed import Launched
+from far.errors import CancelledError, ConfigError, FarError, TrialInterruptedError
+from far.store.atomic import is_there
+from far.store.environment import code_version
+from far.train.schedule import Schedule
+from orchestrator.cli.console import make_console
+from orchestrator.cli.inputs import refuse_given
+from orchestrator.cli.options import refuse_same_key
+from orchestrator.executors.failure import write_failure
+from orchestrator.plan.starts import begun, start_of
+from orchestrator.store.record import is_record, read_record
+from orchestrator.study.load import no_seed
+from orchestrator.study.profiles import find_profile, profile_directories
+from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
     from orchestrator.store.record import Record
-    from orchestrator.store.store import Store
 
 
 MOST_SEED = 2**32 - 1
 """What every library's generator takes."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
+def train(
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="A profile by name, the file of one, or a trial's trial.json: that trial again."
+        ),
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of initialisation, order and augmentation.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
+    ] = False,
+) -> int:
+    """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
 
-    @app.command("train")
-    def train(
-        config: Annotated[
-            str,
-            typer.Argument(
-                metavar="CONFIG", help="A profile by name, the file of one, or a trial's trial.json: that trial again."
-            ),
-        ],
-        overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
-        seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of initialisation, order and augmentation.")] = 0,
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
-        ] = False,
-    ) -> int:
-        """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
-        from orchestrator.cli.inputs import refuse_same_key
-
-        refuse_same_key(overrides or [])
-        resolved, profile, record, notes = _resolve(config, overrides or [], seed)
-        if dry_run:
-            return _show(resolved, notes)
-        return _train(resolved, profile, record, notes)
-
-    @app.command("evaluate")
-    def evaluate(
-        checkpoint: Annotated[str, typer.Argument(help="A trial's key, its beginning, or its folder.")],
-        views: Annotated[
-            str | None, typer.Option(help="Temporal clips x spatial crops, e.g. 2x3; default: the trial's.")
-        ] = None,
-        order: Annotated[
-            str, typer.Option(help="Frames in their order, 'reversed', or 'shuffled' (how much order matters).")
-        ] = "natural",
-        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write every view's scores.")] = None,
-        json_: JsonOption = False,
-    ) -> int:
-        """Test a trained network on the validation videos, with any views."""
-        return _evaluate(checkpoint, views, order, output, json_)
+    refuse_same_key(overrides or [])
+    resolved, profile, record, notes = _resolve(config, overrides or [], seed)
+    if dry_run:
+        return _show(resolved, notes)
+    return _train(resolved, profile, record, notes)
 
 
 def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None, tuple[str, ...]]:
     """Return the configuration, its profile's name, the record of a trial to be repeated, and what was adapted."""
-    from far.config import parse_overrides
-    from far.config.layers import refuse_without_effect, resolved
-    from far.errors import ConfigError
-    from far.store.atomic import is_there
-    from orchestrator.cli.inputs import refuse_given
-    from orchestrator.store.record import is_record, read_record
-    from orchestrator.study.load import no_seed
-    from orchestrator.study.profiles import find_profile, profile_directories
-    from orchestrator.workspace.settings import load_settings
 
     path = Path(config)
     typed = parse_overrides(overrides)
@@ -100,14 +89,7 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
-    from far.config.identity import identity, trial_key
-    from far.distributed import Launched
-    from far.errors import CancelledError, ConfigError, FarError, TrialInterruptedError
-    from far.store.environment import code_version
     from far.train.trial import TrialRun, run_trial
-    from orchestrator.executors.failure import write_failure
-    from orchestrator.plan.starts import begun, start_of
-    from orchestrator.workspace.workspace import open_workspace
 
     launched = Launched()
     workspace = open_workspace()
@@ -198,15 +180,8 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     Returns:
         The exit code: 2 if training would fail on the data that are here.
     """
-    from rich.table import Table
-    from ruamel.yaml import YAML
 
-    from far.architecture.networks import NETWORKS
     from far.train.parameter_groups import parameter_groups
-    from far.train.schedule import Schedule
-    from orchestrator.cli.console import make_console
-    from orchestrator.plan.starts import start_of
-    from orchestrator.workspace.workspace import open_workspace
 
     workspace = open_workspace()
     start = start_of(config, workspace)
@@ -234,46 +209,3 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     return 2 if problems else 0
-
-
-def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | None, json_: bool) -> int:
-    import json
-    from dataclasses import asdict
-
-    from far.evaluate.frame_order import ORDERS
-    from far.trained.network import evaluate_trained, load_trained
-    from orchestrator.workspace.workspace import open_workspace
-
-    workspace = open_workspace()
-    arrange = ORDERS[order]
-    clips_crops = _parse_views(views) if views else None
-    trained = load_trained(_directory(checkpoint, workspace.store))
-    predictions, scores, used = evaluate_trained(
-        trained, data_root=workspace.settings.data_root, views=clips_crops, arrange=arrange
-    )
-    if output is not None:
-        predictions.write(output)
-    if json_:
-        print(json.dumps({**asdict(scores), "views": {"clips": used[0], "crops": used[1]}, "order": order}))
-    else:
-        print(
-            f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, "
-            f"evaluated {scores.evaluated} of {scores.expected} videos, {used[0]} clips x {used[1]} crops, {order}"
-        )
-    return 0
-
-
-def _parse_views(text: str) -> tuple[int, int]:
-    from far.errors import ConfigError
-
-    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)
-    if match is None:
-        raise ConfigError(f"'{text}' is not clips x crops, such as 2x3", key="--views", where="command line")
-    return int(match[1]), int(match[2])
-
-
-def _directory(checkpoint: str, store: Store) -> Path:
-    from far.store.atomic import is_there
-
-    path = Path(checkpoint)
-    return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

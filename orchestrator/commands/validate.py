@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
-from orchestrator.commands.options import ProfileOption, Targets
+from orchestrator.cli.options import ProfileOption, Targets, load_targets
+from orchestrator.plan.plan import make_plan
+from orchestrator.store.store import Store
+from orchestrator.workspace.settings import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def validate(targets: Targets, profile: ProfileOption = None) -> None:
+    """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
 
-    @app.command("validate")
-    def validate(targets: Targets, profile: ProfileOption = None) -> None:
-        """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
-        import sys
-
-        from orchestrator.commands.options import load_targets
-        from orchestrator.plan.plan import make_plan
-        from orchestrator.store.store import Store
-        from orchestrator.workspace.settings import load_settings
-
-        studies = load_targets(targets, profile, None)
-        store = Store(load_settings().store)
-        plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)
-        for study in studies:
-            checks = {study.placebo, study.control} - {None}
-            size = f"{len(study.rows) - len(checks)} rows x {len(study.seeds)} seeds"
-            size += "".join(f", {name.lower()}" for name in (study.placebo, study.control) if name)
-            if study.search is not None:
-                size += f", a search of {study.search.trials} trials over {len(study.search.space)} settings"
-            print(f"{study.path}: {size}, profile {study.profile.name}: ok")
-        for note in dict.fromkeys(text for study in studies for text in study.notes):
-            print(f"note: {note}", file=sys.stderr)
-        for duplicate in plan.duplicates:
-            print(f"warning: {duplicate}", file=sys.stderr)
+    studies = load_targets(targets, profile, None)
+    store = Store(load_settings().store)
+    plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)
+    for study in studies:
+        checks = {study.placebo, study.control} - {None}
+        size = f"{len(study.rows) - len(checks)} rows x {len(study.seeds)} seeds"
+        size += "".join(f", {name.lower()}" for name in (study.placebo, study.control) if name)
+        if study.search is not None:
+            size += f", a search of {study.search.trials} trials over {len(study.search.space)} settings"
+        print(f"{study.path}: {size}, profile {study.profile.name}: ok")
+    for note in dict.fromkeys(text for study in studies for text in study.notes):
+        print(f"note: {note}", file=sys.stderr)
+    for duplicate in plan.duplicates:
+        print(f"warning: {duplicate}", file=sys.stderr)

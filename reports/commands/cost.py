@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from far.config import parse_override, resolve
 from far.errors import ConfigError
-from orchestrator.commands.options import JsonOption, ProfileOption
+from orchestrator.cli.options import JsonOption, ProfileOption, load_targets, split_targets
+from orchestrator.study import find_profile
+from orchestrator.study.profiles import profile_directories
+from orchestrator.workspace.settings import load_settings
+from reports.paper.costs import GIGA, MEGA, cost_of_study, cost_of_table, cost_of_trial
+from reports.selection import parse_tables
 
 if TYPE_CHECKING:
     from reports.paper.costs import CostTable
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def cost(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STUDY...] [KEY=VALUE...]", help="Studies, then overrides.", show_default=False),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", "-t", help="The paper's tables at the paper's scale: 5, or 2-8.", show_default=False),
+    ] = None,
+    profile: ProfileOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Print exact FLOPs and parameters beside the paper's digits; nothing is built or run.
 
-    @app.command("cost")
-    def cost(
-        targets: Annotated[
-            list[str] | None,
-            typer.Argument(metavar="[STUDY...] [KEY=VALUE...]", help="Studies, then overrides.", show_default=False),
-        ] = None,
-        table: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--table", "-t", help="The paper's tables at the paper's scale: 5, or 2-8.", show_default=False
-            ),
-        ] = None,
-        profile: ProfileOption = None,
-        json_: JsonOption = False,
-    ) -> None:
-        """Print exact FLOPs and parameters beside the paper's digits; nothing is built or run.
+    Without arguments: all of Tables 2-8. JSON is one object for one table, a list for several.
+    """
 
-        Without arguments: all of Tables 2-8. JSON is one object for one table, a list for several.
-        """
-        import json
-
-        tables = chosen(targets or [], table or [], profile)
-        if json_:
-            found = [each.as_json() for each in tables]
-            typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
-            return
-        typer.echo("\n\n".join(text(each) for each in tables))
+    tables = chosen(targets or [], table or [], profile)
+    if json_:
+        found = [each.as_json() for each in tables]
+        typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+        return
+    typer.echo("\n\n".join(text(each) for each in tables))
 
 
 def chosen(targets: list[str], table: list[str], profile: str | None) -> list[CostTable]:
@@ -51,9 +51,6 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
     Raises:
         ConfigError: they contradict each other, or name what does not exist.
     """
-    from orchestrator.commands.options import load_targets, split_targets
-    from reports.commands.report import parse_tables
-    from reports.paper.costs import cost_of_study, cost_of_table
 
     names, overrides = split_targets(targets)
     if table and (targets or profile):
@@ -66,11 +63,6 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
 
 
 def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
-    from far.config import parse_override, resolve
-    from orchestrator.study import find_profile
-    from orchestrator.study.profiles import profile_directories
-    from orchestrator.workspace.settings import load_settings
-    from reports.paper.costs import cost_of_trial
 
     settings = load_settings()
     profile = find_profile(name or settings.profile, profile_directories(settings.workspace))
@@ -79,7 +71,6 @@ def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
 
 def text(table: CostTable) -> str:
     """Lay a table out for a terminal, with the paper's digits and what to know about them."""
-    from reports.paper.costs import GIGA, MEGA
 
     width = max(len("row"), *(len(row.row) for row in table.rows))
     lines = [

@@ -3,81 +3,80 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.commands.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
+from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
+from reports.analysis.comparability import findings, incomparable
+from reports.selection import load, parse_tables
 
 if TYPE_CHECKING:
     from reports.statistics import Design
+
 
 ONE_ONLY = "answered by one row only"
 GRID_SEEDS = (2, 3, 5, 10, 20)
 GRID_VIDEOS = (400, 2_000, 10_000, 24_777)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@modes(
+    mode("with --paper", ("seed_sd", "disagreement", "paper", "json_"), when="paper"),
+    mode(
+        "where the variances are measured",
+        ("targets", "difference", "videos", "goal", "table", "study", "profile", "seeds", "json_"),
+        when=("targets", "table", "study"),
+    ),
+    mode(
+        "without a study",
+        ("difference", "videos", "rows", "seed_sd", "disagreement", "goal", "json_"),
+    ),
+)
+def power(
+    targets: ResultTargets = None,
+    difference: Annotated[float, typer.Option("--difference", "-d", help="Points of accuracy to see.")] = 0.4,
+    videos: Annotated[
+        int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="Rows of the study, all of which tell how much seeds vary.")] = 5,
+    seed_sd: Annotated[
+        float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
+    ] = 0.15,
+    disagreement: Annotated[
+        float,
+        typer.Option(min=0, max=100, help="Videos that exactly one of two rows answers, in percent (assumed)."),
+    ] = 10.0,
+    goal: Annotated[float, typer.Option(min=0.06, max=0.999, help="Probability of seeing it.")] = 0.8,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", "-t", help="Measure the variances on this table's trials.", show_default=False),
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="The same, of a study.", show_default=False)
+    ] = None,
+    profile: ProfileOption = None,
+    seeds: SeedsOption = None,
+    paper: Annotated[bool, typer.Option("--paper", help="The paper's own differences, two seeds each.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Say how many seeds it takes to see a difference between two rows (paired by video and seed)."""
+    if difference == 0:
+        raise ConfigError("a difference of 0 cannot be seen", key="--difference")
+    if paper:
+        typer.echo(published(seed_sd, disagreement, json_))
+        return
+    if table or study or targets:
+        found = measured(table, study, profile, seeds, targets, videos)
+    else:
+        from reports.statistics.power import Design, assumed
 
-    @app.command("power")
-    @modes(
-        mode("with --paper", ("seed_sd", "disagreement", "paper", "json_"), when="paper"),
-        mode(
-            "where the variances are measured",
-            ("targets", "difference", "videos", "goal", "table", "study", "profile", "seeds", "json_"),
-            when=("targets", "table", "study"),
-        ),
-        mode(
-            "without a study",
-            ("difference", "videos", "rows", "seed_sd", "disagreement", "goal", "json_"),
-        ),
-    )
-    def power(
-        targets: ResultTargets = None,
-        difference: Annotated[float, typer.Option("--difference", "-d", help="Points of accuracy to see.")] = 0.4,
-        videos: Annotated[
-            int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
-        ] = None,
-        rows: Annotated[int, typer.Option(min=2, help="Rows of the study, all of which tell how much seeds vary.")] = 5,
-        seed_sd: Annotated[
-            float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
-        ] = 0.15,
-        disagreement: Annotated[
-            float,
-            typer.Option(min=0, max=100, help="Videos that exactly one of two rows answers, in percent (assumed)."),
-        ] = 10.0,
-        goal: Annotated[float, typer.Option(min=0.06, max=0.999, help="Probability of seeing it.")] = 0.8,
-        table: Annotated[
-            list[str] | None,
-            typer.Option("--table", "-t", help="Measure the variances on this table's trials.", show_default=False),
-        ] = None,
-        study: Annotated[
-            list[str] | None, typer.Option("--study", help="The same, of a study.", show_default=False)
-        ] = None,
-        profile: ProfileOption = None,
-        seeds: SeedsOption = None,
-        paper: Annotated[bool, typer.Option("--paper", help="The paper's own differences, two seeds each.")] = False,
-        json_: JsonOption = False,
-    ) -> None:
-        """Say how many seeds it takes to see a difference between two rows (paired by video and seed)."""
-        if difference == 0:
-            raise ConfigError("a difference of 0 cannot be seen", key="--difference")
-        if paper:
-            typer.echo(published(seed_sd, disagreement, json_))
-            return
-        if table or study or targets:
-            found = measured(table, study, profile, seeds, targets, videos)
-        else:
-            from reports.statistics.power import Design, assumed
-
-            design = Design(assumed(seed_sd, disagreement), videos or GRID_VIDEOS[-1], rows)
-            said = f"assumed: {seed_sd} points between seeds of a row, {disagreement:g} % of videos {ONE_ONLY}"
-            found = Basis(design, design, rows - 1, said)
-        typer.echo(answer(difference, found, goal, json_))
+        design = Design(assumed(seed_sd, disagreement), videos or GRID_VIDEOS[-1], rows)
+        said = f"assumed: {seed_sd} points between seeds of a row, {disagreement:g} % of videos {ONE_ONLY}"
+        found = Basis(design, design, rows - 1, said)
+    typer.echo(answer(difference, found, goal, json_))
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,7 @@ def measured(
     Raises:
         ConfigError: no row has two seeds in common with the one that it is compared with.
     """
-    from reports.analysis.comparability import findings, incomparable
     from reports.analysis.comparison import compare_rows
-    from reports.commands.report import load, parse_tables
     from reports.statistics import Components
     from reports.statistics.power import Design, seed_variance_range
 
@@ -197,7 +194,6 @@ def _range(least: int | None, most: int | None) -> str:
 
 def published(seed_sd: float, disagreement: float, as_json: bool) -> str:
     """Return which of the paper's differences its design could resolve."""
-    from dataclasses import asdict
 
     from reports.statistics.published import SEEDS, claims
 

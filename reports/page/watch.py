@@ -38,7 +38,7 @@ def write_page(
     Returns:
         The tables as they were written last.
     """
-    from reports.commands.report import deliver
+    from reports.output import deliver
 
     settings = load_settings()
     options = Options(data_root=settings.data_root, weights_root=settings.weights_root)

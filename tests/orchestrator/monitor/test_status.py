@@ -16,7 +16,7 @@ import pytest
 import farlab
 from far.errors import ConfigError
 from far.store.atomic import append_json_line, read_json, write_json
-from orchestrator.commands.status import follow_file
+from orchestrator.commands.logs import follow_file
 from orchestrator.monitor.status import chosen, statuses
 from orchestrator.plan.lockfile import freeze
 from orchestrator.plan.plan import Plan, make_plan

@@ -16,7 +16,7 @@ import farlab
 from far.model.vit import build
 from far.store.atomic import write_json
 from far.weights.coverage import Coverage, brief, uneven
-from orchestrator.commands.options import load_targets
+from orchestrator.cli.options import load_targets
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.workspace.fingerprints import manifest_hash, weights_hash

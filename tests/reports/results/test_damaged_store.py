@@ -13,7 +13,7 @@ import pytest
 import farlab
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.result import EpochRecord
-from orchestrator.commands.options import plan_targets
+from orchestrator.cli.options import plan_targets
 from orchestrator.plan.lockfile import freeze, load_frozen
 from orchestrator.store.store import Store
 from tests.reports.conftest import finish

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from far.config import parse_override
+from far.config.layers import flatten
 from far.errors import ConfigError
 from far.redaction import redacted
 from far.store.atomic import is_there
-from orchestrator.cli.inputs import refuse_same_key
+from orchestrator.cli.inputs import COMMAND_LINE
+from orchestrator.plan.other_frames import with_other_frames
+from orchestrator.plan.plan import make_plan
+from orchestrator.plan.starts import with_starts
+from orchestrator.study import load_study, refuse_same_name, study_files
+from orchestrator.workspace.settings import checked_uri
+from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
@@ -53,6 +62,21 @@ TrustOption = Annotated[
     bool, typer.Option("--trust", help="Obey another user's farlab.toml where it can make this machine run code.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def refuse_same_key(overrides: Sequence[str]) -> None:
+    """Refuse overrides of which one undoes another.
+
+    Raises:
+        ConfigError: two set the same key, or one cannot be read; see ``parse_override``.
+    """
+
+    seen: dict[tuple[str, ...], str] = {}
+    for text in overrides:
+        for path in flatten(parse_override(text)):
+            if path in seen:
+                raise ConfigError(f"is set twice: {seen[path]} and {text}", key=".".join(path), where=COMMAND_LINE)
+            seen[path] = text
 
 
 def split_targets(targets: list[str]) -> tuple[list[str], list[str]]:
@@ -100,7 +124,6 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     Raises:
         ConfigError: see ``load_study``; or no study is named, or two have one name.
     """
-    from orchestrator.study import load_study, refuse_same_name, study_files
 
     names, overrides = split_targets(targets)
     if not names:
@@ -118,7 +141,6 @@ def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | Non
     Raises:
         ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
     """
-    from orchestrator.workspace.settings import checked_uri
 
     settings = workspace.settings
     if settings.untrusted and address is None and executor != "local":
@@ -172,10 +194,6 @@ def plan_targets(
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-    from orchestrator.plan.other_frames import with_other_frames
-    from orchestrator.plan.plan import make_plan
-    from orchestrator.plan.starts import with_starts
-    from orchestrator.workspace.workspace import open_workspace
 
     studies = load_targets(targets, profile, seeds)
     workspace = open_workspace(trust=trust)

@@ -1,51 +1,28 @@
-"""``farlab weights``: what a checkpoint holds, and the same under our names."""
+"""A checkpoint in words and as plain values."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from far.architecture.backbones import BACKBONES
+from far.weights.coverage import brief
+from far.weights.families import FAMILIES
 from far.weights.paths import existing
-from orchestrator.commands.options import JsonOption
 
 if TYPE_CHECKING:
     from far.weights import Source
 
+
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint, or a directory of Hugging Face or DeepSpeed.")
 ]
+
+
 FamilyOption = Annotated[str | None, typer.Option(help="The family, where the names fit several.", show_default=False)]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    weights = typer.Typer(name="weights", help="Initial weights: inspect, convert.", no_args_is_help=True)
-    app.add_typer(weights)
-
-    @weights.command("inspect")
-    def inspect_(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
-        """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
-        import json
-
-        source = opened(file, family)
-        typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))
-
-    @weights.command("convert")
-    def convert_(
-        file: FileArgument,
-        out: Annotated[Path, typer.Argument(metavar="OUT.safetensors")],
-        family: FamilyOption = None,
-        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
-    ) -> None:
-        """Write a checkpoint under our names, without anything that could run."""
-        source = opened(file, family)
-        from far.weights.convert import convert
-
-        convert(source, out, overwrite=overwrite)
-        typer.echo(f"{out}: {len(source.tensors)} tensors, from")
-        typer.echo(text(source))
 
 
 def opened(file: Path, family: str | None) -> Source:
@@ -58,7 +35,6 @@ def opened(file: Path, family: str | None) -> Source:
 
 def described(source: Source) -> dict[str, Any]:
     """Return what is known of a file, as plain values."""
-    from far.architecture.backbones import BACKBONES
     from far.weights.convert import sha256_of
 
     sizes = (source.width, source.depth)
@@ -92,10 +68,7 @@ STAGES = {
 
 def text(source: Source) -> str:
     """Lay out what is known of a file for a terminal; names that differ in numbers only are folded."""
-    from collections import defaultdict
 
-    from far.weights.coverage import brief
-    from far.weights.families import FAMILIES
     from far.weights.source import FIRST_TOKEN, shown
 
     about = described(source)

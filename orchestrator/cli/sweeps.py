@@ -1,0 +1,165 @@
+"""Running what a plan has left: for ``farlab sweep``, ``resume`` and ``retry``."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from far.redaction import redacted
+from orchestrator.cli.console import make_console
+from orchestrator.cli.options import (
+    note_environment,
+    workspace_line,
+)
+from orchestrator.cli.plans import show, warnings
+from orchestrator.estimate import afford, find_target, quote
+from orchestrator.estimate.capacity import misfits, packed, several_processes
+from orchestrator.plan.lockfile import frozen_keys, load_frozen, refuse_namesake
+from orchestrator.plan.plan import make_plan
+from orchestrator.plan.starts import accounts, with_starts
+from orchestrator.study import submitted_name
+from orchestrator.sweep import make_executor, run_sweep
+
+if TYPE_CHECKING:
+    from orchestrator.plan.plan import Plan
+    from orchestrator.study.schema import BudgetConfig
+    from orchestrator.workspace.settings import Settings
+    from orchestrator.workspace.workspace import Workspace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.plan.plan import Plan
+    from orchestrator.workspace.workspace import Workspace
+
+
+class ExecutorName(enum.StrEnum):
+    """Who runs the trials."""
+
+    ray = "ray"
+    local = "local"
+
+
+ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
+
+
+def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None) -> None:
+    """Print what a sweep would run, where, and what a budget would buy of it."""
+
+    settings = workspace.settings
+    if budget is None:
+        show(plan)
+    else:
+        target = find_target(settings.device, settings.devices, settings.tflops)
+        prices = quote(plan, workspace.store, target, workspace.video_counts)
+        show(plan, prices, afford(plan, prices, budget))
+    for line in refused(plan, workspace.settings, executor):
+        print(f"problem: {line}", file=sys.stderr)
+    by = "one after another in this process" if executor == "local" else f"by Ray, {settings.ray_address or 'here'}"
+    print(f"would run {by}; tracked in {redacted(settings.tracking_uri)}")
+    print(workspace_line(settings))
+
+
+def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
+    """Return what this machine has no room for, before anything is written; a cluster elsewhere is asked later."""
+
+    if executor == "local":
+        return several_processes(plan.missing())
+    return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
+
+
+def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None = None) -> int:
+    """Run what a plan has left, tell how it ended, and return the exit code.
+
+    Args:
+        plan: studies and what the store has of them.
+        workspace: where trials are kept, and where and how they run.
+        executor: ``ray`` or ``local``.
+        budget: default: the studies' own, if they agree.
+    """
+
+    settings = workspace.settings
+    note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
+    plan = plan if plan.starts else with_starts(plan, workspace)  # `retry` and `resume` come here without
+    for line in warnings(plan):
+        print(line, file=sys.stderr)
+    for study in plan.studies:
+        refuse_namesake(study, workspace.store)
+    if plan.refused:
+        return 2
+
+    for text in accounts(plan):
+        print(text, flush=True)
+    target = find_target(settings.device, settings.devices, settings.tflops)
+    plan = packed(plan, workspace.store, target, workspace.video_counts)
+    if wide := refused(plan, workspace.settings, executor):
+        for line in wide:
+            print(f"problem: {line}", file=sys.stderr)
+        return 2
+    console = make_console()
+    todo, distinct = plan.missing(), plan.unique()
+    searched = sum(study.search.trials for study in plan.studies if study.search)
+    console.print(
+        f"{', '.join(study.name for study in plan.studies)} (profile {plan.studies[0].profile.name}): "
+        f"{len(distinct)} trials, {len(distinct) - len(todo)} done, {len(todo)} to run"
+        + (f", then a search of {searched} trials" if searched else "")
+    )
+    if settings.workspace != Path.cwd():
+        console.print(workspace_line(settings))
+    if budget is None:
+        limits = [study.budget for study in plan.studies]
+        budget = limits[0] if all(limit == limits[0] for limit in limits) else None
+    outcome = run_sweep(plan, workspace, make_executor(executor, plan, workspace), console, budget)
+    for line in outcome.bad:
+        print(line, file=sys.stderr)
+    if outcome.untracked:
+        print(
+            f"warning: MLflow is not up to date ({outcome.untracked}); the next sweep or `farlab sync` catches up",
+            file=sys.stderr,
+        )
+    if outcome.interrupted:
+        print(
+            f"interrupted: {outcome.finished} trials are finished and kept; run the same command again to go on",
+            file=sys.stderr,
+        )
+    else:
+        if outcome.over_budget:
+            print(f"budget reached: {outcome.left} trials are left", file=sys.stderr)
+        pruned = f", {outcome.pruned} of them pruned" if outcome.pruned else ""
+        console.print(f"{outcome.finished}/{outcome.total} trials finished{pruned}")
+    return outcome.exit_code
+
+
+def frozen_plan(
+    text: str, profile: str | None, workspace: Workspace, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
+) -> Plan:
+    """Return the plan of a submission; what it has not is refused before its data are looked at or generated.
+
+    Raises:
+        ConfigError: there is no such submission, or none of these rows or keys in it.
+    """
+
+    store = workspace.store
+    name = submitted_name(text, store.studies(), store.root)
+    found = {path.parent.name: path for path in store.study(name).submissions()}
+    path: Path | None = found.get(profile) if profile else next(iter(found.values()))
+    if path is None or (profile is None and len(found) > 1):
+        raise ConfigError(
+            f"'{name}' was submitted with several profiles" if profile is None else f"not with profile '{profile}'",
+            key="--profile",
+            choices=found,
+            got=profile,
+        )
+    study = load_frozen(path)
+    for row in rows:
+        study.row(row)
+    keys = [key for seeds in frozen_keys(path).values() for key in seeds.values()]
+    for beginning in ids:
+        if not any(key.startswith(beginning) for key in keys):
+            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+    return make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)

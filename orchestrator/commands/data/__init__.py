@@ -1,0 +1,1 @@
+"""Data sets: generate, prepare, check, stats, sample."""

@@ -1,0 +1,25 @@
+"""``farlab data accept``: trials that saw other frames stand beside new ones, on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.plan.other_frames import accept as put_on_record
+from orchestrator.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    pass
+
+
+def accept(source: Annotated[str, typer.Argument(help="A prepared data set: its name or path.")]) -> None:
+    """Let finished trials that an earlier version showed other frames stand beside new ones, on record."""
+    run_accept(source)
+
+
+def run_accept(source: str) -> None:
+    """Put it on record, and say what was accepted."""
+
+    accepted = put_on_record(source, open_workspace())
+    typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")

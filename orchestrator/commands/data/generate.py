@@ -1,0 +1,38 @@
+"""``farlab data generate``: the demo data set of a profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.data.sources.open import DEMO, open_manifest
+from far.errors import ConfigError
+from orchestrator.cli.options import ProfileOption, refuse_same_key
+from orchestrator.workspace.settings import load_settings
+
+if TYPE_CHECKING:
+    pass
+from orchestrator.cli.datasets import configured, progress_bar
+
+
+def generate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="E.g. data.demo.size=64.")
+    ] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Generate the demo data set of a profile; a sweep and a training run do so by themselves."""
+    run_generate(profile, overrides or [])
+
+
+def run_generate(profile: str | None, overrides: list[str]) -> None:
+    """Generate a profile's demo data set, if it is not there."""
+
+    refuse_same_key(overrides)
+    config = configured(profile, *overrides)
+    if config.data.source != DEMO:
+        raise ConfigError(f"the data set '{config.data.source}' is not generated but prepared", key="data.source")
+    with progress_bar("generating the demo data set") as progress:
+        manifest = open_manifest(config.data, load_settings().data_root, progress)
+    typer.echo(f"{len(manifest.videos)} videos, {manifest.classes} classes: {manifest.content_hash[:16]}")

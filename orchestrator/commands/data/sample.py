@@ -1,0 +1,46 @@
+"""``farlab data sample``: clips as the network gets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.data.sources.describe import contact_sheet
+from far.data.sources.diagnostics import counted
+from far.errors import ConfigError
+from far.store.atomic import is_there
+from orchestrator.cli.options import refuse_same_key
+
+if TYPE_CHECKING:
+    pass
+from orchestrator.cli.datasets import SourceArgument, configured, load
+
+
+def sample(
+    source: SourceArgument = "demo",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Image file.")] = Path("sample.png"),
+    split: Annotated[str, typer.Option(help="train is drawn as augmented.")] = "train",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="Clips.")] = 8,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", help="Whose clip size, sampling and augmentation.")
+    ] = None,
+) -> None:
+    """Draw clips as the network gets them."""
+    run_sample(source, overrides or [], out, split, count, profile)
+
+
+def run_sample(source: str, overrides: list[str], out: Path, split: str, count: int, profile: str | None) -> None:
+    """Draw clips into an image file."""
+
+    if "=" in source and not is_there(source):
+        source, overrides = "demo", [source, *overrides]
+    refuse_same_key(overrides)
+    manifest = load(source, profile, *(text for text in overrides if text.startswith("data.demo.")))
+    config = configured(profile, f"data.classes={manifest.classes}", *overrides)
+    if not out.parent.is_dir():
+        raise ConfigError(f"no folder {out.parent} to write into", where="--out")
+    drawn = contact_sheet(manifest, config, split, count, out)
+    typer.echo(f"{out}: {counted(len(drawn), 'clip')} of {split}")

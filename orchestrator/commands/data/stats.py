@@ -1,0 +1,46 @@
+"""``farlab data stats``: what is in a data set."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.table import Table
+
+from far.data.sources.describe import statistics
+from far.store.atomic import finite
+from orchestrator.cli.console import make_console
+from orchestrator.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    pass
+from orchestrator.cli.datasets import SourceArgument, load
+
+
+def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
+    """Show counts by split and class, lengths, rates and sizes."""
+    run_stats(source, json_)
+
+
+def run_stats(source: str, as_json: bool) -> None:
+    """Print the statistics of a data set."""
+
+    numbers = statistics(load(source))
+    if as_json:
+        typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))
+        return
+    typer.echo(f"{numbers['source']}: {numbers['classes']} classes, content {numbers['content_hash'][:16]}")
+    splits = numbers["splits"]
+    table = Table("", *splits)
+    for key in next(iter(splits.values())):
+        if any(values[key] is not None for values in splits.values()):
+            table.add_row(key.replace("_", " "), *(cell(values[key]) for values in splits.values()))
+    make_console().print(table)
+
+
+def cell(value: Any) -> str:
+    """Return a number, or the spread of many, as text."""
+    if isinstance(value, dict):
+        return f"{value['min']:g} to {value['max']:g}, median {value['median']:g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,72 @@
+"""``farlab evaluate``: a trained network on the validation videos."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from far.evaluate.frame_order import ORDERS
+from far.store.atomic import is_there
+from orchestrator.cli.options import JsonOption
+from orchestrator.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from orchestrator.store.store import Store
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="A trial's key, its beginning, or its folder.")],
+    views: Annotated[
+        str | None, typer.Option(help="Temporal clips x spatial crops, e.g. 2x3; default: the trial's.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="Frames in their order, 'reversed', or 'shuffled' (how much order matters).")
+    ] = "natural",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write every view's scores.")] = None,
+    json_: JsonOption = False,
+) -> int:
+    """Test a trained network on the validation videos, with any views."""
+    return _evaluate(checkpoint, views, order, output, json_)
+
+
+def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | None, json_: bool) -> int:
+
+    from far.trained.network import evaluate_trained, load_trained
+
+    workspace = open_workspace()
+    arrange = ORDERS[order]
+    clips_crops = _parse_views(views) if views else None
+    trained = load_trained(_directory(checkpoint, workspace.store))
+    predictions, scores, used = evaluate_trained(
+        trained, data_root=workspace.settings.data_root, views=clips_crops, arrange=arrange
+    )
+    if output is not None:
+        predictions.write(output)
+    if json_:
+        print(json.dumps({**asdict(scores), "views": {"clips": used[0], "crops": used[1]}, "order": order}))
+    else:
+        print(
+            f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, "
+            f"evaluated {scores.evaluated} of {scores.expected} videos, {used[0]} clips x {used[1]} crops, {order}"
+        )
+    return 0
+
+
+def _parse_views(text: str) -> tuple[int, int]:
+
+    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)
+    if match is None:
+        raise ConfigError(f"'{text}' is not clips x crops, such as 2x3", key="--views", where="command line")
+    return int(match[1]), int(match[2])
+
+
+def _directory(checkpoint: str, store: Store) -> Path:
+
+    path = Path(checkpoint)
+    return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

@@ -1,0 +1,39 @@
+"""``farlab resume``: a submitted study goes on, by name, as it was frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.inputs import mode, modes
+from orchestrator.cli.options import AddressOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    pass
+from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
+
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
+
+
+LOCAL = ("study", "profile", "executor", "tracking_uri")
+
+
+@modes(
+    mode("with --executor local", LOCAL, when=lambda given: given["executor"] == ExecutorName.local),
+    mode("here", (*LOCAL, "address", "trust")),
+)
+def resume(
+    study: Name,
+    profile: ProfileOption = None,
+    executor: ExecutorOption = ExecutorName.ray,
+    address: AddressOption = None,
+    tracking_uri: TrackingOption = None,
+    trust: TrustOption = False,
+) -> int:
+    """Go on with a study as it was submitted, whatever its file says now."""
+
+    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value)
+    plan = frozen_plan(study, profile, workspace)
+    return execute(plan, workspace, executor.value)

@@ -1,0 +1,21 @@
+"""``farlab weights inspect``: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    pass
+from orchestrator.cli.checkpoints import FamilyOption, FileArgument, described, opened, text
+
+
+def inspect(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
+    """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
+
+    source = opened(file, family)
+    typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))

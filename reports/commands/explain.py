@@ -1,0 +1,50 @@
+"""``farlab explain``: where trained rows look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.errors import ConfigError
+from orchestrator.cli.options import ProfileOption, SeedsOption
+from reports.figures.explain import draw
+from reports.figures.style import picture_kind, save, styled
+
+if TYPE_CHECKING:
+    pass
+from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
+
+
+def explain(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")],
+    row: RowOption = None,
+    rows: RowsOption = None,
+    table: TableOption = None,
+    study: StudyOption = None,
+    profile: ProfileOption = None,
+    seed: Annotated[int | None, typer.Option(help="Of the trials; default: the first finished.")] = None,
+    seeds: SeedsOption = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE that the sweep was given.")] = None,
+    target: Annotated[int | None, typer.Option("--class", min=0, help="Class; default: each row's answer.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames shown of each clip.")] = 8,
+    output: Annotated[Path, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = Path("explain.png"),
+    store: StoreOption = None,
+) -> None:
+    """Draw Grad-CAM over the same frames for several trained rows (the paper's Figures 6 and 7)."""
+    missing = [video for video in videos if not video.is_file()]
+    if missing:
+        raise ConfigError("no such file", key="VIDEO", where=str(missing[0]))
+
+    picture_kind(output)
+    for text in override or ():
+        if "=" not in text:
+            raise ConfigError(f"'{text}' is no KEY=VALUE", key="--set", where="command line")
+    if not (table or study):
+        raise ConfigError("name one study: --study STUDY or --table N", where="command line")
+    results = one_study(table, study, profile, seeds, override, store)
+    with styled():
+        names = named_rows(row, rows, results)
+        save(draw(results, videos, names, seed=seed, target=target, frames=frames), output)
+    typer.echo(f"wrote {output}")

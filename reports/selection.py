@@ -1,0 +1,164 @@
+"""What the commands of reports take, and the results that it selects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from far.architecture.patterns import PATTERNS
+from far.errors import ConfigError
+from orchestrator.cli.inputs import refuse_given
+from orchestrator.cli.options import (
+    existing_store,
+    parse_seeds,
+    split_targets,
+)
+from orchestrator.study import study_files
+from orchestrator.study.names import read_names
+from orchestrator.workspace.settings import checked_uri
+from reports.paper import paper_tables
+from reports.paper.studies import studies_for, studies_of_table, tables_with_study
+from reports.results.collect import collect
+from reports.tables.registry import NEED_NO_STUDY
+
+if TYPE_CHECKING:
+    from reports.results.results import Results
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.results.results import Results
+
+
+TableOption = Annotated[
+    list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
+]
+
+
+StudyOption = Annotated[list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)]
+
+
+RowOption = Annotated[
+    list[str] | None,
+    typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False),
+]
+
+
+RowsOption = Annotated[str | None, typer.Option(help="The same, names separated by commas.", show_default=False)]
+
+
+StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
+
+
+def load(
+    numbers: list[int],
+    study: list[str] | None,
+    all_: bool,
+    profile: str | None,
+    seeds: str | None,
+    targets: list[str] | None,
+    store: Path | None,
+    tracking: str | None = None,
+) -> list[Results]:
+    """Return the results that the options ask for.
+
+    Raises:
+        ConfigError: they ask for nothing, or for what does not exist.
+    """
+
+    names, overrides = split_targets(targets or [])
+    studies = [*(study or []), *names]
+    if not (numbers or studies or all_):
+        raise ConfigError("name what to report: STUDY, --table N or --all", where="command line")
+    if all_:
+        refuse_given("table", because="--all has every table")
+    if tracking is not None:
+        tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
+        refuse_given("store", because="--from reads the tracking server instead")
+    known = tables_with_study()
+    wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
+    of_tables = [path for n in known for path in studies_of_table(n)] if all_ else studies_for(wanted)
+    found = list({path.resolve(): path for path in [*of_tables, *study_paths(studies)]}.values())
+    if not found:
+        unread = ("targets", "profile", "seeds", "store", "from_")
+        refuse_given(*unread, because="this table needs no results of yours")
+    return collect(
+        found,
+        profile=profile,
+        seeds=parse_seeds(seeds),
+        overrides=overrides,
+        store=existing_store(store),
+        tracking=tracking,
+        of_tables=of_tables,
+        optional=[path for n in wanted if n in NEED_NO_STUDY for path in studies_of_table(n)],
+        everything=all_,
+    )
+
+
+def study_paths(names: Sequence[str]) -> list[Path]:
+    """Return the files of studies given by name, file or directory, each once."""
+
+    return list({file.resolve(): file for name in names for file in study_files(name)}.values())
+
+
+def parse_tables(texts: list[str]) -> list[int]:
+    """Read ``5``, ``2,5``, ``2-6`` or ``2..6``, each possibly several times.
+
+    Raises:
+        ConfigError: a part is no number, or no table of the paper.
+    """
+
+    numbers: list[int] = []
+    for part in ",".join(texts).replace("..", "-").split(",") if texts else []:
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ConfigError(f"'{part}' is not a table's number", key="--table", choices=paper_tables(), got=part)
+        numbers += range(int(first), int(last or first) + 1)
+    unknown = [n for n in numbers if n not in paper_tables()]
+    if unknown:
+        raise ConfigError(f"the paper has no table {unknown[0]}", key="--table", choices=paper_tables(), got=unknown[0])
+    return list(dict.fromkeys(numbers))
+
+
+def one_study(
+    table: list[str] | None,
+    study: list[str] | None,
+    profile: str | None,
+    seeds: str | None,
+    targets: list[str] | None,
+    store: Path | None,
+) -> Results:
+    """Return the results of the one study that is asked for.
+
+    Raises:
+        ConfigError: none is, or several are.
+    """
+
+    wrong = ConfigError("name one study: STUDY or --table N", where="command line")
+    if not (table or study or split_targets(targets or [])[0]):
+        raise wrong
+    found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
+    if len(found) != 1:
+        raise wrong
+    for text in found[0].remarks:
+        typer.echo(f"note: {text}", err=True)
+    return found[0]
+
+
+def named_rows(row: list[str] | None, rows: str | None, results: Results | None) -> tuple[str, ...]:
+    """Return the rows that ``--row A --row B`` or ``--rows A,B`` name; without a study, the attention patterns.
+
+    Raises:
+        ConfigError: there is no such row, or it is not clear which is meant.
+    """
+
+    if row and rows is not None:
+        raise ConfigError("--row and --rows say the same; give one of them", key="--rows", where="command line")
+    if rows is not None:
+        known = list(PATTERNS) if results is None else [each.name for each in results.rows]
+        what = "attention pattern" if results is None else "row"
+        return tuple(read_names(rows, known, what=what, key="--rows"))
+    named = row or () if results is None else (results.row(name).name for name in row or ())
+    return tuple(dict.fromkeys(named))
