@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +64,36 @@ def test_a_wrong_call_exits_2_and_says_what_is_wrong(
 @pytest.mark.parametrize("arguments", [("--help",), ("sweep", "head_ratio", "model.x=1"), ("validate", "head_ratio")])
 def test_nothing_heavy_is_loaded_to_say_so(arguments: tuple[str, ...]) -> None:
     assert loaded_by(*arguments) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (("--help",), set()),
+        (("data", "--help"), set()),
+        (("validate", "nothing.yaml"), {"orchestrator.commands.validate"}),
+        (("data", "stats", "nothing"), {"orchestrator.commands.data.stats"}),
+    ],
+)
+def test_a_command_is_loaded_when_it_is_called(arguments: tuple[str, ...], modules: set[str]) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import farlab; farlab.run({list(arguments)!r}); "
+        "print([name for name, module in sys.modules.items() if '.commands.' in name "
+        "and not hasattr(module, '__path__')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert set(eval(done.stderr.strip().splitlines()[-1])) == modules
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    def compare(group: Any) -> None:
+        outline = group.commands.outline()
+        for name, command in group.commands.items():
+            assert inspect.cleandoc(outline[name].help) == command.help, name
+            if hasattr(command, "commands"):
+                compare(command)
+
+    compare(farlab.build_app())
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
