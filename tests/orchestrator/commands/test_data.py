@@ -12,7 +12,7 @@ import farlab
 from far.config import parse_override
 from far.data.sources.demo_writer import write_video
 from far.data.sources.manifest import Video, make_manifest, write_manifest
-from orchestrator.commands import data
+from orchestrator.cli import datasets
 
 
 @pytest.fixture
@@ -175,12 +175,12 @@ def test_known_files_are_not_decoded_again_until_they_change(
 
 
 def test_a_pipe_gets_a_line_a_minute(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with data.progress_bar("looking into files") as show:
+    with datasets.progress_bar("looking into files") as show:
         show(3, 5)
     assert capsys.readouterr().err == ""  # less than a minute
-    monkeypatch.setattr(data, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(datasets, "SECONDS_BETWEEN_LINES", 0.01)
     said = ""
-    with data.progress_bar("looking into files") as show:
+    with datasets.progress_bar("looking into files") as show:
         show(3, 5)
         while said.count("looking into files: 3 of 5\n") < 2:  # one file that takes long
             said += capsys.readouterr().err
