@@ -26,7 +26,6 @@ from reports.tables.registry import NEED_NO_STUDY
 
 if TYPE_CHECKING:
     from reports.results.results import Results
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.results.results import Results
@@ -35,20 +34,12 @@ if TYPE_CHECKING:
 TableOption = Annotated[
     list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
 ]
-
-
 StudyOption = Annotated[list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)]
-
-
 RowOption = Annotated[
     list[str] | None,
     typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False),
 ]
-
-
 RowsOption = Annotated[str | None, typer.Option(help="The same, names separated by commas.", show_default=False)]
-
-
 StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
 
 

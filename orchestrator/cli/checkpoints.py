@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint, or a directory of Hugging Face or DeepSpeed.")
 ]
-
-
 FamilyOption = Annotated[str | None, typer.Option(help="The family, where the names fit several.", show_default=False)]
 
 

@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 SourceArgument = Annotated[
     str, typer.Argument(metavar="[SOURCE]", help="demo, or the name or path of a prepared data set.")
 ]
-
-
 SHOWN = 20
 """Findings of each kind that are shown before the rest is only counted."""
-
-
 SECONDS_BETWEEN_LINES = 60.0
 """Seconds between lines of progress in a pipe."""
 

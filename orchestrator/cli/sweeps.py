@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from orchestrator.study.schema import BudgetConfig
     from orchestrator.workspace.settings import Settings
     from orchestrator.workspace.workspace import Workspace
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,14 +18,11 @@ from orchestrator.cli.options import (
     workspace_json,
     workspace_line,
 )
+from orchestrator.cli.plans import as_json, show
 from orchestrator.estimate import afford, find_target, parse_budget, quote
 from orchestrator.estimate.capacity import misfits, packed
 from orchestrator.estimate.measurements import probe_plan
 from orchestrator.study.schema import BudgetConfig
-
-if TYPE_CHECKING:
-    pass
-from orchestrator.cli.plans import as_json, show
 
 PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_")
 

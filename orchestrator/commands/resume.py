@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import AddressOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
 from orchestrator.workspace.workspace import open_workspace
 
-if TYPE_CHECKING:
-    pass
-from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
-
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
-
-
 LOCAL = ("study", "profile", "executor", "tracking_uri")
 
 

@@ -11,17 +11,15 @@ import typer
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import AddressOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.store.store import Store
     from orchestrator.workspace.workspace import Workspace
-from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
-
-
 RETRIED = ("study", "profile", "executor", "tracking_uri", "failed", "diverged", "row", "id_")
 
 

@@ -34,39 +34,21 @@ if TYPE_CHECKING:
 Studies = Annotated[
     list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
 ]
-
-
 RowOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row; may be repeated.")]
-
-
 StateOption = Annotated[
     list[str] | None, typer.Option("--state", "-s", help="Only trials in this state; may be repeated.")
 ]
-
-
 IdOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so; may be repeated.")]
-
-
 SubmittedProfile = Annotated[
     str | None, typer.Option("--profile", "-p", help="Only what was submitted with this profile.")
 ]
-
-
 NOTHING = "no study was submitted to this store yet: farlab sweep STUDY"
-
-
 TABLE_FRAME = 4
 """Lines of a table that are no rows."""
-
-
 WIDE, NARROW = 100, 75
 """Columns of a terminal from which everything about a trial fits on its line, and most of it."""
-
-
 WIDE, NARROW = 100, 75
 """Columns of a terminal from which everything about a trial fits on its line, and most of it."""
-
-
 INTEREST = (
     "running", "failed", "diverged", "corrupt", "interrupted", "partial", "finished", "queued", "missing",
 )  # fmt: skip

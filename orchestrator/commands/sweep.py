@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,11 +17,8 @@ from orchestrator.cli.options import (
     chosen,
     plan_targets,
 )
-from orchestrator.estimate import parse_budget
-
-if TYPE_CHECKING:
-    pass
 from orchestrator.cli.sweeps import ExecutorName, execute, refused, rehearse
+from orchestrator.estimate import parse_budget
 
 SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from far.errors import ConfigError
 from orchestrator.cli.options import ProfileOption, SeedsOption
 from reports.figures.explain import draw
 from reports.figures.style import picture_kind, save, styled
-
-if TYPE_CHECKING:
-    pass
 from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
 
 

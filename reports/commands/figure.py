@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.workspace.settings import load_settings
 from reports.figures import FIGURES, NUMBERS, Options, names
 from reports.figures.style import picture_kind, save, styled
-
-if TYPE_CHECKING:
-    pass
 from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
 
 

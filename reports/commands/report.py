@@ -13,15 +13,15 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.garbage import gc_paused
 from reports.analysis.provenance import trace
+from reports.output import deliver
 from reports.page.watch import write_page
 from reports.renderers import RENDERERS, SUFFIXES
+from reports.selection import load, parse_tables
 from reports.tables.registry import build_all
 
 if TYPE_CHECKING:
     from reports.results.results import Results
     from reports.tables.model import Table
-from reports.output import deliver
-from reports.selection import load, parse_tables
 
 READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_")
 """Inputs that decide which results are read."""

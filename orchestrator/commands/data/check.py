@@ -11,12 +11,12 @@ import typer
 from far.data.decoding.indexes import misread
 from far.data.sources.prepare import BAD
 from far.data.sources.prepare import check as check_files
+from orchestrator.cli.datasets import SHOWN, SourceArgument, load, progress_bar
 from orchestrator.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from far.data.sources.manifest import Manifest
     from far.data.sources.prepare import Finding
-from orchestrator.cli.datasets import SHOWN, SourceArgument, load, progress_bar
 
 
 def check(

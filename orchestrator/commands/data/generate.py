@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from far.data.sources.open import DEMO, open_manifest
 from far.errors import ConfigError
+from orchestrator.cli.datasets import configured, progress_bar
 from orchestrator.cli.options import ProfileOption, refuse_same_key
 from orchestrator.workspace.settings import load_settings
-
-if TYPE_CHECKING:
-    pass
-from orchestrator.cli.datasets import configured, progress_bar
 
 
 def generate(

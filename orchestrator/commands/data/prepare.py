@@ -18,12 +18,12 @@ from far.data.sources.open import DEMO
 from far.data.sources.prepare import WARNINGS
 from far.data.sources.prepare import prepare as write_manifest
 from far.errors import ConfigError, DataError
+from orchestrator.cli.datasets import progress_bar
 from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
     from far.data.sources.listing import Listing
     from far.data.sources.manifest import Manifest
-from orchestrator.cli.datasets import progress_bar
 
 
 def prepare(

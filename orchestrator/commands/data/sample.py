@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,8 @@ from far.data.sources.describe import contact_sheet
 from far.data.sources.diagnostics import counted
 from far.errors import ConfigError
 from far.store.atomic import is_there
-from orchestrator.cli.options import refuse_same_key
-
-if TYPE_CHECKING:
-    pass
 from orchestrator.cli.datasets import SourceArgument, configured, load
+from orchestrator.cli.options import refuse_same_key
 
 
 def sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -11,11 +11,8 @@ from rich.table import Table
 from far.data.sources.describe import statistics
 from far.store.atomic import finite
 from orchestrator.cli.console import make_console
-from orchestrator.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    pass
 from orchestrator.cli.datasets import SourceArgument, load
+from orchestrator.cli.options import JsonOption
 
 
 def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:

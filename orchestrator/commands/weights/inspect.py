@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.cli.options import JsonOption
-
-if TYPE_CHECKING:
-    pass
 from orchestrator.cli.checkpoints import FamilyOption, FileArgument, described, opened, text
+from orchestrator.cli.options import JsonOption
 
 
 def inspect(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
