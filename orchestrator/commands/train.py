@@ -1,4 +1,4 @@
-"""``farlab train``: one trial in this process, without Ray."""
+"""``farlab train``: one trial here, without Ray."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from far.config import parse_overrides
 from far.config.identity import identity, trial_key
 from far.config.layers import refuse_without_effect, resolved
 from far.distributed import Launched
-from far.errors import CancelledError, ConfigError, FarError, TrialInterruptedError
+from far.errors import ConfigError
 from far.store.atomic import is_there
 from far.store.environment import code_version
 from far.train.schedule import Schedule
 from orchestrator.cli.console import make_console
 from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import refuse_same_key
-from orchestrator.executors.failure import write_failure
+from orchestrator.one_trial import train_here
 from orchestrator.plan.starts import begun, start_of
 from orchestrator.store.record import is_record, read_record
 from orchestrator.study.load import no_seed
@@ -89,11 +89,10 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
-    from far.train.trial import TrialRun, run_trial
 
     launched = Launched()
     workspace = open_workspace()
-    settings, store = workspace.settings, workspace.store
+    store = workspace.store
     whole = identity(
         config,
         data_hash=workspace.data_hash(config.data),
@@ -105,10 +104,9 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
             raise ConfigError("; ".join(problems))
         if not begun(store, key):
             start_of(config, workspace)
-    world = launched.join(config.run.cpus)
 
     def say(text: str) -> None:
-        if world.is_main:
+        if launched.rank == 0:
             print(text, flush=True)
 
     if record is not None:
@@ -119,50 +117,7 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
         return 0
     for note in notes:
         say(f"note: {note}")
-    lock = store.lock_trial(key)
-    if world.is_main:
-        lock.acquire()
-        before = store.trial(key)
-        for old in (store.paths(key).result, store.paths(key).cancel):  # of a try that failed or was cancelled
-            old.unlink(missing_ok=True)
-        planned = {"key": key, "identity": whole, "config": config.model_dump(mode="json"), "profile": profile}
-        store.write_trial(key, {**planned, "attempts": before.get("attempts", [])})
-    say(f"trial {key}: {config.recipe.epochs} epochs, files in {store.paths(key).directory}")
-    try:
-        run = TrialRun(
-            config,
-            whole,
-            store.paths(key),
-            world,
-            data_root=settings.data_root,
-            weights_root=settings.weights_root,
-            profile=profile,
-            attempts=store.trial(key).get("attempts"),
-        )
-        if world.is_main:
-            # This start is part of the record from now on, whatever ends it: a kill must not lose what code it ran.
-            store.write_trial(key, {**store.trial(key), "attempts": run.account.attempts})
-        if run.coverage is not None:
-            say(f"initial weights {config.init.weights}: {run.coverage}")
-        result = run_trial(
-            run,
-            lambda r: say(
-                f"epoch {r['epoch'] + 1}/{config.recipe.epochs}  loss {r['train_loss']:.3f}  "
-                f"val top-1 {r['val_top1']:.1f} %  {r['seconds']:.1f} s"
-                + (f"  {r['skipped_steps']} steps skipped: gradients not finite" if r.get("skipped_steps") else ""),
-            ),
-        )
-    except (CancelledError, TrialInterruptedError):
-        raise
-    except FarError as error:
-        # Whichever process meets it first: the launcher ends the others. A result that is there already stays.
-        write_failure(store.paths(key).directory, error)
-        raise
-    finally:
-        lock.release()
-        if world.is_main and workspace.replica is not None:
-            workspace.replica.push(store, [key])
-    say(_line(result))
+    say(_line(train_here(config, whole, profile, workspace, launched, say)))
     return 0
 
 

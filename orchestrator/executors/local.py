@@ -1,26 +1,35 @@
-"""The in-process executor: one trial after another, here. For debugging, and for tests that need no Ray."""
+"""The in-process executor: one trial after another, here. For debugging, single trials, and tests that need no Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from far.distributed import Launched
 from far.errors import ConfigError, TrialInterruptedError
 from orchestrator.executors.base import Job, Queue, Stop
-from orchestrator.executors.trial_runner import TrialHost
+from orchestrator.executors.trial_runner import Readiness, TrialHost, Watcher
 
 
 class LocalExecutor:
-    """Runs each job in this process; a trial that fails leaves a failed result and the next one starts."""
+    """Runs each job in this process; a trial that fails leaves a failed result and the next one starts.
+
+    Args:
+        launched: this process's place among those that a launcher has started for one and the same job; default: alone.
+        watcher: is told what happens to the trials.
+    """
+
+    def __init__(self, launched: Launched | None = None, watcher: Watcher | None = None) -> None:
+        self._launched, self._watcher = launched, watcher or Watcher()
 
     def opened(self, stop: Stop) -> AbstractContextManager[None]:
         """Return nothing to hold: this process is all there is."""
         return nullcontext()
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs that want several processes; see ``Executor.check``."""
+        """Refuse jobs that want more processes than there are; see ``Executor.check``."""
         for job in jobs:
-            if job.devices != 1:
+            if job.devices != (self._launched.size if self._launched else 1):
                 raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
 
     def waiting(self) -> dict[str, str]:
@@ -40,7 +49,11 @@ class LocalExecutor:
             if job is None:
                 continue
             self.check([job])
-            host = TrialHost(join_world(cpus=job.threads, gpus=job.gpus > 0), capture=False)
+            if self._launched is None:
+                world = join_world(cpus=job.threads, gpus=job.gpus > 0)
+            else:
+                world = self._launched.join(job.threads)
+            host = TrialHost(world, capture=False, watcher=self._watcher)
             try:
                 self._run(host, job, queue, stop)
             except TrialInterruptedError:
@@ -54,9 +67,20 @@ class LocalExecutor:
 
     def _run(self, host: TrialHost, job: Job, queue: Queue, stop: Stop) -> None:
         host.start(job)
+        if host.world.size > 1 and not _prepared_together(host):
+            return
         while not stop:
             if host.step():
                 return
             if host.record is not None and queue.epoch(job, host.record):
                 host.abandon()
                 return
+
+
+def _prepared_together(host: TrialHost) -> bool:
+    """Let rank 0 write the start into the trial's record, which the others read; return whether the trial is to run."""
+    from far.train.collectives import greatest_over_ranks
+
+    while (ready := host.prepare()) is Readiness.WAIT:
+        pass  # of the rest of a process that was just killed
+    return not greatest_over_ranks([ready is Readiness.ENDED], host.world)[0]

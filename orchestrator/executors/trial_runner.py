@@ -60,6 +60,16 @@ class Readiness(enum.Enum):
     ENDED = enum.auto()
 
 
+class Watcher:
+    """Is told what happens to a trial in this process, on rank 0; this one does nothing."""
+
+    def built(self, run: TrialRun) -> None:
+        """Take note that it has been built, or resumed."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Take note of a finished epoch."""
+
+
 class TrialHost:
     """Holds this process's part of the trial at hand.
 
@@ -67,10 +77,19 @@ class TrialHost:
         world: this process's place among the trial's processes.
         capture: send what the process prints to the trial's ``log.txt``, native libraries' output included.
         interruption: whether somebody wants this process to end; signals are heard in any case.
+        watcher: is told what happens.
     """
 
-    def __init__(self, world: World, *, capture: bool = True, interruption: Interruption | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        capture: bool = True,
+        interruption: Interruption | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.world, self.capture = world, capture
+        self.watcher = watcher if watcher is not None and world.is_main else Watcher()
         self.interruption = interruption or Interruption()
         self.record: dict[str, Any] | None = None
         """Of the epoch that the last ``step`` finished, if it did."""
@@ -227,6 +246,7 @@ class TrialHost:
         paths = TrialPaths(job.directory)
         if not self._run.is_trained:
             self.record = self._run.train_epoch()
+            self.watcher.epoch(self.record)
             self._replicate(lambda replica: replica.push_trial(paths))
         if self._run.is_trained:
             self._run.finish()
@@ -274,6 +294,7 @@ class TrialHost:
         if self.world.is_main:
             write_json(paths.trial, {**spec, "attempts": run.account.attempts})
             push()
+        self.watcher.built(run)
         return run
 
     def _drop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from far.config import TrialConfig
 from far.errors import OutOfMemoryError
 from far.store.lock import LockedError
 from orchestrator.executors import Job
@@ -31,26 +32,43 @@ def submit(workspace: Workspace, trial: PlannedTrial) -> None:
     try:
         if store.state(trial.key) in DONE:
             return  # another sweep, of a study that shares this trial, has finished it since the plan was made
-        before = store.trial(trial.key)
-        paths.result.unlink(missing_ok=True)
-        paths.cancel.unlink(missing_ok=True)
-        attempts = before.get("attempts", [])
-        store.write_trial(
-            trial.key,
-            {
-                "key": trial.key,
-                "identity": trial.identity,
-                "config": _remembered(trial.config.model_dump(mode="json"), before, attempts),
-                "profile": trial.profile,
-                "weights_root": str(workspace.settings.weights_root),
-                "attempts": attempts,
-                "before": len(attempts),
-            },
-        )
-        if workspace.replica is not None:
-            workspace.replica.submit(paths)
+        write_submission(workspace, trial.key, identity=trial.identity, config=trial.config, profile=trial.profile)
     finally:
         lock.release()
+
+
+def write_submission(
+    workspace: Workspace, key: str, *, identity: dict[str, Any], config: TrialConfig, profile: str
+) -> None:
+    """Write the description of a trial that is to be run; what an earlier try left of a result makes way.
+
+    Whoever calls holds the trial's lock.
+
+    Args:
+        workspace: where trials are kept, and weights are looked for.
+        key: the trial's key.
+        identity: that the key is the hash of.
+        config: the resolved configuration.
+        profile: the profile's name.
+    """
+    paths, before = workspace.store.paths(key), workspace.store.trial(key)
+    paths.result.unlink(missing_ok=True)
+    paths.cancel.unlink(missing_ok=True)
+    attempts = before.get("attempts", [])
+    workspace.store.write_trial(
+        key,
+        {
+            "key": key,
+            "identity": identity,
+            "config": _remembered(config.model_dump(mode="json"), before, attempts),
+            "profile": profile,
+            "weights_root": str(workspace.settings.weights_root),
+            "attempts": attempts,
+            "before": len(attempts),
+        },
+    )
+    if workspace.replica is not None:
+        workspace.replica.submit(paths)
 
 
 def make_job(workspace: Workspace, trial: PlannedTrial, retry: RetryConfig | None = None) -> Job:
