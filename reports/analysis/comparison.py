@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,7 @@ class Comparison:
             return None
         level = level_of_look(self.standing.look + 1)  # more seeds are a further look
         if level is None:
-            return None, None
+            return None
         least, most = seeds_range(found, rows=self.rows, level=level, comparisons=len(self.adjusted))
         more = found.seeds + 1
         return (None if least is None else max(least, more)), (None if most is None else max(most, more))
@@ -92,8 +92,9 @@ class Comparison:
 
 def asked_pairs(results: Results) -> list[Pair]:
     """Return the comparisons that a study asks for: every row with its baseline, then its own pairs."""
-    rows = [row.name for row in results.rows if row.name not in (results.baseline, results.placebo)]
-    pairs = [(row, results.baseline) for row in rows if results.baseline is not None]
+    baseline = results.baseline if results.baseline_asked else None
+    rows = [row.name for row in results.rows if row.name not in (baseline, results.placebo)]
+    pairs = [(row, baseline) for row in rows if baseline is not None]
     return list(dict.fromkeys([*pairs, *results.compare]))
 
 
@@ -123,7 +124,7 @@ def compare_rows(results: Results, metric: str = "top1", *, claim: bool = True) 
     standing = looks.standing() if claim else Standing(withheld="nothing is claimed here")
     differences, wrong = _differences(rows, pairs, results.equal_within, standing.level)
     base = Comparison(
-        results.baseline,
+        results.baseline if results.baseline_asked else None,
         differences,
         {},
         {},
@@ -156,6 +157,12 @@ def _differences(
     return found, problems
 
 
+def both_ways(ps: Mapping[Pair, float], pairs: Collection[Pair]) -> dict[Pair, float]:
+    """Return the p of each pair, or of the same two rows the other way round."""
+    found = {pair: ps.get(pair, ps.get((pair[1], pair[0]))) for pair in pairs}
+    return {pair: p for pair, p in found.items() if p is not None}
+
+
 def _claimed(comparison: Comparison) -> Comparison:
     """Adjust what may be claimed for the number of comparisons, and take the rest's intervals and p values away."""
     from reports.statistics import adjust
@@ -180,5 +187,7 @@ def _claimed(comparison: Comparison) -> Comparison:
         )
         for pair, found in comparison.differences.items()
     }
-    adjusted, equal = adjust(shown)
+    # A pair that is asked for both ways round is one comparison.
+    once = {pair: found for pair, found in shown.items() if (pair[1], pair[0]) not in shown or pair[0] < pair[1]}
+    adjusted, equal = (both_ways(ps, shown) for ps in adjust(once))
     return replace(comparison, differences=shown, adjusted=adjusted, equal=equal, unclaimed=unclaimed)

@@ -125,6 +125,7 @@ def join(
         row_header="" if study.row_header == StudyFile.model_fields["row_header"].default else study.row_header,
         baseline=study.baseline,
         compare=study.compare,
+        baseline_asked=not study.compare or study.file is None or study.file.baseline is not None,
         equal_within=study.equal_within,
         placebo=study.placebo,
         comparable=study.profile.comparable and not differ,

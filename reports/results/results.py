@@ -127,7 +127,9 @@ class Results:
     """Above the names of rows; empty where the study does not say."""
     baseline: str | None = None
     compare: Sequence[tuple[str, str]] = ()
-    """Pairs of rows that are compared beside those with the baseline: the first against the second."""
+    """Pairs of rows that are compared: the first against the second."""
+    baseline_asked: bool = True
+    """Whether every row is compared with the baseline too: not where a study names pairs and no baseline."""
     equal_within: float | None = None
     """Percentage points within which two rows count as equal; None: nobody said."""
     placebo: str | None = None

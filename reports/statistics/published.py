@@ -92,10 +92,9 @@ def within_reach(number: int, margin: float | None) -> str:
         f"videos are answered by just one of two rows: differences from {found[0].detectable:.1f} points on, one at a "
         f"time and with 80 % power; of its {len(found)} here: {', '.join(yes) or 'none'}"
     )
-    if margin is None:
-        return f"{text}."
     reach = detectable_margin(design_of(number), SEEDS)
-    return f"{text}; equality within {reach:.1f} points, so {'' if reach <= margin else 'not '}within {margin:g}."
+    text += f"; equality within {reach:.1f} points"
+    return f"{text}, so {'' if reach <= margin else 'not '}within {margin:g}." if margin is not None else f"{text}."
 
 
 def _top1(printed: paper.PaperTable, name: str) -> float:

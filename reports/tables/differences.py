@@ -97,7 +97,9 @@ def verdict(comparison: Comparison, pair: Pair) -> str:
 def seeds_text(comparison: Comparison, pair: Pair) -> str:
     """Range of the number of seeds that an undecided difference would take, in words."""
     found = comparison.seeds_to_differ(pair)
-    least, most = found or (None, None)
+    if found is None:
+        return "no further look is left"
+    least, most = found
     if least is None:
         return "out of reach with these videos"
     if least > MOST_SEEDS_WORTH_NAMING:

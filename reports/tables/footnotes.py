@@ -115,7 +115,8 @@ def table_notes(
     """Return the notes that concern the table as a whole."""
     notes = override_notes(results) + own_notes(results, printed, about)
     notes.append(Note("Mean ± sample standard deviation over n seeds; a single seed has no ±."))
-    notes += comparison_notes(comparison, printed.number if printed and about else None)
+    number = printed.number if printed and about else None
+    notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
@@ -126,12 +127,15 @@ def table_notes(
     return notes + problem_notes(results)
 
 
-def comparison_notes(comparison: Comparison | None, number: int | None = None) -> list[Note]:
+def comparison_notes(
+    comparison: Comparison | None, number: int | None = None, *, is_paper_setting: bool = False
+) -> list[Note]:
     """Return what is said of a table's differences, and which verdicts the paper's own seeds could have reached.
 
     Args:
         comparison: of the table; None: nothing was compared.
         number: of the paper's table.
+        is_paper_setting: whether what ran is the paper's own setting, so that its margin is meant for the paper too.
     """
     if comparison is None:
         return []
@@ -139,7 +143,7 @@ def comparison_notes(comparison: Comparison | None, number: int | None = None) -
     if number is not None and comparison.differences:
         from reports.statistics.published import within_reach
 
-        found += [Note(within_reach(number, comparison.margin))]
+        found += [Note(within_reach(number, comparison.margin if is_paper_setting else None))]
     return found
 
 

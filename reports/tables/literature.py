@@ -82,7 +82,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
             notes.append(Note("None of the study's rows is one of the paper's, which bear method and backbone, "
                               "e.g. 'FAR (MVD) ViT-S': they stand last, without numbers of the paper."))  # fmt: skip
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
-        notes += comparison_notes(comparison, number if names else None)
+        notes += comparison_notes(comparison, number if names else None, is_paper_setting=results.comparable)
         notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(
@@ -173,7 +173,7 @@ def _row(
 
 
 def _highlighted(row: Row, results: Results | None) -> Row:
-    return replace(row, default=results is not None and row.name == results.baseline)
+    return replace(row, default=results is not None and results.baseline_asked and row.name == results.baseline)
 
 
 def _own(line: RowResults, comparison: Comparison | None) -> Row:

@@ -191,8 +191,9 @@ def test_pairs_are_compared_beside_the_baseline_and_paid_for(make_results: MakeR
     results = make_results(study_file(tmp_path, compare=[["2:1", "1:2"]]), ACCURACIES)
     found = compared(results)
     assert set(found.adjusted) == {("2:1", "1:1"), ("1:2", "1:1"), ("2:1", "1:2")}
-    ps = [found.differences[pair].p for pair in found.adjusted]
-    assert list(found.adjusted.values()) == holm([p for p in ps if p is not None])
+    made = [found.differences[pair] for pair in found.adjusted]
+    ps = [p for p in (*(d.p for d in made), *(d.p_equal for d in made)) if p is not None]
+    assert [*found.adjusted.values(), *found.equal.values()] == holm(ps, most=3)
     table = build_table(results)
     cell = next(row for row in table.rows if row.name == "2:1").cells["pairs_top1"].text
     assert "against 1:2: different (higher)" in cell
@@ -200,6 +201,22 @@ def test_pairs_are_compared_beside_the_baseline_and_paid_for(make_results: MakeR
     assert "Δ top-1 against 1:2" in trace([results], "2:1", "delta")
     for name in RENDERERS:
         assert "1:2" in RENDERERS[name]([table]), name
+
+
+def test_pairs_alone_are_all_that_is_asked_where_no_baseline_is_named(
+    make_results: MakeResults, tmp_path: Path
+) -> None:
+    path = study_file(tmp_path, compare=[["2:1", "1:2"]])
+    path.write_text(path.read_text().replace(', "baseline": "1:1"', ""))
+    found = compared(make_results(path, ACCURACIES))
+    assert set(found.adjusted) == {("2:1", "1:2")}
+
+
+def test_a_pair_that_is_asked_for_both_ways_round_is_paid_for_once(make_results: MakeResults, tmp_path: Path) -> None:
+    found = compared(make_results(study_file(tmp_path, compare=[["1:1", "2:1"]]), ACCURACIES))
+    assert set(found.adjusted) == {("2:1", "1:1"), ("1:2", "1:1"), ("1:1", "2:1")}
+    assert found.adjusted["1:1", "2:1"] == found.adjusted["2:1", "1:1"]
+    assert found.adjusted["2:1", "1:1"] == pytest.approx(2 * (found.differences["2:1", "1:1"].p or 1))
 
 
 def test_pairs_added_after_the_fact_are_marked(make_results: MakeResults, tmp_path: Path) -> None:
