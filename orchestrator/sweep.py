@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, FarError, StorageError, StorageFullError
-from orchestrator.executors import Chain, Executor, Job, ListQueue, Queue, Stop
+from orchestrator.executors.base import Chain, Executor, Job, ListQueue, Queue, Stop
 from orchestrator.executors.signals import STOPS, WAKE, ignore_stops
 from orchestrator.monitor.live import Progress, Watched
 from orchestrator.plan.jobs import make_job, submit
@@ -349,19 +349,3 @@ def _stoppable(stop: Stop) -> Iterator[None]:
         else:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def make_executor(name: str, plan: Plan, workspace: Workspace) -> Executor:
-    """Return an executor by name: ``ray`` or ``local``."""
-    if name == "local":
-        from orchestrator.executors.local import LocalExecutor
-
-        return LocalExecutor()
-    from orchestrator.executors.ray.cluster import prepare_environment
-
-    address = workspace.settings.ray_address
-    prepare_environment(address)
-    from orchestrator.executors.ray.executor import RayTuneExecutor
-
-    limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
-    return RayTuneExecutor(workspace.store.root, address=address, concurrent=min(limits, default=None))

@@ -56,7 +56,8 @@ class PositionEmbedding:
 EMBEDDINGS: Registry[PositionEmbedding] = Registry("position embedding", "model.position_embedding")
 AUTO = "auto"
 """That of the initial weights' family; without any, the default."""
-DEFAULT, LEARNED = "sinusoid-1d", "learned"
+DEFAULT = "sinusoid-1d"
+LEARNED = "learned"
 
 
 def sinusoid_1d(grid: Grid, width: int) -> Table:

@@ -19,7 +19,7 @@ from far.errors import ConfigError, WeightsError
 from far.model.interface import VideoNetwork
 from far.model.vit import VideoTransformer
 from far.weights.coverage import Coverage, folded
-from far.weights.families import FAMILIES, K710
+from far.weights.families import FAMILIES, K710, OURS
 from far.weights.positions import PIXELS, guessed, resize
 from far.weights.source import (
     CLASS_TOKEN,
@@ -284,7 +284,7 @@ def _notes(net: VideoTransformer, source: Source) -> list[str]:
             f"the file does not say on which frames it was trained: if not on {size} pixels, a sinusoid over the "
             "flattened index means other places"
         )
-    if facts.family not in (None, "farlab", source.family):
+    if facts.family not in (None, OURS, source.family):
         assert facts.family is not None
         notes.append(f"read as {title}, though {facts.said_by} are those of {FAMILIES[facts.family].title}")
     if facts.heads is not None and facts.heads != net.config.sizes[2]:

@@ -18,6 +18,7 @@ from far.architecture.patterns import Grid
 from far.architecture.position_embeddings import AUTO, DEFAULT, EMBEDDINGS
 from far.errors import WeightsError
 from far.store.atomic import read_json
+from far.weights.families import OURS
 
 Patch = tuple[int, int, int]
 """Frames, height and width of a token in pixels."""
@@ -109,7 +110,7 @@ def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
 def _known(embedding: str | None, grid: Grid | None, said_by: str) -> Facts:
     embedding = None if embedding == AUTO else embedding
     learned = EMBEDDINGS[embedding].is_learned if embedding and embedding in EMBEDDINGS else None
-    return Facts(family="farlab", position_embedding=embedding, learned=learned, grid=grid, said_by=said_by)
+    return Facts(family=OURS, position_embedding=embedding, learned=learned, grid=grid, said_by=said_by)
 
 
 WROTE = {
@@ -125,7 +126,7 @@ def _of_arguments(args: Mapping[str, Any], patch: Patch) -> Facts:
     """Of the command line of an ancestor's training script."""
     family = next((name for name, known in WROTE.items() if any(argument in args for argument in known)), None)
     frames, segments = args.get("num_frames"), args.get("num_segments")
-    if _whole(frames) and _whole(segments) and family != "st-mae":
+    if _whole(frames) and _whole(segments) and not any(argument in args for argument in WROTE["st-mae"]):
         frames *= segments
     return Facts(
         family=family,

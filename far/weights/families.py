@@ -15,6 +15,8 @@ from far.registry import Registry
 
 Shapes = Mapping[str, tuple[int, ...]]
 IMPOSSIBLE, POSSIBLE, SURE = 0, 1, 2
+OURS = "farlab"
+"""The family of this project's own files."""
 
 Rule = tuple[str, str | None]
 """A regular expression for a whole name, and our name for it (None: not used by a classifier)."""
@@ -61,7 +63,7 @@ class Family:
         return False, None
 
 
-FAMILIES: Registry[Family] = Registry("family of weights")
+FAMILIES: Registry[Family] = Registry("family of weights", "init.family")
 """In the order in which they are preferred where names alone do not tell."""
 
 
@@ -108,7 +110,7 @@ def _mvd(shapes: Shapes) -> int:
 
 
 VIDEOMAE = (*OPTIONAL_ENCODER, *CLASSIFIER, LEARNED, (r"encoder\.norm" + LINEAR, None), *PRETRAINING)
-FAMILIES.register("farlab")(
+FAMILIES.register(OURS)(
     Family(
         "FARLab",
         "auto",  # its files say which

@@ -16,7 +16,7 @@ from far.architecture.position_embeddings import AUTO, EMBEDDINGS, LEARNED
 from far.errors import ConfigError, WeightsError
 from far.weights.coverage import folded
 from far.weights.facts import Facts
-from far.weights.families import FAMILIES, SURE, candidates
+from far.weights.families import FAMILIES, OURS, SURE, candidates
 from far.weights.files import open_file, refuse_two
 from far.weights.positions import computed, separable
 
@@ -105,7 +105,7 @@ def open_source(path: Path, family: str | None = None, grid: Sequence[int] | Non
     if grid is not None:
         facts = replace(facts, grid=(grid[0], grid[1], grid[2]), said_by="init.grid")
     shapes = {name: tuple(tensor.shape) for name, tensor in file.tensors.items()}
-    evidence = candidates({**shapes, "farlab": ()} if facts.family == "farlab" else shapes)
+    evidence = candidates({**shapes, "farlab": ()} if facts.family == OURS else shapes)
     chosen = _choose(path, evidence, family or _written_by(facts, evidence), list(shapes))
     spec = FAMILIES[chosen]
     tensors: dict[str, Tensor] = {}

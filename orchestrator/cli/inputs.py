@@ -25,7 +25,8 @@ class Mode:
     """One branch of a command.
 
     Attributes:
-        said: when it is taken, in words that go on "has no effect", e.g. ``with --paper``.
+        said: when it is taken, in words that go on "has no effect", e.g. ``with --paper``; ``{name}`` stands for a
+            parameter's value.
         uses: names of the parameters that it looks at.
         when: tells from the parameters' values whether it is taken; None: always.
     """
@@ -73,7 +74,9 @@ class Given:
         taken = next((b for b in branches if b.when is None or b.when(self.values)), None)
         for name, spelling in self.spelt.items():
             if taken is not None and name not in taken.uses:
-                raise ConfigError(f"has no effect {taken.said}", key=spelling, where=COMMAND_LINE)
+                raise ConfigError(
+                    f"has no effect {taken.said.format_map(self.values)}", key=spelling, where=COMMAND_LINE
+                )
 
 
 _given: ContextVar[Given | None] = ContextVar("given", default=None)

@@ -16,6 +16,7 @@ from far.errors import ConfigError
 from far.redaction import redacted
 from far.store.atomic import is_there
 from orchestrator.cli.inputs import COMMAND_LINE
+from orchestrator.executors.registry import EXECUTORS, find_executor
 from orchestrator.plan.other_frames import with_other_frames
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import with_starts
@@ -60,6 +61,9 @@ AddressOption = Annotated[
 ]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Obey another user's farlab.toml where it can make this machine run code.")
+]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", metavar="NAME", help=f"Who runs the trials: {' or '.join(EXECUTORS)}.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -143,7 +147,7 @@ def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | Non
     """
 
     settings = workspace.settings
-    if settings.untrusted and address is None and executor != "local":
+    if "trust" in find_executor(executor).options and settings.untrusted and address is None:
         raise ConfigError(
             f"belongs to {settings.owner or 'nobody known'} and can make this machine run code: "
             "--trust obeys it, --address says where to run instead",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from far.errors import ConfigError
 from far.redaction import redacted
@@ -19,32 +16,18 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.plans import show, warnings
 from orchestrator.estimate import afford, find_target, quote
-from orchestrator.estimate.capacity import misfits, packed, several_processes
+from orchestrator.estimate.capacity import packed
+from orchestrator.executors.registry import EXECUTORS
 from orchestrator.plan.lockfile import frozen_keys, load_frozen, refuse_namesake
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import accounts, with_starts
 from orchestrator.study import submitted_name
-from orchestrator.sweep import make_executor, run_sweep
+from orchestrator.sweep import run_sweep
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.study.schema import BudgetConfig
-    from orchestrator.workspace.settings import Settings
     from orchestrator.workspace.workspace import Workspace
-
-if TYPE_CHECKING:
-    from orchestrator.plan.plan import Plan
-    from orchestrator.workspace.workspace import Workspace
-
-
-class ExecutorName(enum.StrEnum):
-    """Who runs the trials."""
-
-    ray = "ray"
-    local = "local"
-
-
-ExecutorOption = Annotated[ExecutorName, typer.Option(help="Who runs the trials.")]
 
 
 def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None) -> None:
@@ -57,19 +40,10 @@ def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConf
         target = find_target(settings.device, settings.devices, settings.tflops)
         prices = quote(plan, workspace.store, target, workspace.video_counts)
         show(plan, prices, afford(plan, prices, budget))
-    for line in refused(plan, workspace.settings, executor):
+    for line in EXECUTORS[executor].refused(plan, workspace.settings):
         print(f"problem: {line}", file=sys.stderr)
-    by = "one after another in this process" if executor == "local" else f"by Ray, {settings.ray_address or 'here'}"
-    print(f"would run {by}; tracked in {redacted(settings.tracking_uri)}")
+    print(f"would run {EXECUTORS[executor].where(settings)}; tracked in {redacted(settings.tracking_uri)}")
     print(workspace_line(settings))
-
-
-def refused(plan: Plan, settings: Settings, executor: str) -> list[str]:
-    """Return what this machine has no room for, before anything is written; a cluster elsewhere is asked later."""
-
-    if executor == "local":
-        return several_processes(plan.missing())
-    return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
 
 
 def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None = None) -> int:
@@ -78,12 +52,12 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
     Args:
         plan: studies and what the store has of them.
         workspace: where trials are kept, and where and how they run.
-        executor: ``ray`` or ``local``.
+        executor: its name (``orchestrator.executors.registry``).
         budget: default: the studies' own, if they agree.
     """
 
     settings = workspace.settings
-    note_environment(settings, "MLFLOW_TRACKING_URI", *(() if executor == "local" else ("RAY_ADDRESS",)))
+    note_environment(settings, "MLFLOW_TRACKING_URI", *EXECUTORS[executor].environment)
     plan = plan if plan.starts else with_starts(plan, workspace)  # `retry` and `resume` come here without
     for line in warnings(plan):
         print(line, file=sys.stderr)
@@ -96,7 +70,7 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
         print(text, flush=True)
     target = find_target(settings.device, settings.devices, settings.tflops)
     plan = packed(plan, workspace.store, target, workspace.video_counts)
-    if wide := refused(plan, workspace.settings, executor):
+    if wide := EXECUTORS[executor].refused(plan, workspace.settings):
         for line in wide:
             print(f"problem: {line}", file=sys.stderr)
         return 2
@@ -113,7 +87,7 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
     if budget is None:
         limits = [study.budget for study in plan.studies]
         budget = limits[0] if all(limit == limits[0] for limit in limits) else None
-    outcome = run_sweep(plan, workspace, make_executor(executor, plan, workspace), console, budget)
+    outcome = run_sweep(plan, workspace, EXECUTORS[executor].make(plan, workspace), console, budget)
     for line in outcome.bad:
         print(line, file=sys.stderr)
     if outcome.untracked:

@@ -10,8 +10,9 @@ import typer
 
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import AddressOption, ProfileOption, TrackingOption, TrustOption, chosen
-from orchestrator.cli.sweeps import ExecutorName, ExecutorOption, execute, frozen_plan
+from orchestrator.cli.options import AddressOption, ExecutorOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.cli.sweeps import execute, frozen_plan
+from orchestrator.executors.registry import DEFAULT, looks_at
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ RETRIED = ("study", "profile", "executor", "tracking_uri", "failed", "diverged",
 
 
 @modes(
-    mode("with --executor local", RETRIED, when=lambda given: given["executor"] == ExecutorName.local),
+    mode("with --executor {executor}", RETRIED, when=lambda given: not looks_at(given, "address")),
     mode("here", (*RETRIED, "address", "trust")),
 )
 def retry(
@@ -34,7 +35,7 @@ def retry(
     row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only of this row.")] = None,
     id_: Annotated[list[str] | None, typer.Option("--id", help="Only keys that begin so.")] = None,
     profile: ProfileOption = None,
-    executor: ExecutorOption = ExecutorName.ray,
+    executor: ExecutorOption = DEFAULT,
     address: AddressOption = None,
     tracking_uri: TrackingOption = None,
     trust: TrustOption = False,
@@ -44,10 +45,10 @@ def retry(
     if not (failed or diverged):
         raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
 
-    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor.value)
+    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
     plan = frozen_plan(study, profile, workspace, rows=row or [], ids=id_ or [])
     wanted = {"failed": failed, "diverged": diverged}
-    return _retry(plan, workspace, executor.value, wanted, row or [], id_ or [])
+    return _retry(plan, workspace, executor, wanted, row or [], id_ or [])
 
 
 def _retry(

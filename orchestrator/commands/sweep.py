@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import (
     AddressOption,
+    ExecutorOption,
     ProfileOption,
     SeedsOption,
     Targets,
@@ -17,14 +18,15 @@ from orchestrator.cli.options import (
     chosen,
     plan_targets,
 )
-from orchestrator.cli.sweeps import ExecutorName, execute, refused, rehearse
+from orchestrator.cli.sweeps import execute, rehearse
 from orchestrator.estimate import parse_budget
+from orchestrator.executors.registry import DEFAULT, EXECUTORS, looks_at
 
 SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget")
 
 
 @modes(
-    mode("with --executor local", SWEEP_INPUTS, when=lambda given: given["executor"] == ExecutorName.local),
+    mode("with --executor {executor}", SWEEP_INPUTS, when=lambda given: not looks_at(given, "address")),
     mode("here", (*SWEEP_INPUTS, "address", "trust")),
 )
 def sweep(
@@ -33,7 +35,7 @@ def sweep(
     seeds: SeedsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; train nothing.")] = False,
     tracking_uri: TrackingOption = None,
-    executor: Annotated[ExecutorName, typer.Option(help="Who runs the trials.")] = ExecutorName.ray,
+    executor: ExecutorOption = DEFAULT,
     address: AddressOption = None,
     budget: Annotated[
         str | None, typer.Option(help="Stop starting trials after 40gpuh, 8h, 2d or 12trials (exit code 4).")
@@ -44,11 +46,11 @@ def sweep(
 
     limit = parse_budget(budget) if budget else None
     plan, workspace = plan_targets(targets, profile, seeds, generate=False, trust=trust)
-    workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor.value)
+    workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
     if dry_run:
-        rehearse(plan, workspace, executor.value, limit)
+        rehearse(plan, workspace, executor, limit)
         return 2 if plan.unusable else 0
     generated = all(trial.is_known for trial in plan.trials)
-    if not (generated or plan.refused or refused(plan, workspace.settings, executor.value)):
+    if not (generated or plan.refused or EXECUTORS[executor].refused(plan, workspace.settings)):
         plan, _ = plan_targets(targets, profile, seeds, generate=True, trust=trust)
-    return execute(plan, workspace, executor.value, limit)
+    return execute(plan, workspace, executor, limit)

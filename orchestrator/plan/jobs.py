@@ -8,7 +8,7 @@ from typing import Any
 from far.config import TrialConfig
 from far.errors import OutOfMemoryError
 from far.store.lock import LockedError
-from orchestrator.executors import Job
+from orchestrator.executors.base import Job
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.store.store import DONE
 from orchestrator.study.schema import ResourcesConfig, RetryConfig

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from far.config import TrialConfig, resolve
 from far.config.identity import identity, trial_key
 from far.errors import ConfigError, FarError
-from orchestrator.executors import Job, Stop
+from orchestrator.executors.base import Job, Stop
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.search.space import configuration, depth_of, propose
@@ -133,7 +133,7 @@ class SearchQueue:
 
     def epoch(self, job: Job, record: dict[str, Any]) -> bool:
         """Tell Optuna an epoch's value; return whether the trial is to be stopped early."""
-        if self.search.pruner == "none" or job.key not in self._running:
+        if not self.search.prunes or job.key not in self._running:
             return False
         (objective,) = self.search.objectives
         value, step = record.get(f"val_{objective.metric}"), int(record["epoch"]) + 1

@@ -18,9 +18,7 @@ from orchestrator.search.journal import Journal, mend
 from orchestrator.store.store import Store
 from orchestrator.study import Study
 from orchestrator.study.schema import SearchConfig
-
-LARGEST_POPULATION = 50
-"""Of NSGA-II; a short search gets a quarter of its trials."""
+from orchestrator.study.search_methods import PRUNERS, SAMPLERS
 
 
 def open_search(study: Study, store: Store) -> optuna.Study:
@@ -79,26 +77,16 @@ def _name(study: Study) -> str:
 
 def sampler(search: SearchConfig, number: int) -> optuna.samplers.BaseSampler:
     """Return the sampler of one proposal, seeded by its number: a restarted search must not repeat itself."""
-    seed = (search.seed * 1_000_003 + number) % 2**32
-    if search.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(
-            population_size=max(4, min(LARGEST_POPULATION, search.trials // 4)), seed=seed
-        )
-    if search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    # Other trials are under way when one is proposed: without the liar, TPE would propose their neighbours.
-    return optuna.samplers.TPESampler(
-        seed=seed, constant_liar=True, multivariate=False, n_startup_trials=max(3, min(10, search.trials // 3))
+    proposals: optuna.samplers.BaseSampler = SAMPLERS[search.sampler](
+        (search.seed * 1_000_003 + number) % 2**32, search.trials
     )
+    return proposals
 
 
 def pruner(search: SearchConfig) -> optuna.pruners.BasePruner:
     """Return what decides whether a trial is stopped early."""
-    if search.pruner == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
-    if search.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
-    return optuna.pruners.NopPruner()
+    make = PRUNERS[search.pruner].make
+    return optuna.pruners.NopPruner() if make is None else make()
 
 
 def _digest(study: Study) -> str:

@@ -11,7 +11,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from far.config.trial import Positive, Strict
 from far.errors import ConfigError
+from far.registry import Registry
+from far.strict import known
 from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
+from orchestrator.study.search_methods import PRUNERS, SAMPLERS
 
 Settings = dict[str, Any]
 """Settings of a trial, nested or dotted; checked against ``TrialConfig`` when a row is resolved."""
@@ -243,24 +246,44 @@ def plain_names(values: list[Any]) -> list[str | int | float | bool]:
     ]
 
 
+def _one_of(registry: Registry[Any]) -> Any:
+    """Describe a registry's names in the schema for editors."""
+    return Field(json_schema_extra=lambda described: described.update(enum=list(registry)))
+
+
 class SearchConfig(Strict):
     """Search beside ablation, by Optuna through Ray Tune."""
 
     space: Annotated[dict[str, Parameter], Field(min_length=1)]
     trials: Positive = 20
-    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
-    pruner: Literal["none", "asha", "median"] = "none"
+    sampler: Annotated[str, _one_of(SAMPLERS)] = "tpe"
+    pruner: Annotated[str, _one_of(PRUNERS)] = "none"
     objectives: Annotated[list[Objective], Field(min_length=1)] = Field(default=[Objective()])
     seed: Seed = 0
+
+    @field_validator("sampler")
+    @classmethod
+    def _sampler(cls, value: str) -> str:
+        return known(SAMPLERS, value, SAMPLERS.key)
+
+    @field_validator("pruner")
+    @classmethod
+    def _pruner(cls, value: str) -> str:
+        return known(PRUNERS, value, PRUNERS.key)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may be stopped early."""
+        return PRUNERS[self.pruner].make is not None
 
     @model_validator(mode="after")
     def _possible(self) -> SearchConfig:
         names = [objective.metric for objective in self.objectives]
         if len(set(names)) < len(names):
             raise ConfigError(f"an objective is listed twice: {', '.join(names)}", key="search.objectives")
-        if self.pruner != "none" and len(names) > 1:
+        if self.prunes and len(names) > 1:
             raise ConfigError("pruning needs a single objective: use pruner: none", key="search.pruner")
-        if self.pruner != "none" and names[0] not in EPOCH_METRICS:
+        if self.prunes and names[0] not in EPOCH_METRICS:
             raise ConfigError(
                 f"a pruner needs a value of each epoch, which '{names[0]}' has not: use pruner: none",
                 key="search.objectives",

@@ -11,7 +11,7 @@ from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.workspace.settings import load_settings
-from reports.figures import FIGURES, NUMBERS, Options, names
+from reports.figures import FIGURES, NUMBERS, Options, names, needs_results
 from reports.figures.style import picture_kind, save, styled
 from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
 
@@ -20,7 +20,7 @@ from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, T
     mode(
         "on figure 2, which is drawn from the patterns alone",
         ("name", "row", "rows", "video", "output"),
-        when=lambda given: given["name"] in ("2", "patterns"),
+        when=lambda given: not needs_results(given["name"]),
     ),
     mode(
         "on this figure",

@@ -15,7 +15,7 @@ from orchestrator.garbage import gc_paused
 from reports.analysis.provenance import trace
 from reports.output import deliver
 from reports.page.watch import write_page
-from reports.renderers import RENDERERS, SUFFIXES
+from reports.renderers import PAGE, RENDERERS, SUFFIXES
 from reports.selection import load, parse_tables
 from reports.tables.registry import build_all
 
@@ -101,7 +101,7 @@ def document(
 
 def is_page(name: str, all_: bool, output: Path | None) -> bool:
     """Whether the page with figures is meant, rather than a document with tables alone."""
-    return name == "html" and output is not None and (all_ or not output.suffix or output.is_dir())
+    return name == PAGE and output is not None and (all_ or not output.suffix or output.is_dir())
 
 
 def chosen_format(name: str | None, output: Path | None) -> str:
@@ -122,7 +122,7 @@ def _format_of(output: Path) -> str:
 
     suffix = output.suffix.lower()
     if not suffix or output.is_dir():
-        return "html"
+        return PAGE
     if suffix not in SUFFIXES:
         raise ConfigError("no format has this ending; say --format", key="--output", choices=SUFFIXES, got=suffix)
     return SUFFIXES[suffix]

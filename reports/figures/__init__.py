@@ -57,3 +57,9 @@ for _module in ("patterns", "pareto", "curves", "classes", "order"):
 def names() -> Sequence[str]:
     """Names and numbers that ``farlab figure`` takes."""
     return ["2", *FIGURES]
+
+
+def needs_results(name: str) -> bool:
+    """Return whether a figure, by its name or the paper's number, is drawn from results; True for what is none."""
+    known = NUMBERS.get(name, name)
+    return known not in FIGURES or FIGURES[known].needs_results

@@ -12,6 +12,8 @@ Renderer = Callable[[Sequence[Table]], str]
 """Turns tables into the text of one document."""
 
 RENDERERS: Registry[Renderer] = Registry("format")
+PAGE = "html"
+"""The format of what a folder gets: tables and figures in one page."""
 SUFFIXES = {
     ".md": "md",
     ".tex": "latex",

@@ -307,7 +307,7 @@ def _compare(printed: PrintedTable, table: Table, record: Record, edited: set[st
     """Note every text that differs from the one that its trials give."""
     format_ = record["format"]
     again = READERS[format_](RENDERERS[format_]([table])).tables[0]
-    if format_ == "html" and again.columns != printed.columns:  # a page folds columns that say the same everywhere
+    if again.columns != printed.columns:  # a page folds columns that say the same everywhere
         again = READERS[format_](RENDERERS[format_]([folded(table)])).tables[0]
     for name, texts in again.rows.items():
         own = printed.rows.get(name)

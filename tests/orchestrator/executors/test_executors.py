@@ -12,7 +12,7 @@ from far.config import TrialConfig
 from far.errors import ConfigError, LostError
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.paths import TrialPaths
-from orchestrator.executors import Executor, Job, ListQueue, Stop
+from orchestrator.executors.base import Executor, Job, ListQueue, Stop
 from orchestrator.executors.local import LocalExecutor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -246,7 +246,7 @@ HUNGRY = """
 import resource, sys
 from pathlib import Path
 from far.distributed import join_world
-from orchestrator.executors import Job, ListQueue, Stop
+from orchestrator.executors.base import Job, ListQueue, Stop
 from orchestrator.executors.local import LocalExecutor
 
 join_world()
@@ -289,7 +289,7 @@ def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, 
 
     from far.store.atomic import write_json
     from far.store.paths import TrialPaths
-    from orchestrator.executors import Job, ListQueue, Stop
+    from orchestrator.executors.base import Job, ListQueue, Stop
     from orchestrator.executors.ray.executor import RayTuneExecutor
 
     config = tiny_config.model_copy(update={"recipe": tiny_config.recipe.model_copy(update={"epochs": 40}), "seed": 1})

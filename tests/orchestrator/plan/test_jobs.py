@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from far.config import TrialConfig
-from orchestrator.executors import Chain, Job, ListQueue
+from orchestrator.executors.base import Chain, Job, ListQueue
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.study.schema import ResourcesConfig

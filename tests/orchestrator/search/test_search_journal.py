@@ -143,7 +143,7 @@ def test_a_full_disk_ends_a_search_cleanly_and_it_goes_on(searched: tuple[Study,
 
 
 def test_a_journal_without_room_stops_the_sweep(searched: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.executors import Stop
+    from orchestrator.executors.base import Stop
     from orchestrator.search.queue import SearchQueue
     from orchestrator.workspace.settings import load_settings
     from orchestrator.workspace.workspace import Workspace

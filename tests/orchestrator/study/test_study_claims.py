@@ -87,7 +87,7 @@ def components(number: int, more: str = "") -> str:
         (ROWS + "control: {recipe.lrr: 1.0}\n", "recipe.lrr", 8, "unknown key 'lrr'"),
         (ROWS + "control: {seed: 3}\n", "seed", 8, "an axis of its own"),
         (ROWS + "control: {recipe.lr: 0.2}\n", "control", 8, "cannot do worse"),
-        (ROWS + "control: {data.stride: 2}\n", "data.stride", 8, "only dense sampling"),
+        (ROWS + "control: {data.stride: 2}\n", "data.stride", 8, "what reads it is dense"),
         (ROWS.replace("  C:", "  Placebo:") + "placebo: true\n", "rows.Placebo", 6, "the name of the row that"),
         (ROWS.replace("  C:", "  Control:") + "control: {recipe.lr: 0.4}\n", "rows.Control", 6, "the name of the row"),
         (ROWS.replace("baseline: B", "baseline: Placebo") + "placebo: true\n", "baseline", 7, "no row is called"),
