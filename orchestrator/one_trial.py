@@ -9,7 +9,7 @@ from far.config import TrialConfig
 from far.config.identity import trial_key
 from far.distributed import Launched
 from far.errors import CancelledError, FarError
-from orchestrator.executors import Job, ListQueue, Stop
+from orchestrator.executors.base import Job, ListQueue, Stop
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.trial_runner import Watcher
