@@ -17,6 +17,7 @@ from far.errors import FarError
 from far.interpreter import child_environment, python_command
 from orchestrator.chaos.faults import FAULTS, Running
 from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
+from orchestrator.chaos.lost_work import Epochs, epochs_of
 from orchestrator.chaos.site import Clock, Disk, Server
 from orchestrator.executors.signals import ignore_stops
 from orchestrator.store.store import Store
@@ -60,6 +61,7 @@ class Report:
         strikes: the faults.
         wrong: violations at the end of a round.
         impossible: faults that this machine does not allow.
+        epochs: what the disturbed sweeps had to train, and what they trained.
     """
 
     clean_seconds: float = 0.0
@@ -68,6 +70,7 @@ class Report:
     strikes: list[Strike] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     impossible: list[str] = field(default_factory=list)
+    epochs: Epochs = field(default_factory=Epochs)
 
     @property
     def violations(self) -> list[str]:
@@ -192,6 +195,7 @@ class Chaos:
             self.server.start()
             subprocess.run(self.command, cwd=workspace, env=self.environment, capture_output=True)
         wrong += violations(store, clean, self.server.uri)
+        report.epochs += epochs_of(store, store.keys())
         report.wrong += [f"round {report.rounds}: {text}" for text in wrong]
         self.say(f"round {report.rounds} has ended: {len(wrong)} violations")
 

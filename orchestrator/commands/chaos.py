@@ -67,7 +67,7 @@ def chaos(
 def _show(report: Report, as_json: bool) -> None:
 
     if as_json:
-        figures = {"ratio": report.ratio, "violations": report.violations}
+        figures = {"ratio": report.ratio, "epochs_ratio": report.epochs.ratio, "violations": report.violations}
         print(json.dumps({**asdict(report), **figures}, indent=1))
         return
 
@@ -85,6 +85,10 @@ def _show(report: Report, as_json: bool) -> None:
         f"{len(report.strikes)} faults in {report.rounds} sweeps, {len(report.violations)} violations; "
         f"{report.seconds:.0f} s against {report.rounds} x {report.clean_seconds:.0f} s undisturbed "
         f"({report.ratio:.2f}x)"
+    )
+    console.print(
+        f"{report.epochs.trained:.1f} epochs trained at most, {report.epochs.needed:.0f} needed "
+        f"({report.epochs.ratio:.3f}x)"
     )
     if report.impossible:
         console.print(f"not possible on this machine or with this study: {', '.join(report.impossible)}")

@@ -130,9 +130,18 @@ def write_phase(paths: TrialPaths, phase: str) -> None:
 
 
 def losses(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the attempts since the trial was submitted whose process was lost."""
-    attempts = (spec.get("attempts") or [])[spec.get("before", 0) :]
-    return [attempt for attempt in attempts if "ended" not in attempt]
+    """Return the attempts whose process was lost, since the trial was submitted or last came farther."""
+    lost: list[dict[str, Any]] = []
+    farthest: tuple[int, int] | None = None
+    for attempt in (spec.get("attempts") or [])[spec.get("before", 0) :]:
+        if attempt.get("epoch") is not None:
+            place = attempt["epoch"], attempt.get("step") or 0
+            if farthest is not None and place > farthest:
+                lost = []  # it is the machine that is lost again and again, not the trial
+            farthest = max(place, farthest or place)
+        if "ended" not in attempt:
+            lost.append(attempt)
+    return lost
 
 
 def too_often(spec: dict[str, Any], job: Job) -> LostError | None:

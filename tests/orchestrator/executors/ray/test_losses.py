@@ -17,7 +17,7 @@ import pytest
 from far.errors import OutOfMemoryError
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from orchestrator.executors.attempts import halve
+from orchestrator.executors.attempts import halve, losses, too_often
 from orchestrator.executors.base import Job
 from orchestrator.executors.ray.losses import account, reason
 from orchestrator.study.schema import RetryConfig
@@ -48,6 +48,15 @@ def test_an_attempt_that_was_recorded_is_not_counted_twice(job: Job) -> None:
     write_json(paths.trial, {**read_json(paths.trial), "attempts": [{"started_at": "then"}]})
     assert not account(job, "gone", 0)
     assert read_json(paths.trial)["attempts"] == [{"started_at": "then", "lost": "gone"}]
+
+
+def test_losses_count_as_long_as_the_trial_comes_no_farther(job: Job) -> None:
+    places = [(0, 0), (0, 0), (0, 40), (0, 40), (1, 0), (1, 0)]
+    attempts = [{"epoch": epoch, "step": step, "lost": "gone"} for epoch, step in places]
+    assert [len(losses({"attempts": attempts[:number]})) for number in range(7)] == [0, 1, 2, 1, 2, 1, 2]
+    assert too_often({"attempts": attempts[:5]}, job) is None
+    assert too_often({"attempts": attempts}, job) is not None
+    assert len(losses({"attempts": [{"epoch": 2}, {}, {"epoch": 2}, {"epoch": 3, "ended": "cancelled"}]})) == 0
 
 
 def test_what_was_mended_is_no_loss(job: Job) -> None:
