@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from far.store import correctness
-from far.store.atomic import write_json
+from far.store.records import Attempt, Spec, write_result, write_spec
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -92,8 +92,7 @@ def fill(store: Store, seeds: int, videos: int) -> None:
         scores, packed, top1, top5 = kept[number % ANSWERS_KEPT]
         paths.predictions.write_bytes(scores)
         result = {
-            "key": trial.key, "state": "finished", "identity": trial.identity,
-            "config": {**configs[trial.row], "seed": trial.seed}, "profile": "demo",
+            "key": trial.key, "state": "finished",
             "metrics": {"top1": top1, "top5": top5, "loss": 1.0}, "answers": packed,
             "evaluated": videos, "expected": videos, "unreadable": {}, "epochs": 6,
             "views": {"frames": 16, "clips": 1, "crops": 1}, "flops": 89_400_000, "params": 626_800, "seconds": 30.0,
@@ -101,11 +100,15 @@ def fill(store: Store, seeds: int, videos: int) -> None:
             "execution": {"world_size": 1, "micro_batch": 8, "precision": "fp32"},
             "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "init": None,
             "env": {"python": "3.11", "torch": "2.13.0", "deepspeed": "0.18", "device": "cpu"}, "error": None,
-            "attempts": [{"started_at": "2026-01-01T00:00:00+00:00", "host": "a", "pid": 1, "epoch": 0,
-                          "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "micro_batch": 8}],
             "finished_at": "2026-01-01T00:00:00+00:00",
         }  # fmt: skip
-        write_json(paths.result, result)
+        attempt: Attempt = {"started_at": "2026-01-01T00:00:00+00:00", "host": "a", "pid": 1, "epoch": 0,
+                            "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "micro_batch": 8,
+                            "frame_index": 3}  # fmt: skip
+        config = {**configs[trial.row], "seed": trial.seed}
+        spec: Spec = {"key": trial.key, "identity": trial.identity, "config": config, "profile": "demo"}
+        write_spec(paths, {**spec, "attempts": [attempt]})
+        write_result(paths, result, [attempt])
 
 
 def predictions(rng: np.random.Generator, videos: int) -> tuple[bytes, dict[str, object], float, float]:

@@ -40,14 +40,14 @@ ONE = """
 import json, sys
 from pathlib import Path
 from far.config import TrialConfig
-from far.store.atomic import write_json
 from far.store.paths import TrialPaths
+from far.store.records import write_spec
 from far.train.trial import TrialRun, run_trial
 from far.distributed import join_world
 
 def train(spec, directory, data):
     paths = TrialPaths(Path(directory))
-    write_json(paths.trial, spec)
+    write_spec(paths, spec)
     world = join_world()
     config = TrialConfig.model_validate(spec["config"])
     run_trial(TrialRun(config, spec["identity"], paths, world, data_root=Path(data)))

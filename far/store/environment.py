@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far import __version__
+from far.store.records import Code
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ BUILD_FILE = "far/build.json"
 
 
 @functools.cache
-def code_version() -> dict[str, Any]:
+def code_version() -> Code:
     """Return the package's version, its commit and whether it is dirty: of the git checkout, else of the build."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -47,13 +48,13 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _built(path: Path) -> dict[str, Any]:
+def _built(path: Path) -> Code:
     """Return what the build wrote of its commit; nothing where there is no such file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {name: found.get(name) for name in ("git", "dirty")} if isinstance(found, dict) else {}
+    return {"git": found.get("git"), "dirty": found.get("dirty")} if isinstance(found, dict) else {}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 
 from far.errors import CancelledError
-from far.store.atomic import finite
 from far.store.paths import TrialPaths
+from far.store.records import write_heartbeat
 
 INTERVAL = 1.0
 """Seconds between two writings of ``progress.json``."""
@@ -45,9 +43,4 @@ class Heartbeat:
         self._last = now
         if self.paths.cancel.exists():
             raise CancelledError(f"trial {self.paths.key} was cancelled")
-        state = {"phase": phase, "epoch": epoch, "epochs": self.epochs, "done": done, "total": total, "loss": loss}
-        # Not fsynced: it is worthless after a crash, and must not slow training.
-        partial = self.paths.progress.with_suffix(".partial")
-        with contextlib.suppress(OSError):
-            partial.write_text(json.dumps(finite(state)))
-            partial.replace(self.paths.progress)
+        write_heartbeat(self.paths, phase=phase, epoch=epoch, epochs=self.epochs, done=done, total=total, loss=loss)

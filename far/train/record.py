@@ -15,6 +15,7 @@ from far.data.decoding.frame_index import VERSION as FRAME_INDEX
 from far.data.decoding.indexes import misread
 from far.evaluate.predict import Scores
 from far.store.environment import code_version, environment
+from far.store.records import Attempt, Code
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,6 @@ class Account:
         key: the trial's key.
         config: the resolved configuration.
         identity: the trial's scientific identity (``far.config.identity``).
-        profile: name of the profile.
         attempts: every start of the trial so far.
         code: the code of this start.
     """
@@ -41,9 +41,8 @@ class Account:
     key: str
     config: TrialConfig
     identity: Record
-    profile: str | None = None
-    attempts: list[Record] = field(default_factory=list)
-    code: Record = field(default_factory=code_version)
+    attempts: list[Attempt] = field(default_factory=list)
+    code: Code = field(default_factory=code_version)
 
     def begin_attempt(self, *, epoch: int, step: int, micro_batch: int) -> None:
         """Append this start to the attempts.
@@ -53,7 +52,7 @@ class Account:
             step: optimiser steps of the next one that it goes on from.
             micro_batch: videos at once on one device.
         """
-        began = {"started_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
+        began: Attempt = {"started_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
         self.attempts.append(
             {**began, "epoch": epoch, "step": step, "micro_batch": micro_batch, "frame_index": FRAME_INDEX}
         )
@@ -69,7 +68,7 @@ class Account:
         decoders: dict[str, int],
         **measured: Any,
     ) -> Record:
-        """Return the content of ``result.json`` of a trial that was trained to its end and tested.
+        """Return what ``result.json`` says of a trial that was trained to its end and tested.
 
         Args:
             scores: of the test.
@@ -84,9 +83,6 @@ class Account:
         return {
             "key": self.key,
             "state": "finished",
-            "identity": self.identity,
-            "config": self.config.model_dump(mode="json"),
-            "profile": self.profile,
             "metrics": {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss},
             "answers": scores.answers,
             "evaluated": scores.evaluated,
@@ -102,7 +98,6 @@ class Account:
             "code": self.code,
             "env": environment(device),
             "error": None,
-            "attempts": self.attempts,
             "finished_at": utc_now(),
         }
 

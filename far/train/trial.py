@@ -7,7 +7,6 @@ had undisturbed: order, augmentation and every draw depend on seed, epoch and st
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import time
@@ -25,8 +24,8 @@ from far.errors import DivergedError, TrialInterruptedError, WeightsError
 from far.evaluate.predict import Scores
 from far.model.drop_path import keep_factors
 from far.randomness import key_of
-from far.store.atomic import append_json_line, finite, write_atomic, write_json
 from far.store.paths import TrialPaths
+from far.store.records import Attempt, append_epoch, write_epochs, write_result
 from far.train import checkpoint
 from far.train.checkpoint import Place
 from far.train.collectives import gathered
@@ -60,13 +59,12 @@ class TrialRun:
 
     Args:
         config: the resolved configuration.
-        identity: the trial's scientific identity (``far.config.identity``), copied into the result.
+        identity: the trial's scientific identity (``far.config.identity``).
         paths: where the trial's files lie.
         world: this process's place among the trial's processes.
         data_root: folder of data sets.
         weights_root: where a relative ``init.weights`` is looked for.
-        profile: name of the profile, copied into the result.
-        attempts: earlier starts of this trial; this start is appended and all are copied into the result.
+        attempts: earlier starts of this trial; this start is appended.
         interruption: whether somebody wants this process to end.
         on_checkpoint: called by the main process after each checkpoint in the middle of an epoch.
 
@@ -84,13 +82,12 @@ class TrialRun:
         *,
         data_root: Path,
         weights_root: Path = Path(),
-        profile: str | None = None,
-        attempts: list[Record] | None = None,
+        attempts: list[Attempt] | None = None,
         interruption: Interruption | None = None,
         on_checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.paths, self.world = config, paths, world
-        self.account = Account(paths.key, config, identity, profile, attempts or [])
+        self.account = Account(paths.key, config, identity, attempts or [])
         self.manifest: Manifest = open_manifest(config.data, data_root)
         check_inputs(config, identity, self.manifest, weights_root, world)
         reset_peak(world.device)
@@ -161,8 +158,7 @@ class TrialRun:
             self.stream.failures |= restored.unreadable
         if self.world.is_main:
             # The checkpoint is the truth: an epoch logged after it will be run, and logged, again.
-            lines = [json.dumps(finite(r), separators=(",", ":")) + "\n" for r in self.history]
-            write_atomic(self.paths.metrics, "".join(lines))
+            write_epochs(self.paths, self.history)
         return middle
 
     def _report(self, phase: str, done: int, total: int, loss: float | None = None) -> None:
@@ -217,7 +213,7 @@ class TrialRun:
         self._middle = {}
         self._writing = self._save(Place(self.epochs_done))
         if self.world.is_main:
-            append_json_line(self.paths.metrics, record)
+            append_epoch(self.paths, record)
         return record
 
     def _optimise(self, epoch: int, tally: Tally, seconds: Callable[[], float]) -> None:
@@ -388,7 +384,7 @@ class TrialRun:
         )
         if self.world.is_main:
             predictions.write(self.paths.predictions)
-            write_json(self.paths.result, result)
+            write_result(self.paths, result, self.account.attempts)
         return result
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from far.config.layers import validated
 from far.config.trial import TrialConfig
 from far.distributed import import_deepspeed
 from far.errors import DamagedError, WeightsError
-from far.store.atomic import read_json
 from far.store.paths import TrialPaths
+from far.store.records import read_result, read_spec
 from far.train import checkpoint
 from far.train.unpickle import DEEPSPEED, loading
 
@@ -58,13 +58,13 @@ def load_trained(directory: Path) -> Trained:
     from far.architecture.networks import NETWORKS
 
     paths = TrialPaths(directory)
-    spec = read_json(paths.trial)
-    if not isinstance(spec, dict) or not isinstance(spec.get("config"), dict):
+    spec = read_spec(paths)
+    if not spec.get("config"):
         raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
     found = checkpoint.latest(paths.checkpoints, whole_epochs=True)
     if found is None:
         raise WeightsError(f"{directory} holds no complete checkpoint of a whole epoch")
-    config = validated(TrialConfig, spec["config"], lambda keys: str(paths.trial))
+    config = validated(TrialConfig, spec["config"] or {}, lambda keys: str(paths.trial))
     state, embedding = _state(found, config.model.embedding)
     classes = config.data.classes
     # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
@@ -77,11 +77,9 @@ def load_trained(directory: Path) -> Trained:
         model.load_state_dict({name: value.float() for name, value in state.items()})
     except (AttributeError, RuntimeError) as error:  # no tensors, or those of another network
         raise DamagedError(f"{found} does not hold the network of {paths.trial.name}: {_brief(error)}") from error
-    result = read_json(paths.result)
-    execution = result.get("execution") if isinstance(result, dict) else None
-    precision = execution.get("precision") if isinstance(execution, dict) else None
+    precision = ((read_result(paths) or {}).get("execution") or {}).get("precision")
     epochs = int(found.name.split("-")[1])
-    return Trained(config, spec.get("identity", {}), model.eval(), epochs, classes, precision)
+    return Trained(config, spec.get("identity") or {}, model.eval(), epochs, classes, precision)
 
 
 def evaluate_trained(

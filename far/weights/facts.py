@@ -17,7 +17,8 @@ from typing import Any, TypeGuard
 from far.architecture.patterns import Grid
 from far.architecture.position_embeddings import AUTO, DEFAULT, EMBEDDINGS
 from far.errors import WeightsError
-from far.store.atomic import read_json
+from far.store.paths import TrialPaths
+from far.store.records import read_spec
 from far.weights.families import OURS
 
 Patch = tuple[int, int, int]
@@ -93,9 +94,8 @@ def _of_metadata(metadata: Mapping[str, str], path: Path) -> Facts:
 def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
     """Of a checkpoint of ours: what it holds, and for those that held less, the trial's description beside."""
     embedding, model = found.get("position_embedding"), found.get("model_config")
-    trial = part.parent.parent.parent / "trial.json"
-    if model is None and embedding is not None and trial.is_file():
-        model = _inner(_inner(read_json(trial), "config"), "model")
+    if model is None and embedding is not None:
+        model = _inner(read_spec(TrialPaths(part.parent.parent.parent)).get("config"), "model")
     grid = None
     if isinstance(model, Mapping):
         clip, tubelet = model.get("clip"), model.get("tubelet")

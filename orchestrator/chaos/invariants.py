@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from far.store.atomic import read_json, read_json_lines
+from far.store.atomic import read_json_lines
 from far.store.paths import TrialPaths
+from far.store.records import read_result
 from orchestrator.store.store import DONE, Store
 
 TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds"})
@@ -93,8 +95,8 @@ def _belonging(mark: str, workspace: Path) -> dict[int, str]:
 
 
 def _differences(paths: TrialPaths, clean: TrialPaths) -> list[str]:
-    got: dict[str, Any] = read_json(paths.result) or {}
-    expected: dict[str, Any] = read_json(clean.result) or {}
+    got: Mapping[str, Any] = read_result(paths) or {}
+    expected: Mapping[str, Any] = read_result(clean) or {}
     wrong = []
     for field in ("state", "metrics", "evaluated", "expected", "epochs", "steps", "flops", "params"):
         if got.get(field) != expected.get(field):

@@ -16,7 +16,7 @@ from far.config.identity import trial_key
 from far.errors import FarError
 from far.interpreter import child_environment, python_command
 from far.store.atomic import read_json, write_json
-from far.store.result import Result
+from far.store.records import Result
 from orchestrator.estimate.devices import Target, find_target
 from orchestrator.estimate.workload import Counts, processes_of, work
 from orchestrator.plan.plan import Plan, PlannedTrial
@@ -130,10 +130,11 @@ def _take(
     wanted: Mapping[str, Sequence[str]],
 ) -> None:
     try:
-        config = TrialConfig.model_validate(result["config"])
-        seconds, memory = float(result["seconds"]), int(result["peak_memory_bytes"])
-        devices = int(result.get("execution", {}).get("world_size") or config.run.devices)
-        name = shape(result["identity"])
+        spec = store.trial(result["key"])
+        config = TrialConfig.model_validate(spec["config"])
+        seconds, memory = float(result["seconds"] or 0), int(result["peak_memory_bytes"] or 0)
+        devices = int((result.get("execution") or {}).get("world_size") or config.run.devices)
+        name = shape(spec["identity"] or {})
     except (KeyError, TypeError, ValueError):
         return  # of an older version: no evidence
     if name in wanted:

@@ -6,19 +6,18 @@ Whoever calls holds the trial's lock. A start without an ``ended`` is one whose 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from far.config.identity import STATISTICS
 from far.config.trial import TrialConfig
 from far.errors import ConfigError, FarError, LostError, OutOfMemoryError
-from far.store.atomic import read_json, write_json
+from far.store import records
 from far.store.paths import TrialPaths
-from far.store.result import Heartbeat, Started
+from far.store.records import Attempt, Spec, read_heartbeat, write_heartbeat, write_spec
 from orchestrator.executors.base import Job
 
 if TYPE_CHECKING:
@@ -38,13 +37,13 @@ def begin_attempt(job: Job, world: World) -> None:
     if attempts and (reached := _reached(paths)) is not None:
         attempts[-1].setdefault("reached", reached)
     attempts.append({**attempt_record(), **_micro_batch(spec, world)})
-    write_json(paths.trial, {**spec, "attempts": attempts})
+    write_spec(paths, {**spec, "attempts": attempts})
     write_phase(paths, "starting")
 
 
 def _reached(paths: TrialPaths) -> float | None:
     """Return how many epochs the start before this one had come to, by its last sign of life."""
-    beat = read_json(paths.progress, Heartbeat)
+    beat = read_heartbeat(paths)
     if beat is None or beat["phase"] not in ("train", "validate", "test"):
         return None
     training = beat["phase"] == "train"
@@ -52,7 +51,7 @@ def _reached(paths: TrialPaths) -> float | None:
     return round(beat["epoch"] + done, 4)
 
 
-def _micro_batch(spec: dict[str, Any], world: World) -> dict[str, Any]:
+def _micro_batch(spec: Spec, world: World) -> Attempt:
     """Return the micro-batch that the attempt will have: memory may run out before the trial itself can tell."""
     from far.train.engine import micro_batch
 
@@ -80,14 +79,14 @@ def halve(job: Job, cause: BaseException, micro: int | None = None) -> bool:
     micro = micro or (attempts[-1].get("micro_batch") if attempts else None)
     halvings = sum(attempt.get("ended") == OutOfMemoryError.kind for attempt in attempts[spec.get("before", 0) :])
     if attempts:
-        attempts[-1] |= {"ended": OutOfMemoryError.kind, "message": str(cause)[:300]}
+        attempts[-1] = {**attempts[-1], "ended": OutOfMemoryError.kind, "message": str(cause)[:300]}
     fixed = (spec.get("identity") or {}).get("model", {}).get(STATISTICS) is not None  # another one is another trial
     can = micro is not None and micro > 1 and halvings < job.retry.out_of_memory and not fixed
     if can:
         assert micro is not None
         smaller = max(size for size in range(1, micro // 2 + 1) if micro % size == 0)
-        spec["config"]["run"]["micro_batch"] = smaller
-    write_json(paths.trial, {**spec, "attempts": attempts})
+        (spec["config"] or {})["run"]["micro_batch"] = smaller
+    write_spec(paths, {**spec, "attempts": attempts})
     return can
 
 
@@ -96,8 +95,8 @@ def end_attempt(job: Job, cause: BaseException) -> None:
     paths = TrialPaths(job.directory)
     spec = read_spec(paths)
     for attempt in (spec.get("attempts") or [])[-1:]:
-        attempt |= {"ended": getattr(cause, "kind", FarError.kind)}
-    write_json(paths.trial, spec)
+        attempt["ended"] = getattr(cause, "kind", FarError.kind)
+    write_spec(paths, spec)
 
 
 def note_loss(job: Job, cause: BaseException | str) -> None:
@@ -106,7 +105,7 @@ def note_loss(job: Job, cause: BaseException | str) -> None:
     spec = read_spec(paths)
     for attempt in (spec.get("attempts") or [])[-1:]:
         attempt.setdefault("lost", " ".join(str(cause).split())[:LONGEST_REASON])
-    write_json(paths.trial, spec)
+    write_spec(paths, spec)
 
 
 def note(job: Job, text: str) -> None:
@@ -115,7 +114,7 @@ def note(job: Job, text: str) -> None:
         log.write(text)
 
 
-def attempt_record() -> dict[str, Any]:
+def attempt_record() -> Attempt:
     """Return what is known of an attempt when it begins."""
     from far.store.environment import code_version
 
@@ -124,18 +123,17 @@ def attempt_record() -> dict[str, Any]:
 
 
 def write_phase(paths: TrialPaths, phase: str) -> None:
-    """Say what the trial does before its first epoch; worthless after a crash, so neither atomic nor important."""
-    with contextlib.suppress(OSError):
-        paths.progress.write_text(json.dumps({"phase": phase, "epoch": 0, "done": 0, "total": 0}))
+    """Say what the trial does before its first epoch."""
+    write_heartbeat(paths, phase=phase, epoch=0, done=0, total=0)
 
 
-def losses(spec: dict[str, Any]) -> list[dict[str, Any]]:
+def losses(spec: Spec) -> list[Attempt]:
     """Return the attempts whose process was lost, since the trial was submitted or last came farther."""
-    lost: list[dict[str, Any]] = []
+    lost: list[Attempt] = []
     farthest: tuple[int, int] | None = None
     for attempt in (spec.get("attempts") or [])[spec.get("before", 0) :]:
-        if attempt.get("epoch") is not None:
-            place = attempt["epoch"], attempt.get("step") or 0
+        if (epoch := attempt.get("epoch")) is not None:
+            place = epoch, attempt.get("step") or 0
             if farthest is not None and place > farthest:
                 lost = []  # it is the machine that is lost again and again, not the trial
             farthest = max(place, farthest or place)
@@ -144,7 +142,7 @@ def losses(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return lost
 
 
-def too_often(spec: dict[str, Any], job: Job) -> LostError | None:
+def too_often(spec: Spec, job: Job) -> LostError | None:
     """Return the error for a trial that was lost more often than it may be, else None."""
     lost = losses(spec)
     if len(lost) <= job.retry.lost:
@@ -156,7 +154,7 @@ def too_often(spec: dict[str, Any], job: Job) -> LostError | None:
     )
 
 
-def may_start(spec: dict[str, Any], job: Job) -> None:
+def may_start(spec: Spec, job: Job) -> None:
     """Refuse a trial that was lost too often.
 
     Raises:
@@ -168,18 +166,17 @@ def may_start(spec: dict[str, Any], job: Job) -> None:
 
 def wait_for_retry(job: Job) -> None:
     """Wait before a trial that was lost is started again: longer each time."""
-    spec = read_json(TrialPaths(job.directory).trial, Started)
-    if spec is not None and (lost := len(losses(spec))):
+    if lost := len(losses(records.read_spec(TrialPaths(job.directory)))):
         time.sleep(min(job.retry.wait_seconds * 2 ** (lost - 1), LONGEST_WAIT))
 
 
-def read_spec(paths: TrialPaths) -> dict[str, Any]:
+def read_spec(paths: TrialPaths) -> Spec:
     """Return a trial's description.
 
     Raises:
         ConfigError: it is missing or broken.
     """
-    spec = read_json(paths.trial, Started)
-    if spec is None or "config" not in spec:
+    spec = records.read_spec(paths)
+    if "config" not in spec:
         raise ConfigError("the trial's description is missing or broken", where=str(paths.trial))
     return spec

@@ -11,14 +11,8 @@ from pathlib import Path
 
 from far.errors import DivergedError, FarError
 from far.redaction import redacted
-from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from far.store.result import Failure, Started, State, problem
-
-
-def has_result(paths: TrialPaths) -> bool:
-    """Return whether the trial has ended, well or badly."""
-    return problem(read_json(paths.result), paths.key) is None
+from far.store.records import Failure, State, has_result, read_spec, write_result
 
 
 def write_failure(directory: Path, error: BaseException | Failure, state: State | None = None) -> None:
@@ -32,7 +26,6 @@ def write_failure(directory: Path, error: BaseException | Failure, state: State 
     paths = TrialPaths(directory)
     if has_result(paths):
         return
-    spec = read_json(paths.trial, Started) or {}
     if isinstance(error, BaseException):
         kind = error.kind if isinstance(error, FarError) else "internal"
         failure = Failure(kind=kind, message=redacted(str(error)) or type(error).__name__)
@@ -40,19 +33,16 @@ def write_failure(directory: Path, error: BaseException | Failure, state: State 
             failure["traceback"] = redacted("".join(traceback.format_exception(error)))
     else:
         failure = error
-    write_json(
-        paths.result,
+    write_result(
+        paths,
         {
             "key": paths.key,
             "state": state or ("diverged" if isinstance(error, DivergedError) else "failed"),
-            "identity": spec.get("identity"),
-            "config": spec.get("config"),
-            "profile": spec.get("profile"),
             "metrics": {},
-            "attempts": spec.get("attempts", []),
             "error": failure,
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         },
+        read_spec(paths).get("attempts") or [],
     )
 
 

@@ -25,10 +25,10 @@ from far.errors import (
     StorageError,
     TrialInterruptedError,
 )
-from far.store.atomic import clear_abandoned, write_json
+from far.store.atomic import clear_abandoned
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
-from far.store.result import Failure
+from far.store.records import Failure, has_result, write_spec
 from far.train.interruption import Interruption
 from orchestrator.executors.attempts import (
     begin_attempt,
@@ -41,7 +41,7 @@ from orchestrator.executors.attempts import (
     write_phase,
 )
 from orchestrator.executors.base import Job
-from orchestrator.executors.failure import has_result, redirect, write_failure
+from orchestrator.executors.failure import redirect, write_failure
 
 if TYPE_CHECKING:
     from far.distributed import World
@@ -281,18 +281,17 @@ class TrialHost:
 
         run = TrialRun(
             TrialConfig.model_validate(spec["config"]),
-            spec["identity"],
+            spec.get("identity") or {},
             paths,
             self.world,
             data_root=job.data_root,
             weights_root=Path(spec.get("weights_root", ".")),
-            profile=spec.get("profile"),
-            attempts=list(spec.get("attempts", []))[:-1],  # the trial appends this start itself
+            attempts=list(spec.get("attempts") or [])[:-1],  # the trial appends this start itself
             interruption=self.interruption,
             on_checkpoint=push,
         )
         if self.world.is_main:
-            write_json(paths.trial, {**spec, "attempts": run.account.attempts})
+            write_spec(paths, {**spec, "attempts": run.account.attempts})
             push()
         self.watcher.built(run)
         return run

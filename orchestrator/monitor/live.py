@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
-from far.store.atomic import read_json, read_json_lines
+from far.store.atomic import read_json
 from far.store.paths import TrialPaths
-from far.store.result import EpochRecord, Heartbeat, Started
+from far.store.records import Attempt, Result, read_epochs, read_heartbeat, read_result, read_spec
 from orchestrator.cli.fitting import cropped, fitting
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Watched:
     epochs: int
     directory: Path
     records: list[dict[str, Any]] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    result: Result | None = None
     beat: dict[str, Any] | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     _size: int = -1
     _stamp: int = -1
 
@@ -63,24 +63,24 @@ class Watched:
         size = paths.metrics.stat().st_size if paths.metrics.exists() else -1
         if size != self._size:
             self._size, before = size, len(self.records)
-            self.records = read_json_lines(paths.metrics, EpochRecord)
+            self.records = read_epochs(paths)
             lines += [self._line(record) for record in self.records[before:]]
-        self.beat = read_json(paths.progress, Heartbeat)
-        self.result = read_json(paths.result)
+        self.beat = read_heartbeat(paths)
+        self.result = read_result(paths)
         if self.result is not None:
             lines.append(f"{self.name}  {self.outcome}")
         return lines
 
     def _look_at_attempts(self) -> list[str]:
         """Read the trial's record if it has changed; return why attempts ended, of those that did since."""
-        path = TrialPaths(self.directory).trial
+        paths = TrialPaths(self.directory)
         with contextlib.suppress(OSError):
-            stamp = path.stat().st_mtime_ns
+            stamp = paths.trial.stat().st_mtime_ns
             if stamp == self._stamp:
                 return []
             self._stamp = stamp
         before = [_ending(attempt) for attempt in self.attempts]
-        self.attempts = (read_json(path, Started) or {}).get("attempts") or []
+        self.attempts = read_spec(paths).get("attempts") or []
         now = [_ending(attempt) for attempt in self.attempts]
         return [
             f"{self.name}  {why}"
@@ -115,7 +115,7 @@ class Watched:
         """How the trial ended."""
         assert self.result is not None
         if self.result["state"] == "finished":
-            metrics = self.result["metrics"]
+            metrics = self.result["metrics"] or {}
             return f"finished: top-1 {metrics['top1']:.1f} %, top-5 {metrics['top5']:.1f} %"
         return f"{self.result['state']}: {(self.result.get('error') or {}).get('message', '')}"
 
@@ -327,7 +327,7 @@ def _occupation(trial: Watched) -> str | None:
     return f"is at '{phase}' (process {owner.get('pid')} on {owner.get('host')})"
 
 
-def _ending(attempt: dict[str, Any]) -> str | None:
+def _ending(attempt: Attempt) -> str | None:
     """Return how an attempt ended badly, None if it goes on or was stopped on purpose."""
     if "lost" in attempt:
         return f"its process was lost: {attempt['lost']}"

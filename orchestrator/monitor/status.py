@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from far.errors import ConfigError
-from far.store.atomic import read_json, read_json_lines
-from far.store.result import EpochRecord, Heartbeat
+from far.store.records import Attempt, read_epochs, read_heartbeat
 from orchestrator.plan.lockfile import frozen_keys, submission
 from orchestrator.store.store import Store, TrialState, is_held
 from orchestrator.study.names import find_name
@@ -153,17 +152,17 @@ def _trial(
 ) -> TrialStatus:
     paths = store.paths(key)
     epochs = int(config["recipe"]["epochs"])
-    result, attempts = None, list[dict[str, Any]]()
+    result, attempts = None, list[Attempt]()
     last: dict[str, Any] = {}
     beat: dict[str, Any] = {}
     if state != "missing":
         attempts = store.trial(key).get("attempts") or []
         result = store.result(key)
-        last = (read_json_lines(paths.metrics, EpochRecord) or [{}])[-1]
+        last = (read_epochs(paths) or [{}])[-1]
     if state == "running":
-        beat = read_json(paths.progress, Heartbeat) or {}
+        beat = read_heartbeat(paths) or {}
     error = (result or {}).get("error")
-    top1 = (result or {}).get("metrics", {}).get("top1")
+    top1 = ((result or {}).get("metrics") or {}).get("top1")
     return TrialStatus(
         study=study,
         profile=profile,
@@ -187,7 +186,7 @@ def _trial(
     )
 
 
-def _loss(attempts: list[dict[str, Any]]) -> str | None:
+def _loss(attempts: list[Attempt]) -> str | None:
     """Return why the process of a trial that is not over was lost last, None if it was not."""
     reasons = [attempt["lost"] for attempt in attempts if "lost" in attempt]
     return f"lost {len(reasons)} times so far, the last time: {reasons[-1]}" if reasons else None

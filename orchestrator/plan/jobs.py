@@ -8,6 +8,7 @@ from typing import Any
 from far.config import TrialConfig
 from far.errors import OutOfMemoryError
 from far.store.lock import LockedError
+from far.store.records import Attempt, Spec
 from orchestrator.executors.base import Job
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.store.store import DONE
@@ -54,7 +55,7 @@ def write_submission(
     paths, before = workspace.store.paths(key), workspace.store.trial(key)
     paths.result.unlink(missing_ok=True)
     paths.cancel.unlink(missing_ok=True)
-    attempts = before.get("attempts", [])
+    attempts = before.get("attempts") or []
     workspace.store.write_trial(
         key,
         {
@@ -65,6 +66,7 @@ def write_submission(
             "weights_root": str(workspace.settings.weights_root),
             "attempts": attempts,
             "before": len(attempts),
+            "sources": before.get("sources") or {},
         },
     )
     if workspace.replica is not None:
@@ -96,9 +98,9 @@ def _with(job: Job, resources: ResourcesConfig) -> Job:
     return job
 
 
-def _remembered(config: dict[str, Any], before: dict[str, Any], attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def _remembered(config: dict[str, Any], before: Spec, attempts: list[Attempt]) -> dict[str, Any]:
     """Keep a micro-batch that was halved until it fitted, unless the user now names one that has not been tried."""
     too_large = {attempt.get("micro_batch") for attempt in attempts if attempt.get("ended") == OutOfMemoryError.kind}
     if too_large and config["run"]["micro_batch"] in {None, *too_large}:
-        config["run"]["micro_batch"] = before["config"]["run"]["micro_batch"]
+        config["run"]["micro_batch"] = (before.get("config") or config)["run"]["micro_batch"]
     return config

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
 from far.store.atomic import append_json_line, read_json_lines
-from far.store.result import saw_indexed_frames
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
@@ -92,7 +91,7 @@ def trials_with_other_frames(store: Store, keys: Iterable[str], sets: Mapping[st
         result = store.result(key)
         if result is not None and result["state"] in ("finished", "partial"):
             one = sets.get(str(result.get("data_hash")))
-            if one is not None and not saw_indexed_frames(result):
+            if one is not None and not result.get("indexed_frames"):
                 found[key] = one
     return found
 

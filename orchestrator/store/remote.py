@@ -16,12 +16,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from far.errors import ConfigError, FarError
 from far.redaction import redacted
 from far.store.atomic import read_json, storage_errors
 from far.store.paths import TrialPaths
+from far.store.records import DamagedRecordError, Spec, has_result, parse_result, read_spec
 from orchestrator.store.store import Store, is_held, is_plain_name, plain_name
 
 WHOLE = "files.json"
@@ -162,12 +162,12 @@ class Replica:
 
     def _pull_result(self, paths: TrialPaths) -> bool:
         """Fetch a trial's files if it has ended there and not here; return whether this machine has a result now."""
-        if read_json(paths.result) is not None:
+        if has_result(paths):
             return True
         remote = self._trial(paths.key)
         partial = paths.directory / f".result.{uuid.uuid4().hex[:8]}.partial"
         try:
-            if not self._get(f"{remote}/result.json", partial) or read_json(partial) is None:
+            if not self._get(f"{remote}/result.json", partial) or not _is_result(partial, paths.key):
                 return False
             for name in SMALL[:-1]:
                 self._get(f"{remote}/{name}", paths.directory / name)
@@ -180,9 +180,9 @@ class Replica:
         """Fetch a trial's description unless the one here tells of more starts."""
         partial = paths.directory / f".trial.{uuid.uuid4().hex[:8]}.partial"
         try:
-            there = read_json(partial) if self._get(f"{self._trial(paths.key)}/trial.json", partial) else None
-            here = read_json(paths.trial)
-            if there is not None and (here is None or _starts(there) >= _starts(here)):
+            there = read_json(partial, Spec) if self._get(f"{self._trial(paths.key)}/trial.json", partial) else None
+            here = read_spec(paths)
+            if there is not None and (not here or _starts(there) >= _starts(here)):
                 partial.replace(paths.trial)
         finally:
             partial.unlink(missing_ok=True)
@@ -194,7 +194,7 @@ class Replica:
             if self._fs.exists(f"{remote}/result.json"):
                 return False
             latest = max(self._checkpoints(remote), default="")
-            return read_json(paths.result) is not None or max(_checkpoints(paths), default="") > latest
+            return has_result(paths) or max(_checkpoints(paths), default="") > latest
 
     def _push_checkpoint(self, local: Path, remote: str) -> None:
         files = {path.name: path.stat().st_size for path in sorted(local.iterdir())}
@@ -282,7 +282,15 @@ def _name(text: str) -> str:
         raise ReplicaError(f"the store's URL: {error}") from None
 
 
-def _starts(spec: dict[str, Any]) -> int:
+def _is_result(path: Path, key: str) -> bool:
+    try:
+        parse_result(path.read_bytes(), key, path)
+    except (OSError, DamagedRecordError):
+        return False
+    return True
+
+
+def _starts(spec: Spec) -> int:
     return len(spec.get("attempts") or [])
 
 

@@ -8,20 +8,20 @@ import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from far.errors import ConfigError
-from far.store.atomic import read_json, write_atomic, write_json
+from far.store.atomic import write_atomic
 from far.store.lock import FileLock, no_locks
 from far.store.paths import TrialPaths
-from far.store.result import Result, Started, problem
+from far.store.records import Result, Spec, damage, read_result, read_spec, write_spec
 
 TrialState = Literal[
     "missing", "queued", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"
 ]
 """``queued``: submitted, not started yet; ``running``: somebody holds the trial's lock; ``interrupted``: started, not
 ended, nobody at it;
-``corrupt``: a result file that does not parse or belongs elsewhere; the rest as in ``far.store.result``."""
+``corrupt``: a result file that does not parse or belongs elsewhere; the rest as in ``far.store.records``."""
 
 DONE: frozenset[TrialState] = frozenset({"finished", "diverged"})
 """Not run again by the same command."""
@@ -125,25 +125,24 @@ class Store:
         what = f"{len(hits)} trials begin" if hits else "no trial begins"
         raise ConfigError(f"{what} with '{prefix}'", choices=(hits or keys)[:10], got=prefix)
 
-    def write_trial(self, key: str, record: dict[str, Any]) -> None:
-        """Write ``trial.json``, atomically."""
-        write_json(self.paths(key).trial, record)
+    def write_trial(self, key: str, spec: Spec) -> None:
+        """Write what a trial is, atomically."""
+        write_spec(self.paths(key), spec)
 
-    def trial(self, key: str) -> dict[str, Any]:
-        """Return what ``trial.json`` holds; empty if it is missing or damaged."""
-        return read_json(self.paths(key).trial, Started) or {}
+    def trial(self, key: str) -> Spec:
+        """Return what a trial is; empty if that is missing or damaged."""
+        return read_spec(self.paths(key))
 
     def result(self, key: str) -> Result | None:
         """Return a trial's result, None if it has none or a damaged one."""
-        value = read_json(self.paths(key).result)
-        return cast(Result, value) if problem(value, key) is None else None
+        return read_result(self.paths(key))
 
     def state(self, key: str) -> TrialState:
         """Return where a trial stands."""
         paths = self.paths(key)
-        value = read_json(paths.result)
-        if problem(value, key) is None:
-            return cast(TrialState, value["state"])
+        result = self.result(key)
+        if result is not None:
+            return result["state"]
         if paths.result.exists():
             return "corrupt"
         if not paths.directory.is_dir():
@@ -169,11 +168,7 @@ class Store:
 
     def damage(self, key: str) -> str | None:
         """Return what is wrong with a trial's result file, None if there is none or it is in order."""
-        path = self.paths(key).result
-        if not path.exists():
-            return None
-        wrong = problem(read_json(path), key)
-        return f"{path}: {wrong}" if wrong else None
+        return damage(self.paths(key))
 
     def lock_study(self, name: str) -> FileLock:
         """Return the lock that keeps a second driver off a study; use it as a context manager."""

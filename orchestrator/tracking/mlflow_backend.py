@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from far.errors import FarError
 from far.redaction import redacted
-from far.store.atomic import read_json, read_json_lines, write_json
+from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from far.store.result import EpochRecord, Started, problem
+from far.store.records import Result, read_epochs, read_result, read_spec
 from orchestrator.tracking.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -203,9 +203,7 @@ class SweepMirror:
         known = self._state["runs"].get(trial.key)
         if known and known.get("status") == "FINISHED" and not known.get("unsent"):
             return "FINISHED"
-        result = read_json(paths.result)
-        if problem(result, paths.key) is not None:
-            result = None
+        result = read_result(paths)
         if known is None:
             if result is None and not paths.metrics.exists():
                 return None
@@ -229,7 +227,7 @@ class SweepMirror:
     def _send_epochs(self, client: MlflowClient, known: dict[str, Any], paths: TrialPaths) -> None:
         from mlflow.entities import Metric
 
-        records = read_json_lines(paths.metrics, EpochRecord)
+        records = read_epochs(paths)
         metrics = [
             Metric(name, value, _milliseconds(record.get("time")), record["epoch"] + 1)
             for record in records[known["epochs"] :]
@@ -245,13 +243,16 @@ class SweepMirror:
         client: MlflowClient,
         trial: TrackedTrial,
         known: dict[str, Any],
-        result: dict[str, Any],
+        result: Result,
         on_step: Callable[[], None],
     ) -> None:
         from mlflow.entities import Metric, RunTag
 
         now, run_id = _milliseconds(result.get("finished_at")), known["run_id"]
-        final = {**result["metrics"], **{name: result.get(name) for name in ("flops", "params", "seconds")}}
+        final: dict[str, Any] = {
+            **(result["metrics"] or {}),
+            **{name: result.get(name) for name in ("flops", "params", "seconds")},
+        }
         final |= {name: result.get(name) for name in ("evaluated", "expected", "peak_memory_bytes")}
         client.log_batch(
             run_id,
@@ -260,7 +261,7 @@ class SweepMirror:
             ],
             tags=[
                 RunTag("farlab.state", result["state"]),
-                RunTag("farlab.attempts", str(len(result.get("attempts") or [1]))),
+                RunTag("farlab.attempts", str(result.get("starts") or 1)),
                 RunTag("farlab.code", str((result.get("code") or {}).get("git"))),
                 RunTag("farlab.error", redacted(str((result.get("error") or {}).get("message", "")))[:500]),
             ],
@@ -317,7 +318,7 @@ class SweepMirror:
         }
         run_id = self._run_with(client, tags, f"{trial.row} seed {trial.seed}")
         if "row" not in client.get_run(run_id).data.params:
-            spec = read_json(TrialPaths(trial.directory).trial, Started) or {}
+            spec = read_spec(TrialPaths(trial.directory))
             values = {"row": trial.row, "seed": trial.seed, **_flat(spec.get("config") or {})}
             client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
         logged = client.get_metric_history(run_id, "train_loss")
@@ -341,12 +342,12 @@ class SweepMirror:
 
 def _end(paths: TrialPaths, status: str | None) -> str | None:
     """Return how a trial ended: as its run, or by its result; one that a search has stopped early ended well."""
-    result = read_json(paths.result)
-    if not isinstance(result, dict):
+    result = read_result(paths)
+    if result is None:
         return status
-    if result.get("state") == "partial":
+    if result["state"] == "partial":
         return "PRUNED"
-    return status or STATUS.get(str(result.get("state")), "FAILED")
+    return status or STATUS.get(result["state"], "FAILED")
 
 
 def _check_place(artifact_uri: str, trials: Path) -> None:

@@ -65,9 +65,9 @@ def _unscaled(results: Results) -> list[Finding]:
     odd = []
     for trial in results.finished:
         execution = trial.result.get("execution") or {}
-        stage = ((trial.result.get("identity") or {}).get("recipe") or {}).get("zero_stage")
-        if execution.get("precision") == "fp16" and execution.get("zero_stage", stage) == 0:
-            odd.append(trial)
+        if execution.get("precision") == "fp16":
+            stage = execution["zero_stage"] if "zero_stage" in execution else trial.setting("recipe", "zero_stage")
+            odd += [trial] if stage == 0 else []
     if not odd:
         return []
     names = ", ".join(sorted(f"{trial.row} seed {trial.seed}" for trial in odd))
@@ -107,7 +107,7 @@ def _code(results: Results) -> list[Finding]:
     found, mixed, dirty = [], {}, {}
     usual = results.finished[0].result.get("code") if results.finished else None
     for trial in results.finished:
-        codes = [code for code in (*(a.get("code") for a in trial.attempts), trial.result.get("code")) if code]
+        codes = [code for code in (*(trial.result.get("earlier_code") or ()), trial.result.get("code")) if code]
         if not (usual or {}).get("dirty") and all(code == usual for code in codes):
             continue
         commits = list(dict.fromkeys(_show(code["git"]) for code in codes if code.get("git")))

@@ -19,14 +19,13 @@ PANELS = (("val_top1", "validation top-1 (%)"), ("train_loss", "training loss"))
 
 def history(row: RowResults, name: str) -> dict[int, list[float]]:
     """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
-    from far.store.atomic import read_json_lines
     from far.store.paths import TrialPaths
-    from far.store.result import EpochRecord
+    from far.store.records import read_epochs
 
     found: dict[int, dict[str, float]] = {}
     for trial in row.trials:
         if trial.directory is not None:
-            for record in read_json_lines(TrialPaths(trial.directory).metrics, EpochRecord):
+            for record in read_epochs(TrialPaths(trial.directory)):
                 if isinstance(record.get(name), int | float):
                     found.setdefault(int(record["epoch"]) + 1, {})[trial.key] = float(record[name])
     return {epoch: list(values.values()) for epoch, values in sorted(found.items())}

@@ -34,9 +34,9 @@ def other_settings(wanted: Mapping[str, Any], store: Store) -> list[str]:
     best: tuple[int, list[str]] | None = None
     keys = store.keys()
     for key in keys[:MOST_COMPARED]:
-        result = store.result(key)
-        if result and result.get("identity"):
-            asked, stored = (spelled_out(each) for each in (json.loads(json.dumps(wanted)), result["identity"]))
+        known = store.trial(key).get("identity") if store.result(key) else None
+        if known:
+            asked, stored = (spelled_out(each) for each in (json.loads(json.dumps(wanted)), known))
             differ = _differences(asked, stored)
             differ = [text for text in differ if not text.startswith(AXES)]
             if not differ:

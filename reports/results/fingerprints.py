@@ -57,10 +57,10 @@ class DataContent:
             self._of_trials = {}
             for key in self._store.keys()[:MOST_READ]:
                 result = self._store.result(key)
-                settings = ((result or {}).get("config") or {}).get("data")
-                if result and settings and result.get("data_hash"):
-                    name = json.dumps(settings, sort_keys=True)
-                    self._of_trials.setdefault(name, set()).add(result["data_hash"])
+                content = result.get("data_hash") if result else None
+                settings = (self._store.trial(key).get("config") or {}).get("data") if content else None
+                if content and settings:
+                    self._of_trials.setdefault(json.dumps(settings, sort_keys=True), set()).add(content)
         return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
 
 
@@ -89,8 +89,8 @@ class WeightsContent:
 
         found, unset = set(), InitConfig().model_dump(mode="json")  # earlier results lack what came later
         for key in self._store.keys()[:MOST_READ]:
-            result = self._store.result(key)
-            if result and {**unset, **((result.get("config") or {}).get("init") or {})} == init:
-                content = (result.get("identity") or {}).get("init")
+            spec = self._store.trial(key) if self._store.result(key) else {}
+            if spec and {**unset, **((spec.get("config") or {}).get("init") or {})} == init:
+                content = (spec.get("identity") or {}).get("init")
                 found.add(content.get("content") if isinstance(content, Mapping) else content)
         return {text for text in found if isinstance(text, str)}

@@ -11,13 +11,12 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
 from far.redaction import redacted
-from far.store.atomic import read_json
 from far.store.paths import TrialPaths
-from far.store.result import STATES, problem
+from far.store.records import STATES, read_result, read_spec
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.tables.model import State
 
@@ -83,7 +82,9 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
             if record.state is State.MISSING:
                 for other in by_place.get((row.name.replace("'", ""), str(trial.seed)), ()):
                     candidate = _record(client, trial, other, uri, cache)
-                    if _but_data(candidate.result.get("identity")) == _but_data(trial.identity):
+                    assert candidate.directory is not None
+                    spec = read_spec(TrialPaths(candidate.directory)) if candidate.result else {}
+                    if _but_data(spec.get("identity")) == _but_data(trial.identity):
                         record = candidate
             trials.append(record)
         rows.append(RowResults(row.name, trials))
@@ -139,9 +140,9 @@ def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any
     goes on, or was killed in a later attempt, its files and tags are those of an attempt before.
     """
     paths, key = TrialPaths(directory), str(run.data.tags.get("farlab.key"))
-    cached = read_json(paths.result)
-    if problem(cached, key) is None and cached["state"] == "finished":
-        return cast("Mapping[str, Any]", cached)
+    cached = read_result(paths, key)
+    if cached is not None and cached["state"] == "finished":
+        return cached
     if run.info.status not in ENDED:
         said = _from_metrics(run)
         return said if run.info.status == "KILLED" and said.get("state") == "partial" else {}
@@ -149,8 +150,8 @@ def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any
     for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
         file.unlink(missing_ok=True)
         _fetch(client, run.info.run_id, file)
-    found = read_json(paths.result)
-    return cast("Mapping[str, Any]", found) if problem(found, key) is None else _from_metrics(run)
+    found = read_result(paths, key)
+    return found if found is not None else _from_metrics(run)
 
 
 def _fetch(client: MlflowClient, run_id: str, file: Path) -> None:

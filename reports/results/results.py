@@ -58,14 +58,17 @@ class TrialRecord:
         """Parameters of the model that ran."""
         return self.result.get("params")
 
-    @property
-    def attempts(self) -> Sequence[Mapping[str, Any]]:
-        """Every start of this trial, the finishing one last."""
-        return self.result.get("attempts") or ()
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration that ran; empty where it is not known."""
+        from far.store.paths import TrialPaths
+        from far.store.records import read_spec
+
+        return (read_spec(TrialPaths(self.directory)).get("config") if self.directory and self.result else None) or {}
 
     def setting(self, *path: str) -> Any:
         """Return a setting of the resolved configuration, e.g. ``setting("data", "views", "clips")``."""
-        node: Any = self.result.get("config") or {}
+        node: Any = self.config
         for part in path:
             node = node.get(part) if isinstance(node, Mapping) else None
         return node
@@ -77,7 +80,10 @@ class TrialRecord:
         if own:
             return own["frames"], own["clips"], own["crops"]
         clip, views = self.setting("model", "clip"), self.setting("data", "views")
-        return (int(clip[0]), int(views["clips"]), int(views["crops"])) if clip and views else None
+        try:  # of results that do not say it, whose configuration may be anything
+            return int(clip[0]), int(views["clips"]), int(views["crops"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def _results(record: Record, store: Store, verdict: Verdict) -> Results:
     plain = {key: _as_field(value) for key, value in record["results"].items()}
     configs = {}
     for row in rows:
-        config = next((trial.result["config"] for trial in row.trials if trial.result.get("config")), None)
+        config = next((trial.config for trial in row.trials if trial.config), None)
         if config is not None:
             configs[row.name] = TrialConfig.model_validate(dict(config))
     if "varied" in plain:
@@ -236,7 +236,7 @@ def _trial(row: str, seed: int, key: str, digest: str, store: Store, verdict: Ve
     state = STATE_OF.get(store.states([key])[key], State.MISSING)
     directory = store.paths(key).directory
     result: Any = store.result(key) if state not in (State.MISSING, State.RUNNING) else None
-    trial = TrialRecord(row, seed, key, state, result or {}, directory, (result or {}).get("identity") or {})
+    trial = TrialRecord(row, seed, key, state, result or {}, directory, store.trial(key).get("identity") or {})
     now = trial_digest(trial)
     if now != digest:
         before = f"was {digest}" if digest in {each.value for each in State} else "had other numbers or other code"

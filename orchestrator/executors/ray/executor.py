@@ -209,7 +209,7 @@ class _Stopper(tune.Stopper):
             return False
         if not self._feed.queue.epoch(job, record):
             return False
-        from far.store.result import Failure
+        from far.store.records import Failure
 
         write_failure(job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
         return True

@@ -17,12 +17,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from far.errors import ConfigError, StorageError
-from far.store.atomic import write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
+from far.store.records import has_result, write_spec
 from orchestrator.executors.attempts import LONGEST_REASON, note, read_spec, too_often
 from orchestrator.executors.base import Job, Stop
-from orchestrator.executors.failure import has_result, write_failure
+from orchestrator.executors.failure import write_failure
 
 LOCK_WAIT = 2.0
 """Seconds that the driver waits for the lock of a trial whose process has died."""
@@ -105,7 +105,7 @@ def account(job: Job, error: object, seen: int) -> bool:
                 attempts[-1].setdefault("lost", reason(error))
             note(job, f"lost: {error}\n")
             spec["attempts"] = attempts
-            write_json(paths.trial, spec)
+            write_spec(paths, spec)
             if lost := too_often(spec, job):
                 write_failure(job.directory, lost)
             return lost is not None

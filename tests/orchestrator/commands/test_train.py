@@ -32,7 +32,7 @@ settings:
 
 
 def test_a_killed_trial_keeps_its_first_start(lab: Any, wait: Callable[..., Any]) -> None:
-    """Both starts stand in the result, each with the commit that it ran."""
+    """Both starts are on record, each with the commit that it ran."""
     (lab.directory / "short.yaml").write_text(PROFILE)
     (lab.directory / "weights").mkdir()
     profile = find_profile("short", [lab.directory])
@@ -50,9 +50,10 @@ def test_a_killed_trial_keeps_its_first_start(lab: Any, wait: Callable[..., Any]
     done = lab.run("short.yaml", command="train")
     assert done.returncode == 0, done.stderr
     assert "initial weights w.pth: mvd, fine-tuned, positions sincos-3d: " in done.stdout
-    first, second = read_json(paths.result)["attempts"]
+    first, second = read_json(paths.trial)["attempts"]
     assert (first["code"]["git"], first["epoch"]) == ("0" * 40, 0)
     assert second["code"]["git"] != "0" * 40 and second["epoch"] >= 1
+    assert read_json(paths.result)["earlier_code"] == [first["code"]]
 
 
 def test_a_trial_is_repeated_from_its_record_alone(lab: Any, tmp_path: Path) -> None:
@@ -69,7 +70,10 @@ def test_a_trial_is_repeated_from_its_record_alone(lab: Any, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert f"repeats trial {key} of their.json" in done.stdout and "numbers may differ" not in done.stdout
     first, second = lab.store.result(key), again.store.result(key)
-    for part in ("metrics", "answers", "identity", "config", "flops", "params", "profile"):
+    for part in ("metrics", "answers", "flops", "params"):
+        assert first[part] == second[part], part
+    first, second = lab.store.trial(key), again.store.trial(key)
+    for part in ("identity", "config", "profile"):
         assert first[part] == second[part], part
     scores = [pq.read_table(store.paths(key).predictions) for store in (lab.store, again.store)]
     assert scores[0].equals(scores[1])

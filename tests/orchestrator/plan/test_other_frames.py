@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import farlab
-from far.store.result import saw_indexed_frames
+from far.store.records import saw_indexed_frames
 
 STUDY = """\
 study: own
@@ -68,11 +68,16 @@ def forget(lab: Path) -> list[str]:
     """Make its results those of a version before the frame index; return their keys."""
     keys = []
     for path in sorted(lab.glob("runs/trials/*/result.json")):
-        result = json.loads(path.read_text())
-        result.pop("decoders", None)
-        for attempt in result["attempts"]:
+        result, spec = json.loads(path.read_text()), json.loads((path.parent / "trial.json").read_text())
+        for name in ("decoders", "version", "starts", "earlier_code", "indexed_frames", "sources"):
+            result.pop(name, None)
+        for name in ("version", "sources"):
+            spec.pop(name, None)
+        for attempt in spec["attempts"]:
             attempt.pop("frame_index", None)
-        path.write_text(json.dumps(result, indent=1))
+            attempt.pop("source", None)
+        (path.parent / "trial.json").write_text(json.dumps(spec, indent=1))
+        path.write_text(json.dumps({**spec, **result}, indent=1))
         keys.append(path.parent.name)
     return keys
 
@@ -140,6 +145,6 @@ def test_there_is_nothing_to_accept_where_nothing_was_misread(lab: Path, capsys:
 
 def test_a_start_that_was_not_kept_is_one_of_an_earlier_version() -> None:
     first, second = {"epoch": 0, "frame_index": 2}, {"epoch": 1, "frame_index": 2}
-    assert saw_indexed_frames({"attempts": [{"lost": "worker"}, first, second]})
-    assert not saw_indexed_frames({"attempts": [second]})
-    assert not saw_indexed_frames({"attempts": [{"epoch": 0}, second]})
+    assert saw_indexed_frames([{"lost": "worker"}, first, second])
+    assert not saw_indexed_frames([second])
+    assert not saw_indexed_frames([{"epoch": 0}, second])

@@ -51,9 +51,8 @@ def test_a_row_that_starts_with_a_trained_head_is_marked(make_results: MakeResul
 
 
 def test_views_of_a_whole_row(make_results: MakeResults) -> None:
-    results = make_results("head_ratio", seeds=2)
-    for trial in results.row("1:2").trials:
-        trial.result["config"]["data"]["views"]["clips"] = 5  # type: ignore[index]
+    other = {"views": {"frames": 16, "clips": 5, "crops": 1}}
+    results = make_results("head_ratio", seeds=2, changes={("1:2", seed): other for seed in range(2)})
     table = build_table(results)
     assert table.rows[2].cells["top1"].text == "not comparable"
     assert not table.rows[2].cells["top1"].best

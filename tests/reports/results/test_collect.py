@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 import farlab
 from far.config import InitConfig
@@ -20,7 +16,7 @@ from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.workspace import Workspace
-from reports.results.cached_store import ReadOnce, parse_result
+from reports.results.cached_store import ReadOnce
 from reports.results.collect import collect
 from reports.results.fingerprints import DataContent, WeightsContent
 
@@ -100,37 +96,3 @@ def test_results_are_read_once_and_kept_once(tmp_path: Path) -> None:
     assert len(results) == 6
     assert store.result(store.keys()[0]) is results[0]
     assert store.state(store.keys()[0]) == "finished"
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=12,
-)
-
-
-@given(
-    order=st.permutations(["key", "identity", "metrics", "config", "env"]),
-    parts=st.fixed_dictionaries(dict.fromkeys(("identity", "metrics", "config", "env"), VALUES)),
-    indent=st.sampled_from([None, 1, 2]),
-    cut=st.integers(0, 60),
-)
-@example(
-    order=["key", "config", "identity", "metrics", "env"],
-    parts={"config": {}, "identity": {"a": {}}, "metrics": {"b": 1}, "env": {}},
-    indent=1,
-    cut=0,
-)
-@settings(max_examples=200, deadline=None)
-def test_a_result_parsed_in_parts_is_the_whole(
-    order: list[str], parts: dict[str, Any], indent: int | None, cut: int
-) -> None:
-    """Whatever stands in it, strings that look like its parts included, in whatever layout; and never of a cut file."""
-    tricky = {"a": '\n "config": {', '"config": {': {"b": "\n }"}}
-    whole = {name: {"key": "k", **parts, "env": [parts["env"], tricky]}[name] for name in order}
-    text = json.dumps(whole, indent=indent, ensure_ascii=False).encode()
-    found = parse_result(text)
-    assert list(found) == order
-    assert {name: dict(v) if isinstance(v, Mapping) else v for name, v in found.items()} == whole
-    with pytest.raises(ValueError):
-        parse_result(text[: -1 - cut])

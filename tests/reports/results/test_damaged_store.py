@@ -12,7 +12,7 @@ import pytest
 
 import farlab
 from far.store.atomic import read_json, read_json_lines, write_json
-from far.store.result import EpochRecord
+from far.store.records import Epoch
 from orchestrator.cli.options import plan_targets
 from orchestrator.plan.lockfile import freeze, load_frozen
 from orchestrator.store.store import Store
@@ -138,7 +138,7 @@ def test_what_is_no_epoch_is_none(tmp_path: Path) -> None:
         '{"epoch": 1, "val_top1": "x"}',
     ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert read_json_lines(tmp_path / "metrics.jsonl", EpochRecord) == [{"epoch": 0, "train_loss": 2}]
+    assert read_json_lines(tmp_path / "metrics.jsonl", Epoch) == [{"epoch": 0, "train_loss": 2}]
 
 
 def test_a_file_in_order_is_read_as_it_is(key: str) -> None:

@@ -38,7 +38,7 @@ def test_a_death_before_the_first_attempt_is_an_attempt(job: Job) -> None:
     assert [attempt["lost"] for attempt in read_json(paths.trial)["attempts"]] == ["it was killed."]
     assert account(job, "Worker exit detail: it was killed again.", 1)
     result = read_json(paths.result)
-    assert (result["state"], result["error"]["kind"], len(result["attempts"])) == ("failed", "lost", 2)
+    assert (result["state"], result["error"]["kind"], result["starts"]) == ("failed", "lost", 2)
     assert "it was killed again" in result["error"]["message"]
     assert "it was killed again" in paths.log.read_text()
 
@@ -105,7 +105,7 @@ def test_workers_that_the_memory_monitor_kills_end_with_its_words(
         result = lab.store.result(key)
         assert (result["state"], result["error"]["kind"]) == ("failed", "lost")
         assert "running low on memory" in result["error"]["message"]
-        assert len(result["attempts"]) == 2
+        assert result["starts"] == 2
         assert "running low on memory" in lab.store.paths(key).log.read_text()
     again = lab.run("study.yaml")  # the memory is there now: the same command goes on
     assert again.returncode == 0, again.stderr
@@ -138,7 +138,7 @@ def test_a_process_that_dies_as_soon_as_it_holds_the_lock(
     assert done.returncode == 3
     assert "its process was lost 2 times (retry.lost: 1)" in done.stderr
     (key,) = lab.store.keys()
-    assert len(lab.store.result(key)["attempts"]) == 2
+    assert lab.store.result(key)["starts"] == 2
 
 
 @pytest.mark.slow
