@@ -104,9 +104,11 @@ def without_effect(config: TrialConfig) -> dict[str, str]:
     if data.source == "demo" and model.clip[1] == model.clip[2]:
         unused("the demo's frames are as square as model.clip, so that all crops are the same", "data.views.crops")
     if not augment.randaug_ops:
-        unused("recipe.augment.randaug_ops is 0", *_augment("randaug_magnitude", "randaug_std", "randaug_probability"))
+        others = ("randaug_magnitude", "randaug_std", "randaug_resampling")
+        unused("recipe.augment.randaug_ops is 0", *_augment("randaug_probability", *others))
     elif not augment.randaug_probability:
-        unused("recipe.augment.randaug_probability is 0", *_augment("randaug_ops", "randaug_magnitude", "randaug_std"))
+        others = ("randaug_magnitude", "randaug_std", "randaug_resampling")
+        unused("recipe.augment.randaug_probability is 0", *_augment("randaug_ops", *others))
     if not augment.crop:
         unused("recipe.augment.crop is false", *_augment("crop_scale", "crop_ratio"))
     if not augment.mixup and not augment.cutmix:

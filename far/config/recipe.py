@@ -30,6 +30,8 @@ class AugmentConfig(Strict):
     """Standard deviation of the magnitude."""
     randaug_probability: Fraction = 0.5
     """With which each drawn operation is applied."""
+    randaug_resampling: Annotated[Literal["bicubic", "bilinear"], Added("bicubic")] = "bicubic"
+    """How operations that move pixels read between them; bicubic as the paper, bilinear at a third of the time."""
     crop: bool = False
     """Random resized crop; without it, the training clip is the centre crop of validation."""
     crop_scale: Range = Field(default=[0.08, 1.0])

@@ -17,8 +17,8 @@ class Batch:
     """A micro-batch for training.
 
     Attributes:
-        clips: normalised, (B, 3, T, H, W), float32.
-        targets: classes (B,), or soft targets (B, C).
+        clips: normalised, (B, 3, T, H, W), on the stream's device and of its floating type.
+        targets: classes (B,), or soft targets (B, C), on the same device.
         ids: the videos' ids, one a clip; clip v > 0 of one video (repeated augmentation) is ``id#v``.
         positions: place of each clip's video in the global batch of the step.
         failed: videos that were skipped because they could not be read. If that is all of them, one clip of zeros with
@@ -37,7 +37,7 @@ class EvalBatch:
     """Views for evaluation.
 
     Attributes:
-        clips: normalised, (B, 3, T, H, W), float32.
+        clips: normalised, (B, 3, T, H, W), on the stream's device and of its floating type.
         labels: classes (B,).
         ids: the videos' ids, one a view.
         clip: number of the temporal clip of each view.

@@ -6,7 +6,9 @@ or the order in which threads finish.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,16 +19,36 @@ from far.config.trial import TrialConfig
 from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.decoding.cache import FrameSource, open_frames
 from far.data.decoding.decoder import VideoError
-from far.data.prefetch import prefetched
+from far.data.feed import Feed, Made, taken
+from far.data.prefetch import batches_ahead, prefetched
 from far.data.sources.diagnostics import counted
 from far.data.sources.manifest import Manifest, Video
 from far.data.transforms import geometry, mixup
-from far.data.transforms.augment import Draws, augmented, erase
+from far.data.transforms.augment import Draws, Erasure, augmented, draw_erasure
 from far.errors import ConfigError, DataError
 from far.randomness import numpy_rng
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """A clip of a video, augmented: bytes (3, T, H, W), and what is put into it after normalisation."""
+
+    pixels: torch.Tensor
+    erasure: Erasure | None = None
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Whatever of it lies on the device."""
+        return (self.pixels,) if self.erasure is None else (self.pixels, self.erasure.noise)
+
+
+if TYPE_CHECKING:
+    _Read = Made[list[_Clip]] | str
+    """What becomes of a video: its clips, or why it cannot be read."""
+    _Views = Made[list[tuple[torch.Tensor, int, int]]] | str
 
 
 @dataclass
@@ -41,6 +63,7 @@ class _Stream:
         micro_batch: videos at once in training, clips at once in evaluation.
         frames: where frames come from; by default the fastest way to read the data set.
         device: where clips are resized, augmented and mixed.
+        dtype: floating type of the clips; default: float32.
     """
 
     manifest: Manifest
@@ -50,10 +73,15 @@ class _Stream:
     micro_batch: int = field(kw_only=True)
     frames: FrameSource | None = field(default=None, kw_only=True)
     device: str | torch.device = field(default="cpu", kw_only=True)
+    dtype: torch.dtype | None = field(default=None, kw_only=True)
     failures: dict[str, str] = field(default_factory=dict, init=False)
     """Why a video could not be read, by id, as found so far."""
 
     def __post_init__(self) -> None:
+        import torch
+
+        self.dtype = self.dtype or torch.float32
+        self.feed = Feed(self.device)
         self.source: FrameSource = self.frames or open_frames(self.manifest)
         self._sampler = sampler(self.config.data)
         self._length, height, width = self.config.model.clip
@@ -63,6 +91,10 @@ class _Stream:
     def decoders(self) -> dict[str, int]:
         """How many videos of the data set each decoder reads, by its name and version."""
         return self.source.decoders()
+
+    def _frames(self, video: Video, pick: Callable[[int], np.ndarray]) -> torch.Tensor:
+        """Return frames of a video on the device, uint8 (3, T, H, W)."""
+        return self.feed.send(geometry.to_tensor(self.source.read(video, pick)))
 
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
         return geometry.normalised_batch(clips, self.config.data.mean, self.config.data.std)
@@ -111,14 +143,27 @@ class TrainStream(_Stream):
             for micro in range(0, self._batch, share)
         ]
 
-        def load(start: tuple[int, int]) -> Batch:
+        def videos(start: tuple[int, int]) -> dict[int, Video]:
+            """Return the videos of a micro-batch, and those that they are mixed with, by place in the batch."""
             step, first = start
             positions = range(first, first + self.micro_batch)
-            wanted = sorted({*positions, *self._partners(positions)})
-            videos = {p: self._videos[order[step + p]] for p in wanted}
-            return self._load(videos, positions, epoch, step // self._batch)
+            return {p: self._videos[order[step + p]] for p in sorted({*positions, *self._partners(positions)})}
 
-        return prefetched(load, starts, self.config.run.workers)
+        def parts(start: tuple[int, int]) -> list[Callable[[], _Read]]:
+            return [functools.partial(self._read, video, epoch) for video in videos(start).values()]
+
+        def join(start: tuple[int, int], read: list[_Read]) -> Made[Batch]:
+            step, first = start
+            positions = range(first, first + self.micro_batch)
+            found = dict(zip(videos(start).items(), read, strict=True))
+            return self.feed.make(
+                lambda: self._batch_of(found, positions, epoch, step // self._batch),
+                lambda batch: (batch.clips, batch.targets),
+            )
+
+        workers = self.config.run.workers
+        ahead = batches_ahead(workers, self.micro_batch)
+        return taken(prefetched(starts, parts, join, workers=workers, ahead=ahead))
 
     def _partners(self, positions: range) -> list[int]:
         """Return the places in the batch that these are mixed with; neighbours, where anything is mixed."""
@@ -126,36 +171,52 @@ class TrainStream(_Stream):
             return []
         return [p ^ 1 for p in positions if p ^ 1 < self._batch]
 
-    def _load(self, videos: dict[int, Video], positions: range, epoch: int, step: int) -> Batch:
+    def _read(self, video: Video, epoch: int) -> _Read:
+        """Read and augment a video, or say why it cannot be read."""
+        try:
+            return self.feed.make(
+                lambda: self._clips(video, epoch),
+                lambda clips: (tensor for clip in clips for tensor in clip.tensors),
+            )
+        except VideoError as error:
+            return error.reason
+
+    def _batch_of(self, found: dict[tuple[int, Video], _Read], positions: range, epoch: int, step: int) -> Batch:
+        """Join what was read: normalise, erase, mix."""
         import torch
 
-        read: dict[int, list[torch.Tensor]] = {}
-        for position, video in videos.items():
-            try:
-                read[position] = self._clips(video, epoch)
-            except VideoError as error:
-                self.failures[video.id] = error.reason
+        read = {}
+        for (p, video), made in found.items():
+            if isinstance(made, str):
+                self.failures[video.id] = made
+            else:
+                read[p] = made.take()
         kept = [p for p in positions if p in read]
         failed = len(positions) - len(kept)
         if not kept:
-            nothing = torch.zeros(1, 3, self._length, *self._size)
-            return Batch(nothing, torch.zeros(1, self.manifest.classes), [UNREADABLE], [positions[0]], failed)
+            nothing = torch.zeros(1, 3, self._length, *self._size, dtype=self.dtype, device=self.device)
+            targets = torch.zeros(1, self.manifest.classes, device=self.device)
+            return Batch(nothing, targets, [UNREADABLE], [positions[0]], failed)
         views = range(self.config.recipe.augment.repeats)
-        rows = {(p, view): row for row, (p, view) in enumerate((p, view) for p in read for view in views)}
-        clips = self._normalised([clip for each in read.values() for clip in each])
-        for (p, view), row in rows.items():
-            self._erase(clips[row], videos[p], epoch, view)
+        rows = {place: row for row, place in enumerate(itertools.product(read, views))}
+        whole = [clip for each in read.values() for clip in each]
+        clips = self._normalised([clip.pixels for clip in whole])
+        for pixels, clip in zip(clips, whole, strict=True):
+            if clip.erasure is not None:
+                clip.erasure.put(pixels)
         places = [(p, view) for p in kept for view in views]
         clips, partners, shares = self._mixed(clips, rows, places, epoch, step)
+        videos = dict(found.keys())
+        targets = self._targets([videos[p].label for p, _ in places], [videos[q].label for q in partners], shares)
         return Batch(
             clips,
-            self._targets([videos[p].label for p, _ in places], [videos[q].label for q in partners], shares),
+            self.feed.send(targets),
             [videos[p].id if view == 0 else f"{videos[p].id}#{view}" for p, view in places],
             [p for p, _ in places],
             failed,
         )
 
-    def _clips(self, video: Video, epoch: int) -> list[torch.Tensor]:
+    def _clips(self, video: Video, epoch: int) -> list[_Clip]:
         """Decode a video once and return its augmented clips, still of bytes."""
         augment = self.config.recipe.augment
         cuts = range(1 if augment.repeat_frames == "shared" else augment.repeats)
@@ -164,26 +225,23 @@ class TrainStream(_Stream):
             draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
-        frames = geometry.to_tensor(self.source.read(video, pick)).to(self.device)
-        clips = frames.split(self._length, dim=1)
-        return [
-            augmented(
-                clips[view % len(clips)],
-                augment,
-                self._size,
-                self._draws(video, epoch, view),
-                flip=self.config.data.flip,
-            )
-            for view in range(augment.repeats)
-        ]
+        frames = self._frames(video, pick).split(self._length, dim=1)
+        made = []
+        for view in range(augment.repeats):
+            draws, clip = self._draws(video, epoch, view), frames[view % len(frames)]
+            pixels = augmented(clip, augment, self._size, draws, flip=self.config.data.flip)
+            made.append(_Clip(pixels, self._erasure(draws)))
+        return made
+
+    def _erasure(self, draws: Draws) -> Erasure | None:
+        """Draw what is put into a box of a clip, if anything is, and send it to the device."""
+        probability = self.config.recipe.augment.erasing
+        drawn = draw_erasure((self._length, *self._size), probability, draws("erasing")) if probability else None
+        return drawn and Erasure(drawn.top, drawn.left, self.feed.send(drawn.noise))
 
     def _draws(self, video: Video, epoch: int, view: int) -> Draws:
         """Return the generators of one clip, by what they draw."""
         return lambda purpose: numpy_rng(self.config.seed, purpose, video.id, epoch, view)
-
-    def _erase(self, clip: torch.Tensor, video: Video, epoch: int, view: int) -> None:
-        if self.config.recipe.augment.erasing:
-            erase(clip, self.config.recipe.augment.erasing, self._draws(video, epoch, view)("erasing"))
 
     def _mixed(
         self,
@@ -207,8 +265,9 @@ class TrainStream(_Stream):
         """
         augment = self.config.recipe.augment
         if not augment.mixes:
-            return clips, [p for p, _ in places], [1.0] * len(places)
-        mixed, partners, shares = clips.new_empty(len(places), *clips.shape[1:]), [], []
+            return clips.to(self.dtype), [p for p, _ in places], [1.0] * len(places)
+        mixed = clips.new_empty(len(places), *clips.shape[1:], dtype=self.dtype)
+        partners, shares = [], []
         for number, (p, view) in enumerate(places):
             rng = numpy_rng(self.config.seed, "mix", epoch, step, p // augment.mix_group)
             mix = mixup.draw(augment, *self._size, rng) if (p ^ 1, view) in rows else None
@@ -256,44 +315,61 @@ class EvalStream(_Stream):
         return len(self._videos)
 
     def __iter__(self) -> Iterator[EvalBatch]:
-        views = self.config.data.views
+        views, workers = self.config.data.views, self.config.run.workers
         mine = self._videos[self.rank :: self.world]
         group = max(1, self.micro_batch // (views.clips * views.crops))
         groups = [mine[start : start + group] for start in range(0, len(mine), group)]
-        for batches in prefetched(self._load, groups, self.config.run.workers):
+
+        def parts(videos: list[Video]) -> list[Callable[[], _Views]]:
+            return [functools.partial(self._read, video) for video in videos]
+
+        def join(videos: list[Video], read: list[_Views]) -> Made[list[EvalBatch]]:
+            return self.feed.make(
+                lambda: self._batches(videos, read), lambda batches: (batch.clips for batch in batches)
+            )
+
+        ahead = batches_ahead(workers, group)
+        for batches in taken(prefetched(groups, parts, join, workers=workers, ahead=ahead)):
             yield from batches
 
-    def _load(self, videos: list[Video]) -> list[EvalBatch]:
+    def _read(self, video: Video) -> _Views:
+        """Read a video's views, or say why it cannot be read."""
+        try:
+            return self.feed.make(lambda: self._views(video), lambda views: (clip for clip, _, _ in views))
+        except VideoError as error:
+            return error.reason
+
+    def _batches(self, videos: list[Video], read: list[_Views]) -> list[EvalBatch]:
+        """Normalise what was read, in batches."""
         import torch
 
-        views = [view for video in videos for view in self._views(video)]
-        parts = [views[start : start + self.micro_batch] for start in range(0, len(views), self.micro_batch)]
+        views = []
+        for video, made in zip(videos, read, strict=True):
+            if isinstance(made, str):
+                self.failures[video.id] = made
+            else:
+                views += [(video, *view) for view in made.take()]
         return [
             EvalBatch(
-                self._normalised([clip for clip, *_ in part]),
-                torch.tensor([video.label for _, video, *_ in part]),
-                [video.id for _, video, *_ in part],
+                self._normalised([pixels for _, pixels, _, _ in part]).to(self.dtype),
+                torch.tensor([video.label for video, *_ in part]),
+                [video.id for video, *_ in part],
                 [clip for *_, clip, _ in part],
                 [crop for *_, crop in part],
             )
-            for part in parts
+            for part in (views[n : n + self.micro_batch] for n in range(0, len(views), self.micro_batch))
         ]
 
-    def _views(self, video: Video) -> list[tuple[torch.Tensor, Video, int, int]]:
-        """Decode a video once and return its views: clip of bytes, video, temporal and spatial number."""
+    def _views(self, video: Video) -> list[tuple[torch.Tensor, int, int]]:
+        """Decode a video once and return its views: clip of bytes, temporal and spatial number."""
         views, length = self.config.data.views, self._length
 
         def pick(count: int) -> np.ndarray:
             return np.concatenate([self._sampler.view(count, length, view, views.clips) for view in range(views.clips)])
 
-        try:
-            frames = self.source.read(video, pick)
-        except VideoError as error:
-            self.failures[video.id] = error.reason
-            return []
-        whole = geometry.resize_to_cover(geometry.to_tensor(frames).to(self.device), self._size)
+        whole = geometry.resize_to_cover(self._frames(video, pick), self._size)
         return [
-            (geometry.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), video, c, k)
+            (geometry.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), c, k)
             for c in range(views.clips)
             for k in range(views.crops)
         ]

@@ -103,9 +103,10 @@ class TrialRun:
         self._timetable = Timetable(config.run.checkpoint_minutes, self.interruption, world)
         self._writing = 0.0
         self._heartbeat = Heartbeat(paths, config.recipe.epochs) if world.is_main else None
-        place = {"rank": world.rank, "world": world.size, "micro_batch": self.micro}
+        place: dict[str, Any] = {"rank": world.rank, "world": world.size, "micro_batch": self.micro}
+        form = {"device": world.device, "dtype": self.dtype}
         frames = open_frames(self.manifest, lambda done, total: self._report("index frames", done, total))
-        self.stream = TrainStream(self.manifest, config, **place, frames=frames, device=world.device)
+        self.stream = TrainStream(self.manifest, config, **place, **form, frames=frames)
         self.validation = Validation(
             self.manifest, config, world, micro_batch=self.micro, source=self.stream.source, dtype=self.dtype
         )

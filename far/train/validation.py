@@ -70,7 +70,8 @@ class Validation:
         self, config: TrialConfig, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
     ) -> tuple[Predictions, Scores]:
         place: dict[str, Any] = {"rank": self.world.rank, "world": self.world.size, "micro_batch": self.micro_batch}
-        stream = EvalStream(self.manifest, config, "val", **place, frames=self.source, device=self.world.device)
+        form = {"device": self.world.device, "dtype": self.dtype}
+        stream = EvalStream(self.manifest, config, "val", **place, **form, frames=self.source)
         engine.eval()
         views = stream.expected * config.data.views.clips * config.data.views.crops // self.world.size
         predictions = predict(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from far.architecture import costs
 from far.config import DataConfig, TrialConfig
 from far.config.trial import ModelConfig
-from far.data.prefetch import DEPTH
+from far.data.prefetch import loader_bytes
 from far.train.engine import micro_batch
 from orchestrator.estimate.devices import Target
 from orchestrator.plan.plan import PlannedTrial
@@ -136,8 +136,9 @@ def _memory(config: TrialConfig, params: int, activations: int, micro: int, devi
     if run.activation_checkpointing:  # each block's input, and one block as it is computed again
         activations = math.prod(config.model.grid) * config.model.sizes[0] * depth + activations // depth
     clips = micro * recipe.augment.repeats
-    batches = (DEPTH * run.workers + 1) * clips * 3 * math.prod(config.model.clip) * 4
-    return int(PROCESS + states * params + clips * activations * value + batches)
+    batch = clips * 3 * math.prod(config.model.clip) * value
+    loading = loader_bytes(config, micro, value)
+    return int(PROCESS + states * params + clips * activations * value + batch + loading)
 
 
 STEP_SECONDS = 0.025

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,12 +39,15 @@ def augmented(
         draws: the clip's generators.
         flip: whether half of the clips are mirrored.
     """
+    box = None
+    if config.crop:
+        box = crop_box(clip.shape[-2], clip.shape[-1], config.crop_scale, config.crop_ratio, draws("crop"))
     if config.randaug_ops:
         from far.data.transforms import randaugment
 
-        clip = randaugment.apply(clip, randaugment.draw(config, draws("randaug")))
-    if config.crop:
-        box = crop_box(clip.shape[-2], clip.shape[-1], config.crop_scale, config.crop_ratio, draws("crop"))
+        drawn = randaugment.draw(config, draws("randaug"))
+        clip, box = randaugment.apply(clip, drawn, box, config.randaug_resampling), box and (0, 0, *box[2:])
+    if box is not None:
         clip = resized_crop(clip, box, size)
     else:
         clip = geometry.crop(geometry.resize_to_cover(clip, size), size)
@@ -75,8 +79,22 @@ def resized_crop(clip: torch.Tensor, box: tuple[int, int, int, int], size: tuple
     return geometry.resize(clip[..., top : top + height, left : left + width], size)
 
 
-def erase(clip: torch.Tensor, probability: float, rng: np.random.Generator) -> torch.Tensor:
-    """Put normal noise into one box of a normalised clip (3, T, H, W), the same box in all frames; in place.
+@dataclass(frozen=True)
+class Erasure:
+    """Noise (3, T, h, w) for a box of a clip, the same box in all frames."""
+
+    top: int
+    left: int
+    noise: torch.Tensor
+
+    def put(self, clip: torch.Tensor) -> None:
+        """Put it into a normalised clip (3, T, H, W), in place."""
+        height, width = self.noise.shape[-2:]
+        clip[..., self.top : self.top + height, self.left : self.left + width] = self.noise
+
+
+def draw_erasure(size: tuple[int, int, int], probability: float, rng: np.random.Generator) -> Erasure | None:
+    """Draw the box and the normal noise of random erasing for a clip of (T, H, W); None where nothing is erased.
 
     The area is uniform in 0.02 to 1/3 of the frame, the aspect (height over width) uniform in the logarithm of 0.3 to
     10/3; after ten boxes that do not fit, nothing is erased.
@@ -84,15 +102,13 @@ def erase(clip: torch.Tensor, probability: float, rng: np.random.Generator) -> t
     import torch
 
     if rng.random() >= probability:
-        return clip
-    channels, frames, height, width = clip.shape
+        return None
+    frames, height, width = size
     for _ in range(TRIES):
         area = rng.uniform(ERASED_AREA[0], ERASED_AREA[1]) * height * width
         aspect = math.exp(rng.uniform(math.log(ERASED_ASPECT[0]), math.log(ERASED_ASPECT[1])))
         h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < h < height and 0 < w < width:
             top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-            noise = torch.from_numpy(rng.standard_normal((channels, frames, h, w), np.float32))
-            clip[..., top : top + h, left : left + w] = noise.to(clip.device)
-            break
-    return clip
+            return Erasure(top, left, torch.from_numpy(rng.standard_normal((3, frames, h, w), np.float32)))
+    return None

@@ -69,10 +69,16 @@ def normalised_batch(clips: Sequence[torch.Tensor], mean: Sequence[float], std: 
     """
     import torch
 
-    scale, shift = _affine(mean, std, clips[0].device)
     batch = torch.empty(len(clips), *clips[0].shape, device=clips[0].device)
+    if batch.device.type == "cpu":  # clip by clip, while it is in the cache
+        scale, shift = _affine(mean, std, batch.device)
+        for place, clip in zip(batch, clips, strict=True):
+            place.copy_(clip).mul_(scale).add_(shift)
+        return batch
     for place, clip in zip(batch, clips, strict=True):
-        place.copy_(clip).mul_(scale).add_(shift)
+        place.copy_(clip)
+    for colour, m, s in zip(batch.unbind(1), mean, std, strict=True):  # numbers need no copy that waits for the device
+        colour.mul_(1 / (255 * s)).add_(-m / s)
     return batch
 
 

@@ -11,7 +11,7 @@ import pytest
 import farlab
 from far.architecture import counting
 from far.architecture.costs import activations, parameters
-from far.data.prefetch import DEPTH
+from far.data.prefetch import loader_bytes
 from orchestrator.estimate.devices import find_target
 from orchestrator.estimate.workload import IN_TURNS, PROCESS, TUNED, Pipeline, Work, times, work
 from orchestrator.study import load_study
@@ -98,7 +98,9 @@ def test_memory_is_what_was_counted() -> None:
     """Of the paper's trial: 281 MiB a clip (16 videos, two clips of each), batches in readiness, 16 bytes a weight."""
     config = config_of()
     params, clips = parameters(config.model, 174), 16 * 2
-    batches = (DEPTH * config.run.workers + 1) * clips * 3 * 16 * 224 * 224 * 4
+    batch = clips * 3 * 16 * 224 * 224 * 2
+    batches = batch + loader_bytes(config, 16, 2)
+    assert 2 * batch < loader_bytes(config, 16, 2) < 8 * batch  # two ahead, one being joined, what threads augment
     total = work(config, (168_913, 24_777), "gpu").memory
     assert total == pytest.approx(PROCESS + 16 * params + clips * 281 * 2**20 + batches, rel=0.15)
     fewer = work(config_of("run.micro_batch=8"), (168_913, 24_777), "gpu").memory

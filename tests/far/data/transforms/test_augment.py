@@ -12,7 +12,7 @@ from scipy import stats
 
 from far.config.trial import AugmentConfig
 from far.data.transforms import mixup, randaugment
-from far.data.transforms.augment import crop_box, erase, resized_crop
+from far.data.transforms.augment import crop_box, draw_erasure, resized_crop
 from far.randomness import numpy_rng
 
 BLENDS = {
@@ -93,13 +93,33 @@ def test_all_frames_change_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(randaugment.OPERATIONS))
 def test_operations_stay_on_the_clips_device(name: str) -> None:
-    if name == "equalize":
-        pytest.skip("torch's bincount has no implementation for the meta device")
     # a device without values refuses every tensor that was made on the CPU, and every look at a value
     clip = torch.empty(3, 2, 40, 56, dtype=torch.uint8, device="meta")
     for strength in (0.0, 0.5, -1.0):
         ours = randaugment.OPERATIONS[name](clip, strength)
         assert (ours.device.type, ours.dtype, ours.shape) == ("meta", torch.uint8, clip.shape)
+
+
+@pytest.mark.parametrize("resampling", ["bicubic", "bilinear"])
+def test_a_box_of_the_result_is_cut_from_the_whole(resampling: str) -> None:
+    """Whatever is not computed outside of the box, the pixels inside are the same, bit for bit."""
+    clip = clip_of(picture(0), picture(1))
+    config = AugmentConfig(randaug_ops=4, randaug_probability=0.7)
+    for number in range(60):
+        draws = randaugment.draw(config, numpy_rng(number, "ops"))
+        box = crop_box(40, 56, (0.1, 0.9), (0.75, 4 / 3), numpy_rng(number, "box"))
+        whole = randaugment.apply(clip, draws, None, resampling)
+        assert torch.equal(randaugment.apply(clip, draws, box, resampling), randaugment.cut(whole, box)), draws
+
+
+def test_bilinear_differs_from_bicubic_in_motions_alone() -> None:
+    clip = clip_of(picture(0))
+    for name, operation in randaugment.OPERATIONS.items():
+        one, other = (
+            randaugment.apply(clip, [randaugment.Draw(name, 0.37)], None, how) for how in ("bicubic", "bilinear")
+        )
+        assert torch.equal(one, other) != isinstance(operation, randaugment.Motion), name
+        assert (one.int() - other.int()).abs().float().mean() < 4
 
 
 def test_a_flat_picture_survives_every_operation() -> None:
@@ -153,7 +173,9 @@ def test_a_whole_crop_keeps_the_pixels() -> None:
 def test_erasing_follows_its_definition() -> None:
     shares, hits, noise = [], 0, []
     for n in range(1500):
-        clip = erase(torch.full((3, 2, 64, 64), 7.0), 0.25, numpy_rng(2, "erase", n))
+        clip = torch.full((3, 2, 64, 64), 7.0)
+        if erasure := draw_erasure((2, 64, 64), 0.25, numpy_rng(2, "erase", n)):
+            erasure.put(clip)
         changed = clip != 7
         assert torch.equal(changed[:, 0], changed[:, 1])  # one box in all frames
         if changed.any():
