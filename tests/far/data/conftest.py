@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trial() -> TrialConfig:
     return TrialConfig(
-        model=ModelConfig(backbone="tiny", clip=[16, 64, 64]),
+        model=ModelConfig.model_validate({"backbone": "tiny", "clip": [16, 64, 64]}),
         data=DEMO,
         recipe=RecipeConfig(batch_size=16),
         run=RunConfig(workers=1),

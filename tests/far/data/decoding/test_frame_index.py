@@ -83,7 +83,7 @@ def data_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest
 
 def configured(sampling: str, views: int) -> TrialConfig:
     return TrialConfig(
-        model=ModelConfig(backbone="tiny", clip=[LENGTH, ROWS * BLOCK, COLUMNS * BLOCK]),
+        model=ModelConfig.model_validate({"backbone": "tiny", "clip": [LENGTH, ROWS * BLOCK, COLUMNS * BLOCK]}),
         data=DataConfig(source="corpus", classes=1, sampling=sampling, views=ViewsConfig(clips=views, crops=1)),
         recipe=RecipeConfig(batch_size=len(RECIPES)),
         run=RunConfig(workers=1),
