@@ -22,10 +22,7 @@ from orchestrator.workspace.settings import checked_uri
 from reports.paper import paper_tables
 from reports.paper.studies import studies_for, studies_of_table, tables_with_study
 from reports.results.collect import collect
-from reports.tables.registry import NEED_NO_STUDY
-
-if TYPE_CHECKING:
-    from reports.results.results import Results
+from reports.tables.registry import need_no_study
 
 if TYPE_CHECKING:
     from reports.results.results import Results
@@ -68,8 +65,8 @@ def load(
     if tracking is not None:
         tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
         refuse_given("store", because="--from reads the tracking server instead")
-    known = tables_with_study()
-    wanted = known if all_ else [n for n in numbers if n in known or n not in NEED_NO_STUDY]
+    known, standing = tables_with_study(), need_no_study()
+    wanted = known if all_ else [n for n in numbers if n in known or n not in standing]
     of_tables = [path for n in known for path in studies_of_table(n)] if all_ else studies_for(wanted)
     found = list({path.resolve(): path for path in [*of_tables, *study_paths(studies)]}.values())
     if not found:
@@ -83,7 +80,7 @@ def load(
         store=existing_store(store),
         tracking=tracking,
         of_tables=of_tables,
-        optional=[path for n in wanted if n in NEED_NO_STUDY for path in studies_of_table(n)],
+        optional=[path for n in wanted if n in standing for path in studies_of_table(n)],
         everything=all_,
     )
 

@@ -14,6 +14,7 @@ from far.errors import ConfigError
 from far.registry import Registry
 from far.strict import known
 from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
+from orchestrator.study.paper import result_tables
 from orchestrator.study.search_methods import PRUNERS, SAMPLERS
 
 Settings = dict[str, Any]
@@ -57,8 +58,6 @@ FRACTION = r"^1/(2|4|8|16|32|64|128|256)$"
 
 AUTO = "auto"
 """Of ``resources.gpus``: shared as measured memory allows."""
-TABLES = range(2, 9)
-"""The paper's tables of results; Table 1 is its recipe."""
 MOST_SEEDS = 10_000
 """A number beyond this is a seed where the number of seeds was asked for."""
 
@@ -299,7 +298,7 @@ class StudyFile(Strict):
     study: Name
     title: str = ""
     description: str = ""
-    table: Annotated[int, Field(json_schema_extra={"enum": list(TABLES)})] | None = None
+    table: Annotated[int, Field(json_schema_extra={"enum": result_tables()})] | None = None
     """The paper's table that this study reproduces; its numbers are then printed beside."""
     row_header: str = "Row"
     profile: Name | None = None
@@ -340,8 +339,10 @@ class StudyFile(Strict):
     @field_validator("table")
     @classmethod
     def _in_paper(cls, value: int | None) -> int | None:
-        if value is not None and value not in TABLES:
-            raise ConfigError(f"the paper has no table {value} of results", key="table", choices=TABLES, got=value)
+        if value is not None and value not in result_tables():
+            raise ConfigError(
+                f"the paper has no table {value} of results", key="table", choices=result_tables(), got=value
+            )
         return value
 
     @field_validator("compare")

@@ -99,7 +99,7 @@ def _number(results: Results, line: RowResults, metric: str) -> list[str]:
     about = printed.rows_of([row.name for row in results.rows]).get(line.name) if printed else None
     if printed and about and about.numbers.get(metric) is not None:
         text = f"{about.numbers[metric]} {PRINTED.get(metric, '')}".strip()
-        lines.append(f"  the paper prints {text} ({paper.SETTING[printed.number]})")
+        lines.append(f"  the paper prints {text} ({printed.facts.setting})")
         warning = scale_warning(results)
         lines += [f"  {warning}"] if warning else []
     return lines

@@ -11,6 +11,7 @@ from far.config import parse_override, resolve
 from far.errors import ConfigError
 from orchestrator.cli.options import JsonOption, ProfileOption, load_targets, split_targets
 from orchestrator.study import find_profile
+from orchestrator.study.paper import result_tables
 from orchestrator.study.profiles import profile_directories
 from orchestrator.workspace.settings import load_settings
 from reports.paper.costs import GIGA, MEGA, cost_of_study, cost_of_table, cost_of_trial
@@ -34,7 +35,7 @@ def cost(
 ) -> None:
     """Print exact FLOPs and parameters beside the paper's digits; nothing is built or run.
 
-    Without arguments: all of Tables 2-8. JSON is one object for one table, a list for several.
+    Without arguments: all of the paper's tables of results. JSON is one object for one table, a list for several.
     """
 
     tables = chosen(targets or [], table or [], profile)
@@ -59,7 +60,7 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
         return [cost_of_study(study) for study in load_targets(targets, profile, None)]
     if profile or overrides:
         return [_profile_cost(profile, overrides)]
-    return [cost_of_table(number) for number in parse_tables(table or ["2-8"])]
+    return [cost_of_table(number) for number in (parse_tables(table) if table else result_tables())]
 
 
 def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from far.errors import ConfigError
 from orchestrator.study.names import in_doubt, pair_names
+from orchestrator.study.paper import TableFacts, paper_facts, result_tables
 
 METRIC_OF_COLUMN = {
     "Top-1 (%)": "top1",
@@ -21,29 +19,6 @@ METRIC_OF_COLUMN = {
     "Views": "views",
 }
 """The identifier that the numbers of a column have everywhere in FARLab; FLOPs in G, parameters in M."""
-
-SETTING = {
-    2: "Something-Something V2, ViT-S, MVD, 2 clips × 3 crops",
-    3: "Something-Something V2, ViT-S, MVD, 2 clips × 3 crops",
-    4: "Something-Something V2, ViT-S, MVD, 2 clips × 3 crops",
-    5: "Something-Something V2, ViT-S, MVD, 2 clips × 3 crops",
-    6: "Something-Something V2, ViT-S, MVD, 2 clips × 3 crops",
-    7: "Something-Something V2",
-    8: "Kinetics-400",
-}
-"""What each table's numbers were measured on (paper, Sections 4.3 and 4.4)."""
-
-DEFAULT_ROW = {
-    2: "Head-Split Sparse-Dense",
-    3: "Bottleneck w Group",
-    4: "Group-Mean",
-    5: "1:1",
-    6: "Before Attention",
-}
-"""The row whose choice the paper keeps (Section 4.3)."""
-
-RULED_AFTER = {2: ("Temporal",)}
-"""Rows after which the paper draws a rule between compartments that have no heading."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +33,21 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One of Tables 2-8 as printed."""
+    """A table of results as printed."""
 
     number: int
-    title: str
-    columns: Sequence[str]
+    facts: TableFacts
     rows: Sequence[PaperRow]
+
+    @property
+    def title(self) -> str:
+        """Its caption."""
+        return self.facts.title
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Titles of its columns."""
+        return self.facts.columns
 
     @property
     def label_columns(self) -> list[str]:
@@ -85,39 +69,27 @@ class PaperTable:
         return in_doubt(names, printed, pair_names(names, printed))
 
 
-@lru_cache
-def _raw() -> dict[str, Any]:
-    return json.loads(resources.files(__name__).joinpath("tables.json").read_text(encoding="utf-8"))
-
-
 def paper_tables() -> list[int]:
     """Return the numbers of the paper's tables."""
-    return [int(number) for number in _raw()]
-
-
-def recipe_table() -> tuple[str, list[str], list[list[Any]]]:
-    """Return title, columns and rows of Table 1, which holds settings rather than measurements."""
-    raw = _raw()["1"]
-    return raw["title"], raw["columns"], raw["rows"]
+    return list(paper_facts())
 
 
 def printed_table(number: int | None) -> PaperTable | None:
-    """Return one of Tables 2-8, None where a study reproduces none of them."""
-    return paper_table(number) if number in paper_tables() and number not in (None, 1) else None
+    """Return a table of results, None where a study reproduces none."""
+    return paper_table(number) if number in result_tables() and number is not None else None
 
 
 def paper_table(number: int) -> PaperTable:
-    """Return one of Tables 2-8.
+    """Return a table of results.
 
     Raises:
-        ConfigError: the paper has no such table of measurements.
+        ConfigError: the paper has no such table.
     """
-    raw = _raw().get(str(number))
-    if raw is None or number == 1:
-        choices = [str(n) for n in paper_tables() if n != 1]
+    if number not in result_tables():
+        choices = [str(n) for n in result_tables()]
         raise ConfigError(f"the paper has no table {number} of results", choices=choices, got=str(number))
-    columns = raw["columns"]
-    return PaperTable(number, raw["title"], columns, [_row(columns, cells) for cells in raw["rows"]])
+    facts = paper_facts()[number]
+    return PaperTable(number, facts, [_row(facts.columns, cells) for cells in facts.rows])
 
 
 def _row(columns: Sequence[str], cells: Sequence[Any]) -> PaperRow:

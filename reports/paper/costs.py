@@ -10,8 +10,9 @@ from far.architecture.costs import flops, parameters
 from far.config.trial import ModelConfig, TrialConfig
 from orchestrator.study import Study, load_study
 from orchestrator.study.names import pair_names
-from orchestrator.study.profiles import packaged_studies
+from orchestrator.study.paper import paper_facts
 from reports.paper import paper_table, printed_table
+from reports.paper.studies import shipped_study
 
 GIGA, MEGA = 1e9, 1e6
 
@@ -23,9 +24,6 @@ PAPER_SCALE = (
     "data.classes=174",
 )
 """What Tables 2-6 were counted on, laid over the shipped studies and profile (paper, Sections 4.1 to 4.3)."""
-
-CLASSES = {7: 174, 8: 400}
-"""Something-Something V2 and Kinetics-400 (paper, Section 4.1)."""
 
 PLAIN: dict[str, Any] = {"attention": {"global": 1}, "interaction": "none", "classifier": "global-mean"}
 OURS: Mapping[str, Mapping[str, Any]] = {
@@ -108,18 +106,18 @@ def decimals(printed: float) -> int:
 
 
 def cost_of_table(number: int) -> CostTable:
-    """Return the cost columns of one of Tables 2-8, at the paper's own scale.
+    """Return the cost columns of one of the paper's tables, at the paper's own scale.
 
     Raises:
         ConfigError: the paper has no such table of results.
     """
     paper = paper_table(number)
-    if number in CLASSES:
+    facts = paper_facts()[number]
+    if facts.data_set:
         models = {name: ModelConfig.model_validate(values) for name, values in OURS.items()}
-        rows = _rows(((name, model, CLASSES[number]) for name, model in models.items()), number)
+        rows = _rows(((name, model, facts.classes) for name, model in models.items()), number)
         return CostTable(f"Table {number}: {paper.title}", rows, number)
-    shipped = (load_study(f, profile="demo", overrides=PAPER_SCALE) for f in packaged_studies().glob("*.yaml"))
-    study = next(study for study in shipped if study.table == number)
+    study = load_study(shipped_study(number), profile="demo", overrides=PAPER_SCALE)
     return CostTable(f"Table {number}: {paper.title}", _rows(_models(study), number), number)
 
 

@@ -12,15 +12,12 @@ from far.config import TrialConfig, resolve
 from far.config.layers import Layer
 from far.errors import ConfigError
 from orchestrator.study.names import pair_names
+from orchestrator.study.paper import paper_facts
 
 if TYPE_CHECKING:
     from orchestrator.study import Row, Study
     from orchestrator.study.profiles import Profile
 
-ABLATIONS = "ssv2-small-mvd"
-"""The profile of Tables 2 to 6 (paper, Section 4.3)."""
-DATA_SET = {7: "ssv2", 8: "k400"}
-"""With backbone and pre-training, the profile of a row of Tables 7 and 8: ``ssv2-small-mvd``."""
 SIZES = ("model.width", "model.depth", "model.heads")
 """What a backbone's name stands for."""
 SHOWN = 4
@@ -48,8 +45,10 @@ def deviations(study: Study) -> list[str]:
 def _profile_differs(study: Study) -> str | None:
     """Say so where the profile is, by its name, another table's."""
     name, table = study.profile.name, study.table
-    wanted = f"{DATA_SET[table]}-*" if table in DATA_SET else ABLATIONS if table else name
-    whole = f"paper-{DATA_SET[table]}" if table in DATA_SET else wanted
+    facts = paper_facts()[table] if table else None
+    data_set = facts.data_set if facts else None
+    wanted = f"{data_set}-*" if data_set else facts.profile or name if facts else name
+    whole = f"paper-{data_set}" if data_set else wanted
     if name in (wanted, whole) or (wanted.endswith("*") and name.startswith(wanted[:-1])):
         return None
     return f"the profile is {name}, that of Table {table} is {wanted}"
@@ -65,8 +64,9 @@ def _all_in_paper(study: Study) -> bool:
 def _expected(study: Study, row: Row) -> TrialConfig | None:
     """Return what the row is in the paper's setting; None where what it sets is impossible there."""
     own = Layer(row.settings, lambda _: row.where)
-    if study.table in DATA_SET:
-        layers = _compared_row(study, row.name) or (*study.profile.layers, own)
+    facts = paper_facts()[study.table] if study.table else None
+    if facts is not None and facts.data_set:
+        layers = _compared_row(study, row.name, facts.data_set) or (*study.profile.layers, own)
     elif study.table is not None and (shipped := _shipped(study.table)) is not None:
         name = pair_names([r.name for r in study.rows], [r.name for r in shipped.rows]).get(row.name)
         if name is not None:
@@ -80,16 +80,16 @@ def _expected(study: Study, row: Row) -> TrialConfig | None:
         return None
 
 
-def _compared_row(study: Study, name: str) -> tuple[Layer, ...] | None:
-    """Return the settings of one of the paper's own rows of Tables 7 and 8."""
+def _compared_row(study: Study, name: str, data_set: str) -> tuple[Layer, ...] | None:
+    """Return the settings of one of the paper's own rows of a comparison."""
     from reports.paper.costs import OURS, PLAIN
 
     known = pair_names([row.name for row in study.rows], list(OURS)).get(name)
-    if known is None or study.table is None:
+    if known is None:
         return None
     method, _, size = known.rpartition(" ViT-")
     family = "videomae" if "VideoMAE" in method else "mvd"
-    profile = _shipped_profile(f"{DATA_SET[study.table]}-{'small' if size == 'S' else 'base'}-{family}")
+    profile = _shipped_profile(f"{data_set}-{'small' if size == 'S' else 'base'}-{family}")
     plain = () if method.startswith("FAR") else (Layer({"model": PLAIN}, lambda _: method),)
     return (*profile.layers, *plain)
 
@@ -102,15 +102,14 @@ def _shipped_profile(name: str) -> Profile:
 
 
 def _shipped(table: int) -> Study | None:
-    """Return the shipped study of one of Tables 2 to 6 at the paper's scale."""
+    """Return the shipped study of an ablation at the paper's scale, None where none is shipped."""
     from orchestrator.study import load_study
-    from orchestrator.study.lookup import study_files
-    from orchestrator.study.profiles import packaged_studies
+    from reports.paper.studies import shipped_study
 
-    for file in study_files(packaged_studies()):
-        if f"\ntable: {table}\n" in file.read_text(encoding="utf-8"):
-            return load_study(file, profile=ABLATIONS)
-    return None
+    try:
+        return load_study(shipped_study(table), profile=paper_facts()[table].profile)
+    except ConfigError:
+        return None
 
 
 def _differences(config: TrialConfig, expected: TrialConfig | None) -> list[str]:

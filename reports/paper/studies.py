@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError
+from orchestrator.study.paper import result_tables
 from orchestrator.study.profiles import packaged_studies
 
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
     from orchestrator.study import Study
 
-TABLES = range(2, 9)
-"""The paper's tables that a study can reproduce."""
-
 
 def studies_of_table(number: int) -> list[Path]:
     """Return the study files with ``table: N``: those in ``studies/`` here, else the shipped one."""
-    from orchestrator.study.lookup import files_in, study_directories
+    from orchestrator.study.lookup import study_directories
 
-    wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
-    files = [
-        path
-        for directory in study_directories()
-        for path in files_in(directory)
-        if wanted.search(path.read_text(encoding="utf-8", errors="replace"))
-    ]
+    files = [path for directory in study_directories() for path in _with_table(number, directory)]
     shipped = [path for path in files if _is_shipped(path)]
     return [path for path in files if path not in shipped] or shipped[:1]
+
+
+def shipped_study(number: int) -> Path:
+    """Return the shipped study of a table.
+
+    Raises:
+        ConfigError: none is shipped.
+    """
+    for path in _with_table(number, packaged_studies()):
+        return path
+    raise ConfigError(f"no study is shipped for Table {number}")
+
+
+def _with_table(number: int, directory: Path) -> Iterator[Path]:
+    from orchestrator.study.lookup import files_in
+
+    wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
+    for path in files_in(directory):
+        if wanted.search(path.read_text(encoding="utf-8", errors="replace")):
+            yield path
 
 
 def study_of_table(number: int) -> Path | None:
@@ -48,7 +60,7 @@ def study_of_table(number: int) -> Path | None:
 
 def tables_with_study() -> list[int]:
     """Return the numbers of the paper's tables for which there is a study."""
-    return [number for number in TABLES if studies_of_table(number)]
+    return [number for number in result_tables() if studies_of_table(number)]
 
 
 def studies_for(tables: Sequence[int]) -> list[Path]:
@@ -69,7 +81,7 @@ def studies_for(tables: Sequence[int]) -> list[Path]:
 
 def before_shipped(path: Path) -> str:
     """Say so where a study of one's own stands for a table of the paper, for which another one is shipped."""
-    for number in TABLES if not _is_shipped(path) else ():
+    for number in result_tables() if not _is_shipped(path) else ():
         if path in studies_of_table(number):
             return f"Table {number} is that of {path}, which stands before the study that is shipped."
     return ""

@@ -155,6 +155,6 @@ def _with_marks(row: Row, marks: Sequence[str]) -> Row:
 
 def _ruled(rows: Sequence[Row], printed: PaperTable | None, about: Mapping[str, PaperRow]) -> list[Row]:
     """Ask for a rule where the paper draws one between compartments."""
-    after = paper.RULED_AFTER.get(printed.number, ()) if printed else ()
+    after = printed.facts.ruled_after if printed else ()
     ruled = {i + 1 for i, row in enumerate(rows) if row.name in about and about[row.name].name in after}
     return [replace(row, ruled=index in ruled) for index, row in enumerate(rows)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
-from reports import paper
 from reports.analysis.comparability import START, Finding
 from reports.analysis.comparison import Comparison
 from reports.paper import PaperRow, PaperTable
@@ -119,7 +118,7 @@ def table_notes(
     notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed and about:
-        notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({paper.SETTING[printed.number]})."))
+        notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
     if printed and about and results.comparable:
         from reports.paper.costs import cost_of_table
 

@@ -1,4 +1,4 @@
-"""Tables 7 and 8: the literature as reported, in the paper's compartments, and our rows as measured."""
+"""Comparisons (Tables 7 and 8): the literature as reported, in the paper's compartments, and our rows as measured."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
 if TYPE_CHECKING:
     from reports.paper.costs import CostRow
 
-NUMBERS = (7, 8)
 OURS = "our implementation"
 """The compartment whose rows can be run here."""
 
@@ -49,7 +48,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     printed = paper.paper_table(number)
     counted = {row.row: row for row in cost_of_table(number).rows}
     notes = [Note(f"Top-1, Top-5 and Flops of the paper and of the literature are as the paper reports them "
-                  f"({paper.SETTING[number]}); Flops are of one view × the number of views.")]  # fmt: skip
+                  f"({printed.facts.setting}); Flops are of one view × the number of views.")]  # fmt: skip
     comparison = None
     if results is not None:
         found = findings(results)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from far.config import TrialConfig
-from reports import paper
+from orchestrator.study.paper import paper_facts
+from reports.results.results import Results
 from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
 
 READ: dict[str, Callable[[TrialConfig], Any]] = {
@@ -32,10 +33,11 @@ DATA = {"Sth-Sth V2": "ssv2", "Kinetics-400": "k400"}
 SIZES = {"S": "small", "B": "base"}
 
 
-def build_settings() -> Table:
-    """Lay out Table 1, with a last column that says whether the shipped profiles hold these values."""
-    title, headers, rows = paper.recipe_table()
-    profiles = _profiles(headers[1:])
+def build_settings(number: int, results: Results | None = None) -> Table:
+    """Lay out a table of settings, with a last column that says whether the shipped profiles hold these values."""
+    facts = paper_facts()[number]
+    title, headers, rows = facts.title, list(facts.columns), [list(row) for row in facts.rows]
+    profiles = _profiles(list(headers[1:]))
     columns = [Column(f"c{i}", header, Origin.PAPER if i else Origin.LABEL) for i, header in enumerate(headers)]
     columns.append(Column("profiles", "shipped profiles", Origin.COUNTED))
     laid = [_row(headers, row, profiles) for row in rows]
@@ -44,7 +46,7 @@ def build_settings() -> Table:
         Note("S: ViT-S, B: ViT-B."),
         Note(f"Shipped profiles: {names}." if names else "No shipped profile was found to compare with."),
     )
-    return Table("1", title, tuple(columns), tuple(laid), profile="", notes=notes, number=1)
+    return Table(str(number), title, tuple(columns), tuple(laid), profile="", notes=notes, number=number)
 
 
 def _profiles(headers: list[str]) -> dict[str, dict[str, tuple[str, TrialConfig]]]:

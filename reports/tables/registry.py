@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestrator.garbage import gc_paused
+from orchestrator.study.paper import paper_facts
 from reports.results.results import Results
-from reports.tables import literature
 from reports.tables.ablation import build_table
 from reports.tables.footnotes import scale_warning
+from reports.tables.literature import build_literature
 from reports.tables.model import Table
 from reports.tables.recipe import build_settings
 from reports.tables.search import search_tables
 
-NEED_NO_STUDY = (1, *literature.NUMBERS)
-"""Tables of the paper that say something before anything has run."""
+BUILDERS: dict[str, Callable[[int, Results | None], Table]] = {"recipe": build_settings, "comparison": build_literature}
+"""By the kind of the paper's table; any other is laid out as an ablation."""
+
+
+def need_no_study() -> list[int]:
+    """Return the numbers of the paper's tables that say something before anything has run."""
+    return [number for number, facts in paper_facts().items() if not facts.needs_study]
 
 
 @gc_paused()
@@ -26,13 +32,13 @@ def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything:
     Args:
         numbers: tables asked for.
         results: what was collected, one a study.
-        everything: add Tables 1, 7 and 8 even if they were not asked for.
+        everything: add those that need no results even if they were not asked for.
     """
-    wanted = {*numbers, *(NEED_NO_STUDY if everything else ())}
+    standing = need_no_study()
+    wanted = standing if everything else [n for n in standing if n in numbers]
     measured = {found.table for found in results}
     tables = [table for found in results for table in build_tables(found)]
-    tables += [build_settings()] if 1 in wanted and 1 not in measured else []
-    tables += [literature.build_literature(n) for n in literature.NUMBERS if n in wanted and n not in measured]
+    tables += [BUILDERS[paper_facts()[n].kind](n, None) for n in wanted if n not in measured]
     return _told_apart(sorted(tables, key=lambda table: table.number or 99))
 
 
@@ -57,7 +63,7 @@ def build_tables(results: Results) -> list[Table]:
 
 def build_one(results: Results) -> Table:
     """Lay out one study."""
-    if results.table in literature.NUMBERS:
-        assert results.table is not None
-        return literature.build_literature(results.table, results)
+    kind = paper_facts()[results.table].kind if results.table else ""
+    if results.table is not None and kind in BUILDERS:
+        return BUILDERS[kind](results.table, results)
     return build_table(results)

@@ -292,14 +292,12 @@ def _packed(bits: correctness.Bits) -> str:
 
 def _made_again(record: Record, results: Results | None, store: Store) -> Table | None:
     """Return the table that these trials give now."""
-    from reports.tables import literature
-    from reports.tables.recipe import build_settings
-    from reports.tables.registry import build_tables
+    from orchestrator.study.paper import paper_facts
+    from reports.tables.registry import BUILDERS, build_tables
 
     if results is None:
-        if record["table"] == "1":
-            return build_settings()
-        return literature.build_literature(int(record["table"]))
+        number = int(record["table"])
+        return BUILDERS[paper_facts()[number].kind](number, None)
     return next((table for table in build_tables(results) if table.key == record["table"]), None)
 
 

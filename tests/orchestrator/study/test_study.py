@@ -13,7 +13,6 @@ from far.architecture import costs
 from far.errors import ConfigError
 from orchestrator.study import Study, load_study, profile_names
 from orchestrator.study.profiles import packaged_studies
-from orchestrator.study.schema import TABLES
 
 PAPER = ["attention_pattern", "interaction", "classifier", "head_ratio", "interaction_position"]
 SHIPPED = sorted(path for path in packaged_studies().rglob("*.yaml") if path.parent.name != "profiles")
@@ -59,7 +58,7 @@ def test_every_shipped_profile_serves_every_shipped_study(profile: str) -> None:
 @pytest.mark.parametrize("size", ["small", "base"])
 @pytest.mark.parametrize("ancestor", ["videomae", "mvd"])
 def test_paper_profiles_are_table_1(data: str, size: str, ancestor: str) -> None:
-    table = json.loads((resources.files("reports.paper") / "tables.json").read_text())["1"]
+    table = json.loads((resources.files("orchestrator.study") / "paper_tables.json").read_text())["1"]
     names = {"videomae": "VideoMAE", "mvd": "MVD", "ssv2": "Sth-Sth V2", "k400": "Kinetics-400"}
     column = table["columns"].index(f"FAR ({names[ancestor]}) {names[data]}")
     wanted = {row[0]: row[column] for row in table["rows"]}
@@ -279,12 +278,6 @@ def test_row_names_are_those_that_were_typed(study) -> None:
     assert names(study("study: s\nrows:\n  1e3: {}\n  0.10: {}\n  ~: {}\n  0x10: {}\n  yes: {}\n")) == [
         "1e3", "0.10", "~", "0x10", "yes",
     ]  # fmt: skip
-
-
-def test_the_papers_tables_are_those_that_a_study_may_name() -> None:
-    from reports.paper import paper_tables
-
-    assert list(TABLES) == paper_tables()[1:]
 
 
 def test_a_grid_over_a_component_and_its_setting_is_meant(study) -> None:

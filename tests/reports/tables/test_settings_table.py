@@ -12,7 +12,7 @@ from reports.tables.recipe import build_settings
 
 
 def test_the_shipped_profiles_hold_the_papers_settings() -> None:
-    table = build_settings()
+    table = build_settings(1)
     verdicts = {row.name: row.cells["profiles"] for row in table.rows}
     assert len(table.rows) == 17
     for name, cell in verdicts.items():
@@ -29,6 +29,6 @@ def test_a_departure_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             text = text.replace("epochs: 75", "epochs: 100")
         (tmp_path / "profiles" / path.name).write_text(text)
     monkeypatch.setattr(profiles, "packaged_studies", lambda: tmp_path)
-    row = next(row for row in build_settings().rows if row.name == "training epochs")
+    row = next(row for row in build_settings(1).rows if row.name == "training epochs")
     assert row.cells["profiles"].state is State.INCOMPARABLE
     assert row.cells["profiles"].text == "k400-base-mvd: 100"
