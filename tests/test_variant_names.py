@@ -16,6 +16,7 @@ MEANT_OTHERWISE = {
     ("far/weights/facts.py", "farlab"),  # an entry of a file's metadata
     ("far/weights/facts.py", "videomae"),  # transformers' model_type
     ("orchestrator/executors/ray/nodes.py", "local"),  # an address that Ray takes
+    ("orchestrator/commands/status.py", "loss"),  # a column's title
     ("orchestrator/monitor/status.py", "interrupted"),  # the state of a trial
     ("orchestrator/commands/cancel.py", "interrupted"),
 }

@@ -81,6 +81,7 @@ def _as_error(schema: type[BaseModel], errors: Sequence[Any], where: Callable[[t
     tried = [each for each in tried if not each[1]["type"].endswith(("_type", "literal_error"))] or tried
     (written, annotation, described), best = tried[0]
     choices = [choice for kind in _members(annotation, _is_literal) for choice in get_args(kind)]
+    choices = choices or best.get("ctx", {}).get("choices", [])
     message = _sentence([each for _, each in tried], choices, described)
     return ConfigError(
         message,

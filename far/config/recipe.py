@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from far.architecture.interactions import INTERACTIONS
-from far.strict import Added, Fraction, NonNegative, Positive, ReadBy, Strict
+from far.config.augmentation import AUGMENTATIONS
+from far.config.optimization import OPTIMIZERS, SCHEDULES
+from far.strict import Added, Fraction, NonNegative, Positive, ReadBy, Strict, known
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -55,6 +57,14 @@ class AugmentConfig(Strict):
     repeat_frames: Annotated[Literal["shared", "own"], Added("own")] = "own"
     """Whether the clips of one video share their frames, as the ancestors' do, or each draws its own."""
 
+    also: Annotated[list[str], Added([])] = Field(default=[], examples=[["my-augmentation"]])
+    """Further steps after crop and flip, in this order (``far.config.augmentation``)."""
+
+    @field_validator("also")
+    @classmethod
+    def _also(cls, values: list[str]) -> list[str]:
+        return [known(AUGMENTATIONS, value, AUGMENTATIONS.key) for value in values]
+
     @property
     def mixes(self) -> bool:
         """Whether clips are blended, so that targets are soft."""
@@ -72,14 +82,18 @@ class RecipeConfig(Strict):
     """At a batch of ``lr_reference_batch`` videos; scaled linearly with the batch."""
     lr_reference_batch: Positive = 256
     min_lr: NonNegative = 1e-6
-    """Where the cosine ends; scaled with the batch like ``lr``."""
+    """Where the schedule ends; scaled with the batch like ``lr``."""
+    schedule: Annotated[str, Added("cosine")] = "cosine"
+    """How the rate falls after the warm-up (``far.config.optimization``)."""
     warmup_epochs: NonNegative = 5
     """Epochs over which the rate rises linearly from 0."""
     weight_decay: NonNegative = 0.05
     """AdamW's; biases, norms and other one-dimensional parameters and position embeddings have none."""
-    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
-        default=[0.9, 0.999]
-    )
+    optimizer: Annotated[str, Added("adamw")] = "adamw"
+    """Of ``far.config.optimization``."""
+    betas: Annotated[
+        list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2), ReadBy(OPTIMIZERS)
+    ] = Field(default=[0.9, 0.999])
     """AdamW's momenta."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the rate from each block to the one before it; the head has the full rate."""
@@ -94,3 +108,13 @@ class RecipeConfig(Strict):
     """``auto``: bf16 where the device has it natively and is not a CPU, else fp32."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed's ZeRO stage; part of the identity because stages use different optimiser wrappers."""
+
+    @field_validator("optimizer")
+    @classmethod
+    def _optimizer(cls, value: str) -> str:
+        return known(OPTIMIZERS, value, OPTIMIZERS.key)
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule(cls, value: str) -> str:
+        return known(SCHEDULES, value, SCHEDULES.key)

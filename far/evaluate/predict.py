@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.distributed import World
+from far.evaluate.metrics import METRICS, ranks
 from far.store import correctness
 from far.store.atomic import write_atomic
 
@@ -57,15 +58,28 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy in percent of the expected videos, mean cross-entropy in nats of the evaluated ones."""
+    """What a test came to: every registered metric by name (``far.evaluate.metrics``)."""
 
-    top1: float
-    top5: float
-    loss: float
+    metrics: dict[str, float]
     evaluated: int
     expected: int
     answers: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Which videos were answered correctly (``far.store.correctness``)."""
+
+    @property
+    def top1(self) -> float:
+        """Accuracy."""
+        return self.metrics["top1"]
+
+    @property
+    def top5(self) -> float:
+        """Accuracy among the five likeliest classes."""
+        return self.metrics["top5"]
+
+    @property
+    def loss(self) -> float:
+        """Cross-entropy."""
+        return self.metrics["loss"]
 
 
 def score(predictions: Predictions, expected: int) -> Scores:
@@ -76,7 +90,7 @@ def score(predictions: Predictions, expected: int) -> Scores:
         expected: videos that should have been answered; the denominator of both accuracies.
     """
     if not predictions.ids:
-        return Scores(0.0, 0.0, float("nan"), 0, expected)
+        return Scores({name: 0.0 if m.larger_is_better else float("nan") for name, m in METRICS.items()}, 0, expected)
     logits = np.stack(predictions.logits).astype(np.float64)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -87,16 +101,11 @@ def score(predictions: Predictions, expected: int) -> Scores:
     chosen = [list(views[name].values()) for name in names]
     merged = np.stack([probabilities[indices].mean(axis=0) for indices in chosen])
     labels = np.array([predictions.labels[indices[0]] for indices in chosen])
-    own = merged[np.arange(len(labels)), labels]
-    # A tie counts against the model, so that a constant answer never scores; nor does one that is not a number.
-    rank = merged.shape[1] - (merged < own[:, None]).sum(axis=1)
     return Scores(
-        top1=100.0 * float((rank <= 1).sum()) / expected,
-        top5=100.0 * float((rank <= min(5, merged.shape[1])).sum()) / expected,
-        loss=float(-np.log(np.maximum(own, 1e-12)).mean()),
+        {name: metric.compute(merged, labels, expected) for name, metric in METRICS.items()},
         evaluated=len(labels),
         expected=expected,
-        answers=correctness.pack(names, rank, merged.shape[1]),
+        answers=correctness.pack(names, ranks(merged, labels), merged.shape[1]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from far.config.optimization import OPTIMIZERS
 from far.config.trial import RecipeConfig, RunConfig
 from far.distributed import World, import_deepspeed
 from far.errors import ConfigError
@@ -104,13 +105,10 @@ def deepspeed_config(recipe: RecipeConfig, micro: int, world_size: int, precisio
 def make_engine(
     model: Any, groups: list[dict[str, Any]], recipe: RecipeConfig, micro: int, precision: str, world: World
 ) -> Any:
-    """Return a DeepSpeed engine around AdamW; torch's own, which needs no build."""
-    import torch
-
+    """Return a DeepSpeed engine around the recipe's optimiser."""
     deepspeed = import_deepspeed()
     _restore_linear()  # of a trial that ended before it was closed
-    beta1, beta2 = recipe.betas
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(beta1, beta2), eps=1e-8)
+    optimizer = OPTIMIZERS[recipe.optimizer].build(groups, recipe)
     given = {p: p.detach().clone() for group in groups for p in group["params"]}
     engine, *_ = deepspeed.initialize(
         model=model,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from far.config.trial import Positive, Strict
 from far.errors import ConfigError
-from far.registry import Registry
+from far.evaluate.metrics import METRICS
 from far.strict import known
 from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
 from orchestrator.study.paper import result_tables
@@ -164,26 +166,38 @@ class BudgetConfig(Strict):
     trials: Positive | None = None
 
 
-Metric = Literal["top1", "top5", "loss", "flops", "params", "seconds", "steps", "epochs", "peak_memory_bytes"]
-"""What a result has a number for."""
-EPOCH_METRICS = ("top1", "top5", "loss")
-"""What each epoch is validated by, which is all that a pruner sees."""
-LARGER_IS_BETTER = ("top1", "top5")
+MEASURED = ("flops", "params", "seconds", "steps", "epochs", "peak_memory_bytes")
+"""What a result has a number for beside the registered metrics, by which each epoch is validated."""
+
+
+def _one_of(*names: Iterable[str]) -> Any:
+    """Describe the names of registries in the schema for editors."""
+    return Field(json_schema_extra=lambda described: described.update(enum=[each for kind in names for each in kind]))
 
 
 class Objective(Strict):
     """A quantity of a finished trial and its good direction: by default more accuracy, less of anything else."""
 
-    metric: Metric = "top1"
+    metric: Annotated[str, Field(json_schema_extra=lambda described: described.update(enum=[*METRICS, *MEASURED]))] = (
+        "top1"
+    )
     direction: Literal["maximize", "minimize"] = "maximize"
 
     @model_validator(mode="before")
     @classmethod
     def _usual_direction(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "direction" not in values and values.get("metric", "top1") in get_args(Metric):
-            larger = values.get("metric", "top1") in LARGER_IS_BETTER
+        name = values.get("metric", "top1") if isinstance(values, dict) else None
+        if isinstance(name, str) and "direction" not in values:
+            larger = name in METRICS and METRICS[name].larger_is_better
             return {**values, "direction": "maximize" if larger else "minimize"}
         return values
+
+    @field_validator("metric")
+    @classmethod
+    def _metric(cls, value: str) -> str:
+        if value not in METRICS and value not in MEASURED:
+            raise PydanticCustomError("literal_error", "unknown metric", {"choices": [*METRICS, *MEASURED]})
+        return value
 
 
 class Parameter(Strict):
@@ -245,11 +259,6 @@ def plain_names(values: list[Any]) -> list[str | int | float | bool]:
     ]
 
 
-def _one_of(registry: Registry[Any]) -> Any:
-    """Describe a registry's names in the schema for editors."""
-    return Field(json_schema_extra=lambda described: described.update(enum=list(registry)))
-
-
 class SearchConfig(Strict):
     """Search beside ablation, by Optuna through Ray Tune."""
 
@@ -282,11 +291,11 @@ class SearchConfig(Strict):
             raise ConfigError(f"an objective is listed twice: {', '.join(names)}", key="search.objectives")
         if self.prunes and len(names) > 1:
             raise ConfigError("pruning needs a single objective: use pruner: none", key="search.pruner")
-        if self.prunes and names[0] not in EPOCH_METRICS:
+        if self.prunes and names[0] not in METRICS:
             raise ConfigError(
                 f"a pruner needs a value of each epoch, which '{names[0]}' has not: use pruner: none",
                 key="search.objectives",
-                choices=EPOCH_METRICS,
+                choices=METRICS,
                 got=names[0],
             )
         return self

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
+from far.evaluate import metrics
 from far.store.paths import TrialPaths
 from orchestrator.study.names import find_name
 from reports import paper
@@ -223,8 +224,6 @@ def _scaled(count: float) -> str:
 
 
 def _value(trial: TrialRecord, metric: str) -> float | None:
-    if metric in ("top1", "top5", "loss"):
-        value = (trial.result.get("metrics") or {}).get(metric)
-    else:
-        value = trial.result.get(metric)
+    found = (trial.result.get("metrics") or {}) if metric in metrics.METRICS else trial.result
+    value = found.get(metric)
     return None if value is None else float(value)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from far.text import printable
 from reports.renderers import RENDERERS
+from reports.tables.cells import METRICS
 from reports.tables.model import Cell, Column, Origin, Table
 
 
@@ -28,7 +29,7 @@ def render(tables: Sequence[Table]) -> str:
 
 def _names(column: Column) -> list[str]:
     names = [column.key]
-    if column.key in ("top1", "top5"):
+    if column.key in METRICS:
         names += [f"{column.key}_std", f"{column.key}_n"]
     if column.key.startswith("delta"):
         names += [f"{column.key}_low", f"{column.key}_high"]
@@ -44,7 +45,7 @@ def _safe(text: str) -> str:
 def _values(column: Column, cell: Cell) -> list[object]:
     value = "" if cell.value is None else cell.value
     values: list[object] = [_safe(value) if isinstance(value, str) and column.origin is Origin.LABEL else value]
-    if column.key in ("top1", "top5"):
+    if column.key in METRICS:
         values += ["" if cell.std is None else cell.std, len(cell.values)]
     if column.key.startswith("delta"):
         values += list(cell.interval or ("", ""))

@@ -20,11 +20,18 @@ from far.architecture.networks import ModelConfig
 from far.architecture.sampling import SAMPLERS, sampler
 from far.architecture.token_order import TokenOrder
 from far.config import parse_override, resolve
+from far.config.augmentation import AUGMENTATIONS
 from far.config.combinations import without_effect
 from far.config.identity import identity, trial_key
+from far.config.optimization import OPTIMIZERS, SCHEDULES, Optimizer
+from far.config.trial import AugmentConfig, RecipeConfig
+from far.data.transforms.augment import augmented
 from far.errors import ConfigError
+from far.evaluate.metrics import METRICS, Metric
+from far.evaluate.predict import Predictions, score
 from far.model.vit import build
 from far.registry import Registry
+from far.train.schedule import Schedule
 
 
 @contextmanager
@@ -169,3 +176,41 @@ def test_a_module_whose_buffers_nobody_fills_is_refused() -> None:
         pytest.raises(TypeError, match=r"Remembering has buffers, and no method reset_buffers"),
     ):
         build(ModelConfig.model_validate({**SMALL, "interaction": "own"}), 5, seed=0)  # type: ignore[arg-type]
+
+
+def test_an_optimiser_a_schedule_and_an_augmentation_of_ones_own_count_in_the_key() -> None:
+    class Sgd(Optimizer):
+        def build(self, groups: list[dict[str, Any]], recipe: RecipeConfig) -> torch.optim.Optimizer:
+            return torch.optim.SGD(groups, lr=recipe.lr)
+
+    with (
+        registered(OPTIMIZERS, "sgd", Sgd()),
+        registered(SCHEDULES, "linear", lambda progress: 1 - progress),
+        registered(AUGMENTATIONS, "negative", lambda clip, rng: 255 - clip),
+    ):
+        names = ("recipe.optimizer=sgd", "recipe.schedule=linear", "recipe.augment.also=[negative]")
+        keys = [key(), *(key(name) for name in names), key(*names)]
+        assert len(set(keys)) == 5
+        assert key("recipe.optimizer=sgd", "recipe.betas=[0.5, 0.5]") == keys[1]
+        config = resolve([parse_override(name) for name in names])
+        assert Schedule.of(config.recipe, 10).rate(225) == pytest.approx(0.5 * (1e-3 + 1e-6) * 384 / 256, rel=0.01)
+        clip = torch.randint(0, 256, (3, 4, 32, 32), dtype=torch.uint8)
+        plain = AugmentConfig()
+        rng = np.random.default_rng
+        ours, theirs = (
+            augmented(clip, each, (32, 32), lambda _: rng(0), flip=False) for each in (config.recipe.augment, plain)
+        )
+        assert torch.equal(ours, 255 - theirs)
+    with pytest.raises(ConfigError, match=r"unknown optimiser 'sgd'.*adamw"):
+        key("recipe.optimizer=sgd")
+
+
+def test_a_metric_of_ones_own_is_in_the_scores() -> None:
+    predictions = Predictions(["a", "b", "c"], [0, 0, 1], [0] * 3, [0] * 3, [np.eye(3, dtype=np.float32)[0]] * 3)
+
+    def mean_class(probabilities: np.ndarray, labels: np.ndarray, expected: int) -> float:
+        right = probabilities.argmax(1) == labels
+        return 100.0 * float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+    with registered(METRICS, "mean_class", Metric(mean_class)):
+        assert score(predictions, 3).metrics["mean_class"] == 50.0

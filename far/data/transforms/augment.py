@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from far.config.augmentation import AUGMENTATIONS
 from far.config.trial import AugmentConfig
 from far.data.transforms import geometry
 
@@ -24,7 +25,7 @@ ERASED_AREA = (0.02, 1 / 3)
 ERASED_ASPECT = (0.3, 10 / 3)
 
 Draws = Callable[[str], np.random.Generator]
-"""A clip's generators by the name of the step: ``randaug``, ``crop``, ``flip`` or ``erasing``."""
+"""A clip's generators by the name of the step: ``randaug``, ``crop``, ``flip``, ``erasing`` or ``also NAME``."""
 
 
 def augmented(
@@ -51,7 +52,10 @@ def augmented(
         clip = resized_crop(clip, box, size)
     else:
         clip = geometry.crop(geometry.resize_to_cover(clip, size), size)
-    return clip.flip(-1) if flip and draws("flip").random() < 0.5 else clip
+    clip = clip.flip(-1) if flip and draws("flip").random() < 0.5 else clip
+    for name in config.also:
+        clip = AUGMENTATIONS[name](clip, draws(f"also {name}"))
+    return clip
 
 
 def crop_box(

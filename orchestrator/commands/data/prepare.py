@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    layout: Annotated[str, typer.Argument(help="How it is laid out: ssv2, k400, csv, folder.")],
+    layout: Annotated[str, typer.Argument(help=f"How it is laid out: {', '.join(LAYOUTS)}.")],
     folder: Annotated[Path, typer.Argument(help="Where the data set lies.")],
     name: Annotated[str | None, typer.Option(help="Its name here; default: the folder's.", show_default=False)] = None,
 ) -> None:

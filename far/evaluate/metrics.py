@@ -1,0 +1,62 @@
+"""What a test is scored by, from the mean over each video's views of their softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from far.registry import Registry
+
+Probabilities = NDArray[np.float64]
+"""Shape (videos, classes)."""
+Labels = NDArray[np.int64]
+"""Shape (videos,)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a test.
+
+    Attributes:
+        compute: from probabilities, labels and the number of videos that should have been answered, of which those that
+            could not be read are missing.
+        larger_is_better: which direction is good.
+    """
+
+    compute: Callable[[Probabilities, Labels, int], float]
+    larger_is_better: bool = True
+
+
+def ranks(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
+    """Return the place of each video's own class, from 1.
+
+    A tie counts against the model, so that a constant answer never scores; nor does one that is not a number.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    found: NDArray[np.int64] = probabilities.shape[1] - (probabilities < own[:, None]).sum(axis=1)
+    return found
+
+
+def top(k: int) -> Callable[[Probabilities, Labels, int], float]:
+    """Return what computes the accuracy among the k likeliest classes, in percent of the expected videos."""
+
+    def accuracy(probabilities: Probabilities, labels: Labels, expected: int) -> float:
+        right = ranks(probabilities, labels) <= min(k, probabilities.shape[1])
+        return 100.0 * float(right.sum()) / expected
+
+    return accuracy
+
+
+def loss(probabilities: Probabilities, labels: Labels, expected: int) -> float:
+    """Return the mean cross-entropy in nats of the evaluated videos."""
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(own, 1e-12)).mean())
+
+
+METRICS: Registry[Metric] = Registry("metric")
+METRICS.register("top1")(Metric(top(1)))
+METRICS.register("top5")(Metric(top(5)))
+METRICS.register("loss")(Metric(loss, larger_is_better=False))
