@@ -20,8 +20,8 @@ from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
-from orchestrator.tracking.mlflow_backend import TrackedTrial
 from orchestrator.tracking.selection import sweeps_of
+from orchestrator.tracking.tracked import TrackedTrial
 from orchestrator.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from far.architecture.config import AUTO
 from far.config.identity import STATISTICS
-from far.config.trial import TrialConfig
+from far.config.trial import ModelConfig, TrialConfig
 from far.data import Manifest
 from far.distributed import World
 from far.errors import ConfigError, DataError, WeightsError
+from far.train.checkpoint import latest
+from far.weights.files import open_file
 from far.weights.paths import content_hash
 
 
@@ -48,3 +52,14 @@ def check_statistics(config: TrialConfig, identity: dict[str, Any], micro: int, 
             f"({micro} on each of {world.size} devices), and those of this trial are over {planned}",
             key="run.micro_batch",
         )
+
+
+def as_begun(config: TrialConfig, checkpoints: Path) -> ModelConfig:
+    """Return the model section; what was settled when the trial began, by whatever version, stays so."""
+    model, found = config.model, latest(checkpoints)
+    if found is None or config.init.weights is None or model.position_embedding != AUTO:
+        return model
+    with contextlib.suppress(WeightsError):  # what is damaged is dealt with when it is loaded
+        settled = open_file(found).facts.position_embedding
+        return model.model_copy(update={"position_embedding": settled or AUTO})
+    return model

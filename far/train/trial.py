@@ -6,7 +6,6 @@ had undisturbed: order, augmentation and every draw depend on seed, epoch and st
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -14,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from far.architecture.position_embeddings import AUTO
-from far.config.trial import ModelConfig, TrialConfig
+from far.config.trial import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
 from far.data.loader import TrainStream
 from far.distributed import World
-from far.errors import DivergedError, TrialInterruptedError, WeightsError
+from far.errors import DivergedError, TrialInterruptedError
 from far.evaluate.predict import Scores
 from far.model.drop_path import keep_factors
 from far.randomness import key_of
@@ -42,14 +40,13 @@ from far.train.heartbeat import Heartbeat
 from far.train.interruption import Interruption
 from far.train.memory import peak_memory, reserved_memory, reset_peak
 from far.train.parameter_groups import parameter_groups
-from far.train.plan_checks import check_inputs, check_statistics
+from far.train.plan_checks import as_begun, check_inputs, check_statistics
 from far.train.record import Account, Record, epoch_record
 from far.train.schedule import Schedule
 from far.train.tally import Tally
 from far.train.timetable import Action, Timetable
 from far.train.validation import Validation
 from far.weights import build_network
-from far.weights.files import open_file
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +109,7 @@ class TrialRun:
         )
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
         model, self.coverage = build_network(
-            self._as_begun(),
+            as_begun(config, paths.checkpoints),
             config.init,
             self.manifest.classes,
             seed=config.seed,
@@ -139,16 +136,6 @@ class TrialRun:
     def is_trained(self) -> bool:
         """Whether all epochs are done and only ``finish`` is left."""
         return self.epochs_done >= self.config.recipe.epochs
-
-    def _as_begun(self) -> ModelConfig:
-        """Return the model section; what was settled when the trial began, by whatever version, stays so."""
-        model, found = self.config.model, checkpoint.latest(self.paths.checkpoints)
-        if found is None or self.config.init.weights is None or model.position_embedding != AUTO:
-            return model
-        with contextlib.suppress(WeightsError):  # what is damaged is dealt with when it is loaded
-            settled = open_file(found).facts.position_embedding
-            return model.model_copy(update={"position_embedding": settled or AUTO})
-        return model
 
     def _resume(self) -> Record:
         """Go on from the farthest checkpoint; return the running sums of the epoch that it is in the middle of."""

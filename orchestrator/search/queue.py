@@ -20,7 +20,7 @@ from orchestrator.plan.plan import PlannedTrial
 from orchestrator.search.space import configuration, depth_of, propose
 from orchestrator.search.storage import open_search, pruner, sampler
 from orchestrator.study import Study
-from orchestrator.tracking.mlflow_backend import TrackedTrial
+from orchestrator.tracking.tracked import TrackedTrial
 from orchestrator.workspace.workspace import Workspace
 
 if TYPE_CHECKING:

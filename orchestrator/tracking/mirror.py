@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from far.redaction import redacted
 from far.store.atomic import clear_abandoned, scratch_path
-from orchestrator.tracking.mlflow_backend import Sweep, SweepMirror, TrackedTrial
+from orchestrator.tracking.mlflow_backend import SweepMirror
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,7 +10,7 @@ from orchestrator.plan.lockfile import frozen_keys, load_frozen, submission
 from orchestrator.plan.plan import Plan
 from orchestrator.store.store import Store
 from orchestrator.study import Study
-from orchestrator.tracking.mlflow_backend import Sweep, TrackedTrial
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 Cell = tuple[str, int, str]
 """Name of a row or of a proposal, seed, and key."""

@@ -13,7 +13,8 @@ from mlflow.entities import Run
 from far.store.atomic import append_json_line, read_json, write_json
 from far.store.paths import TrialPaths
 from orchestrator.tracking.mirror import Mirror, connect
-from orchestrator.tracking.mlflow_backend import Sweep, SweepMirror, TrackedTrial
+from orchestrator.tracking.mlflow_backend import SweepMirror
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 pytestmark = pytest.mark.slow  # making the data base takes seconds
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.mlflow_backend import Sweep, TrackedTrial
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 from reports.analysis.comparability import findings
 from reports.renderers import RENDERERS
 from reports.results.mlflow import TrackingError, read_runs

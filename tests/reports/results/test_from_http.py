@@ -14,7 +14,7 @@ from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.mlflow_backend import Sweep, TrackedTrial
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.workspace import Workspace
 from reports.renderers import RENDERERS
