@@ -60,9 +60,8 @@ class Notice:
                 elif _is_draining():
                     self._interruption.request("its node is being drained")
             if self._interruption:
-                while self._interruption.is_heard and not self._over.wait(0.05):
-                    pass
-                self.busy(None)
+                if not self._interruption.is_heard:  # else whoever trains says so when all is written
+                    self.busy(None)
                 return
 
 

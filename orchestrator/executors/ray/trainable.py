@@ -112,6 +112,11 @@ class TrialTrainable(tune.Trainable):
             return {"done": True, "record": None, "stop": error}
         except LostError:
             os._exit(1)  # a process whose GPU has failed would fail every trial that it is handed
+        except TrialInterruptedError:
+            self._notice.busy(None)
+            raise
+        if done:
+            self._notice.busy(None)
         return {"done": done, "record": self._host.record, "stop": None}
 
     def cleanup(self) -> None:
