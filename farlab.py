@@ -23,6 +23,7 @@ import typer
 from far import __version__
 from far.errors import FarError
 from far.text import printable
+from orchestrator.cli.failures import as_ours, quiet_hooks, unforeseen
 from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.lazy import Commands, Group
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
@@ -133,8 +134,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         _say("interrupted: what had finished is kept; run the same command again to go on")
         return 130
     except Exception as error:
-        from orchestrator.cli.failures import as_ours, unforeseen
-
         ours = as_ours(error)
         _say(unforeseen(error) if ours is None else f"error: {ours}")
         return 1 if ours is None else ours.exit_code
@@ -160,8 +159,7 @@ def _say(text: str, stream: Any = None) -> None:
 
 def main() -> None:
     """Entry point of the ``farlab`` script."""
-    from orchestrator.cli.failures import quiet_hooks
-    from orchestrator.executors.signals import ignore_stops, interrupt_on_stops
+    from orchestrator.executors.signals import ignore_stops, interrupt_on_stops  # noqa: PLC0415  (loads the configuration)
 
     os.environ["PYTHONSAFEPATH"] = "1"  # no child interpreter looks for modules in the working directory
     open_standard_streams()

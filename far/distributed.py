@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.abc
+import logging
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
+from far.gpu import usable
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +100,6 @@ def join_world(
     """
     import torch
 
-    from far.gpu import usable
-
     cuda = gpus and usable(local_rank)
     torch.set_num_threads(cpus)
     if cuda:  # read once, when cuBLAS starts; without it no trial in this process could be deterministic
@@ -128,8 +128,6 @@ def import_deepspeed():  # type: ignore[no-untyped-def]
     killed build leaves a lock that hangs every later start; gloo needs none of it. Its autotuner imports MLflow where
     that is installed, which is 1.5 of the import's 2 seconds and 115 MiB a process, for something never used here.
     """
-    import logging
-
     with _seemingly_not_installed("mlflow"):
         import deepspeed
     # None of its kernels is built: asking which could be compiles a test program and prints a warning for each.

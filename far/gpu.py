@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far.errors import ConfigError
+from far.errors import ConfigError, OutOfMemoryError
+from far.train.library_errors import typed
 
 if TYPE_CHECKING:
     import torch
@@ -88,9 +89,6 @@ def wheel() -> str:
 def _fault(local_rank: int) -> str | None:
     """Return why a first computation fails on a GPU that torch sees, None if it does not."""
     import torch
-
-    from far.errors import OutOfMemoryError
-    from far.train.library_errors import typed
 
     try:
         ones = torch.ones(2, device=f"cuda:{local_rank}")

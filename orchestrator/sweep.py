@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, FarError, StorageError, StorageFullError
+from orchestrator.estimate import find_target, quote
+from orchestrator.estimate.estimate import afford, purchase_order
 from orchestrator.executors.base import Chain, Executor, Job, ListQueue, Queue, Stop
 from orchestrator.executors.signals import STOPS, WAKE, ignore_stops
 from orchestrator.monitor.live import Progress, Watched
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.lockfile import freeze
 from orchestrator.plan.plan import Plan, PlannedTrial
+from orchestrator.store.poller import Follower
+from orchestrator.store.remote import ReplicaError
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
@@ -160,8 +164,6 @@ def _replicated(
     replica, store = workspace.replica, workspace.store
     if replica is None:
         return lambda trials: None
-    from orchestrator.store.poller import Follower
-    from orchestrator.store.remote import ReplicaError
 
     replica.push(store, [])
     stack.enter_context(Follower(replica, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
@@ -266,12 +268,9 @@ def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedT
 
 def _affordable(plan: Plan, workspace: Workspace, budget: BudgetConfig | None) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
-    from orchestrator.estimate.estimate import afford, purchase_order
-
     todo = purchase_order(plan)
     if budget is None or budget == BudgetConfig() or not todo:
         return todo, 0
-    from orchestrator.estimate import find_target, quote
 
     settings = workspace.settings
     target = find_target(settings.device, settings.devices, settings.tflops)

@@ -55,7 +55,6 @@ def load(
     Raises:
         ConfigError: they ask for nothing, or for what does not exist.
     """
-
     names, overrides = split_targets(targets or [])
     studies = [*(study or []), *names]
     if not (numbers or studies or all_):
@@ -87,7 +86,6 @@ def load(
 
 def study_paths(names: Sequence[str]) -> list[Path]:
     """Return the files of studies given by name, file or directory, each once."""
-
     return list({file.resolve(): file for name in names for file in study_files(name)}.values())
 
 
@@ -97,7 +95,6 @@ def parse_tables(texts: list[str]) -> list[int]:
     Raises:
         ConfigError: a part is no number, or no table of the paper.
     """
-
     numbers: list[int] = []
     for part in ",".join(texts).replace("..", "-").split(",") if texts else []:
         first, _, last = part.strip().partition("-")
@@ -123,7 +120,6 @@ def one_study(
     Raises:
         ConfigError: none is, or several are.
     """
-
     wrong = ConfigError("name one study: STUDY or --table N", where="command line")
     if not (table or study or split_targets(targets or [])[0]):
         raise wrong
@@ -141,7 +137,6 @@ def named_rows(row: list[str] | None, rows: str | None, results: Results | None)
     Raises:
         ConfigError: there is no such row, or it is not clear which is meant.
     """
-
     if row and rows is not None:
         raise ConfigError("--row and --rows say the same; give one of them", key="--rows", where="command line")
     if rows is not None:

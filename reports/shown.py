@@ -8,14 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from far.errors import ConfigError
+from orchestrator.study.lookup import find_study
 
 LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNORECASE)
 
 
 def study_word(path: Path) -> str:
     """Return how a study is named on the command line: by its name if that finds it from anywhere, else by its file."""
-    from orchestrator.study.lookup import find_study
-
     try:
         found = path.is_absolute() and find_study(path.stem) == path
     except ConfigError:  # the name means two studies

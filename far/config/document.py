@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+
 from far.errors import ConfigError
 from far.store.atomic import read_head
 
@@ -79,8 +83,6 @@ def parse_yaml(text: str, where: str, lines: Lines | None = None) -> Any:
     Raises:
         ConfigError: it is not YAML, repeats a key, has a tag, or its aliases stand for too much.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     def place(node: Node | Mark) -> str:
         mark: Any = getattr(node, "start_mark", node)
@@ -106,8 +108,6 @@ def _measure(node: Node, sizes: dict[int, int], place: Place) -> int:
     Raises:
         ConfigError: too many, or a node holds itself.
     """
-    from ruamel.yaml.nodes import ScalarNode
-
     if id(node) not in sizes:
         sizes[id(node)] = 0  # while its parts are looked at
         parts = [] if isinstance(node, ScalarNode) else node.value
@@ -147,8 +147,6 @@ def _plain(node: Node, path: tuple[str, ...], lines: Lines, place: Place) -> Any
 
 def _mapping(node: Node, path: tuple[str, ...], lines: Lines, place: Place) -> dict[str, Any]:
     """Turn a mapping into plain data; its own keys win over those of ``<<``."""
-    from ruamel.yaml.nodes import MappingNode, ScalarNode
-
     own: dict[str, tuple[Node, Node]] = {}
     merged: dict[str, Any] = {}
     for key, value in node.value:

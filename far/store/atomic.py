@@ -185,7 +185,7 @@ def parse_json(data: bytes, like: Any = None) -> Any:
 
 @cache
 def _checker(like: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter  # noqa: PLC0415  (decoding processes need none)
 
     return TypeAdapter(like)
 

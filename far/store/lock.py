@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import socket
 import time
 from contextlib import suppress
@@ -44,8 +45,6 @@ def _not_yours(path: Path, error: OSError) -> str:
     """Return what to do about a file that this user may not write."""
     text = f"{path} cannot be written by this user ({error.strerror})"
     with suppress(OSError, KeyError):
-        import pwd
-
         owner = path.stat()
         if owner.st_uid != os.geteuid():
             text += (

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from far.errors import ConfigError
@@ -251,8 +252,6 @@ def parse_result(data: bytes, key: str, path: Path | str = "result.json") -> Res
         DamagedRecordError: it is damaged, or belongs to another trial.
         ConfigError: it was written by a later version.
     """
-    from pydantic import ValidationError
-
     try:
         stored: dict[str, Any] = _results().validate_json(data, strict=True)
     except ValidationError as error:
@@ -394,8 +393,6 @@ def read_heartbeat(paths: TrialPaths) -> dict[str, Any] | None:
 
 @cache
 def _results() -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(_Stored)
 
 

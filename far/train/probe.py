@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from far.config.trial import TrialConfig
+from far.data.loader import EvalStream
+from far.distributed import join_world
+from far.store.environment import environment
 from far.store.paths import TrialPaths
+from far.train.memory import peak_memory
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,6 @@ def probe(
         steps: optimiser steps, and batches of views, that are timed.
         warmup: steps before that, which are not.
     """
-    from far.data.loader import EvalStream
-    from far.distributed import join_world
-    from far.store.environment import environment
-    from far.train.memory import peak_memory
     from far.train.trial import TrialRun
 
     world = join_world(cpus=config.run.cpus)

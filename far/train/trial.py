@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+
 from far.config.trial import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
@@ -290,8 +293,6 @@ class TrialRun:
 
     def _seed_modules(self, epoch: int, index: int) -> None:
         """Let modules that draw from PyTorch's own generator, such as dropout, draw by the place in the epoch alone."""
-        import torch
-
         torch.manual_seed(key_of(self.config.seed, "modules", epoch, index, self.world.rank))
 
     @property
@@ -307,8 +308,6 @@ class TrialRun:
 
     def loss(self, batch: Any, epoch: int) -> Any:
         """Return the mean loss of a micro-batch; DeepSpeed divides by the accumulation steps, nobody else."""
-        import torch.nn.functional as F
-
         keep = keep_factors(
             self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids, device=self.world.device
         )

@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from captum.attr import LayerAttribution, LayerGradCam
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from far.architecture.sampling import sampler
+from far.data.decoding.decoder import decode
+from far.data.decoding.scan import confirmed, index_file
+from far.data.transforms import geometry
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
@@ -45,13 +52,6 @@ def load_clip(path: Path, config: TrialConfig) -> Clip:
     Raises:
         VideoError: the file cannot be read.
     """
-    import torch
-
-    from far.architecture.sampling import sampler
-    from far.data.decoding.decoder import decode
-    from far.data.decoding.scan import confirmed, index_file
-    from far.data.transforms import geometry
-
     length, height, width = config.model.clip
     index = confirmed(path, index_file(path))
     decoded = decode(path, index, sampler(config.data).view(index.count, length, 0, 1))
@@ -69,9 +69,6 @@ def explain(trained: Trained, clip: Clip, target: int | None = None) -> Explanat
         clip: what it sees.
         target: the class; default: the one it answers.
     """
-    import torch
-    from captum.attr import LayerAttribution, LayerGradCam
-
     model = trained.model
     device = next(model.parameters()).device
     clips = clip.input.to(device)

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.architecture.networks import NETWORKS
 from far.config.layers import validated
 from far.config.trial import TrialConfig
-from far.distributed import import_deepspeed
+from far.data import open_manifest
+from far.data.loader import EvalStream
+from far.distributed import World, import_deepspeed
 from far.errors import DamagedError, WeightsError
+from far.evaluate.predict import predict, score
+from far.gpu import usable
 from far.store.paths import TrialPaths
 from far.store.records import read_result, read_spec
 from far.train import checkpoint
+from far.train.engine import dtype_of, resolve_precision
 from far.train.unpickle import DEEPSPEED, loading
 
 if TYPE_CHECKING:
@@ -55,8 +61,6 @@ def load_trained(directory: Path) -> Trained:
         WeightsError: the folder is not a trial's, holds no complete checkpoint, or one that would run code when loaded.
         DamagedError: the checkpoint cannot be loaded.
     """
-    from far.architecture.networks import NETWORKS
-
     paths = TrialPaths(directory)
     spec = read_spec(paths)
     if not spec.get("config"):
@@ -104,13 +108,6 @@ def evaluate_trained(
         ConfigError: there is a GPU and torch cannot use it.
     """
     import torch
-
-    from far.data import open_manifest
-    from far.data.loader import EvalStream
-    from far.distributed import World
-    from far.evaluate.predict import predict, score
-    from far.gpu import usable
-    from far.train.engine import dtype_of, resolve_precision
 
     device = torch.device("cuda" if usable() else "cpu")
     precision = trained.precision or trained.config.recipe.precision

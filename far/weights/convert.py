@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors.torch import save_file
+
 from far.errors import WeightsError
 from far.store.atomic import file_sha256
 from far.weights.source import Source, decide_family
@@ -16,8 +18,6 @@ def convert(source: Source, out: Path, *, overwrite: bool = False) -> None:
         ConfigError: the file leaves its family open, and its positions follow from it.
         WeightsError: ``out`` is no ``.safetensors`` name, exists already, or cannot be written.
     """
-    from safetensors.torch import save_file
-
     if out.suffix != ".safetensors":
         raise WeightsError(f"{out}: the converted file's name must end in .safetensors")
     if out.exists() and not overwrite:

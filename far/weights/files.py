@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy._core import multiarray
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from far.errors import WeightsError
@@ -95,8 +96,6 @@ def _patch(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118

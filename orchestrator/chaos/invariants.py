@@ -12,6 +12,7 @@ from far.store.atomic import read_json_lines
 from far.store.paths import TrialPaths
 from far.store.records import read_result
 from orchestrator.store.store import DONE, Store
+from orchestrator.tracking.mirror import connect
 
 TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds"})
 """Fields of an epoch's record that tell how long it took, which no two runs share."""
@@ -117,8 +118,6 @@ def _history(paths: TrialPaths) -> list[dict[str, Any]]:
 
 
 def _tracking(store: Store, uri: str, keys: set[str]) -> list[str]:
-    from orchestrator.tracking.mirror import connect
-
     client = connect(uri)
     wrong: list[str] = []
     logged: set[str] = set()

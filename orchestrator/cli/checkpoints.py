@@ -26,7 +26,7 @@ FamilyOption = Annotated[str | None, typer.Option(help="The family, where the na
 def opened(file: Path, family: str | None) -> Source:
     """Open a checkpoint; a wrong path is answered before torch is imported."""
     existing(file)
-    from far.weights import open_source
+    from far.weights.source import open_source
 
     return open_source(file, family)
 
@@ -66,7 +66,6 @@ STAGES = {
 
 def text(source: Source) -> str:
     """Lay out what is known of a file for a terminal; names that differ in numbers only are folded."""
-
     from far.weights.source import FIRST_TOKEN, shown
 
     about = described(source)

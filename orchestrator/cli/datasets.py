@@ -40,7 +40,6 @@ def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
     Raises:
         ConfigError: there is none, or it is the demo's and not generated yet.
     """
-
     settings = load_settings()
     if source != DEMO:
         return read_manifest(locate(source, settings.data_root))
@@ -53,7 +52,6 @@ def load(source: str, profile: str | None = None, *overrides: str) -> Manifest:
 
 def configured(profile: str | None, *overrides: str) -> TrialConfig:
     """Return the configuration of a profile, by default the workspace's, with overrides."""
-
     settings = load_settings()
     found = find_profile(profile or settings.profile, profile_directories(settings.workspace))
     return resolve([*found.layers, *(parse_override(text) for text in overrides)])
@@ -62,7 +60,6 @@ def configured(profile: str | None, *overrides: str) -> TrialConfig:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress on stderr: a bar on a terminal, a line a minute in a pipe."""
-
     console = make_console(stderr=True)
     if not console.is_terminal:
         with line_a_minute(what) as show:
@@ -77,7 +74,6 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def line_a_minute(what: str) -> Iterator[Callable[[int, int], None]]:
     """Print on stderr how far it is, once a minute, also while a single file takes longer than that."""
-
     ended = threading.Event()
     state: list[int] = []
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -92,7 +93,6 @@ def keep(text: str) -> str:
 
 def quiet_hooks(show: Callable[[str], None]) -> None:
     """Keep tracebacks of threads and finalisers off the terminal as well: they go to a file each."""
-    import threading
 
     def in_thread(failure: Any) -> None:
         if failure.exc_type is not SystemExit and failure.exc_value is not None:
@@ -113,7 +113,7 @@ def _own(path: str) -> bool:
 
 def _role(path: str) -> str | None:
     """Return which setting of the workspace a path comes from, if it does."""
-    from orchestrator.workspace.settings import load_settings
+    from orchestrator.workspace.settings import load_settings  # noqa: PLC0415  (only when something has failed)
 
     try:
         settings = load_settings()

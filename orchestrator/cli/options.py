@@ -74,7 +74,6 @@ def refuse_same_key(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: two set the same key, or one cannot be read; see ``parse_override``.
     """
-
     seen: dict[tuple[str, ...], str] = {}
     for text in overrides:
         for path in flatten(parse_override(text)):
@@ -128,7 +127,6 @@ def load_targets(targets: list[str], profile: str | None, seeds: str | None) -> 
     Raises:
         ConfigError: see ``load_study``; or no study is named, or two have one name.
     """
-
     names, overrides = split_targets(targets)
     if not names:
         raise ConfigError("no study is named", where="command line")
@@ -145,7 +143,6 @@ def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | Non
     Raises:
         ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
     """
-
     settings = workspace.settings
     if "trust" in find_executor(executor).options and settings.untrusted and address is None:
         raise ConfigError(
@@ -198,7 +195,6 @@ def plan_targets(
     Raises:
         ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
     """
-
     studies = load_targets(targets, profile, seeds)
     workspace = open_workspace(trust=trust)
     plan = make_plan(

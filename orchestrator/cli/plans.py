@@ -85,7 +85,6 @@ def _price_json(quote: Quote) -> dict[str, Any]:
 
 def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> None:
     """Print the plan as a table, and what is wrong with it on standard error."""
-
     console = make_console()
     chosen = {trial.key for trial in bought or ()}
     for study in plan.studies:
@@ -127,7 +126,6 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 def warnings(plan: Plan) -> list[str]:
     """Return what a user should know before running the plan, one line each."""
-
     short = {
         f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"
         for trial in plan.trials

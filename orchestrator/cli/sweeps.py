@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None) -> None:
     """Print what a sweep would run, where, and what a budget would buy of it."""
-
     settings = workspace.settings
     if budget is None:
         show(plan)
@@ -55,7 +54,6 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
         executor: its name (``orchestrator.executors.registry``).
         budget: default: the studies' own, if they agree.
     """
-
     settings = workspace.settings
     note_environment(settings, "MLFLOW_TRACKING_URI", *EXECUTORS[executor].environment)
     plan = plan if plan.starts else with_starts(plan, workspace)  # `retry` and `resume` come here without
@@ -116,7 +114,6 @@ def frozen_plan(
     Raises:
         ConfigError: there is no such submission, or none of these rows or keys in it.
     """
-
     store = workspace.store
     name = submitted_name(text, store.studies(), store.root)
     found = {path.parent.name: path for path in store.study(name).submissions()}

@@ -39,7 +39,6 @@ def cancel(
 
     Checkpoints are kept: a later sweep goes on from them.
     """
-
     store = open_workspace().store
     names = [submitted_name(text, store.studies(), store.root) for text in studies]
     if row or id_:
@@ -51,7 +50,6 @@ def cancel(
 
 def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: list[str], ids: list[str]) -> None:
     """Ask those who run these trials to stop; those that wait are left out when their turn comes."""
-
     found = chosen(statuses(store, studies, profile), rows=rows, ids=ids)
     trials = {
         t.key: t for study in found for t in study.trials if t.state in ("running", "queued", "missing", "interrupted")
@@ -66,7 +64,6 @@ def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: 
 
 
 def _cancel(store: Store, name: str, timeout: float) -> None:
-
     lock = store.lock_study(name)
     if not is_held(lock.path):
         raise ConfigError(f"nobody drives study '{name}'", choices=[s for s in store.studies() if s != name])

@@ -36,7 +36,6 @@ def chaos(
     json_: JsonOption = False,
 ) -> int:
     """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not)."""
-
     for name in fault or []:
         if name not in FAULTS:
             raise ConfigError(f"unknown fault '{name}'", key="--fault", choices=FAULTS, got=name)
@@ -65,7 +64,6 @@ def chaos(
 
 
 def _show(report: Report, as_json: bool) -> None:
-
     if as_json:
         figures = {"ratio": report.ratio, "epochs_ratio": report.epochs.ratio, "violations": report.violations}
         print(json.dumps({**asdict(report), **figures}, indent=1))

@@ -21,7 +21,6 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
 ) -> None:
     """Print everything that a trial's processes have said."""
-
     store = open_workspace().store
     key = store.find(trial)
     path = store.paths(key).log
@@ -34,7 +33,6 @@ def logs(
 
 def follow_file(store: Store, key: str, wait: float = 0.3) -> Iterator[str]:
     """Yield a trial's log as it grows, until the trial is no longer running."""
-
     path, position = store.paths(key).log, 0
     while True:
         running = store.state(key) == "running"  # asked first, so that what is written last is not missed

@@ -47,7 +47,6 @@ def plan(
     json_: JsonOption = False,
 ) -> int:
     """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
-
     limit = parse_budget(budget) if budget else None
     made, workspace = plan_targets(targets, profile, seeds, generate=probe)
     if probe:

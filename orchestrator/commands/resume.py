@@ -29,7 +29,6 @@ def resume(
     trust: TrustOption = False,
 ) -> int:
     """Go on with a study as it was submitted, whatever its file says now."""
-
     workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
     plan = frozen_plan(study, profile, workspace)
     return execute(plan, workspace, executor)

@@ -41,7 +41,6 @@ def retry(
     trust: TrustOption = False,
 ) -> int:
     """Run trials again that ended badly; nothing else is run. Finished trials stay."""
-
     if not (failed or diverged):
         raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
 
@@ -59,7 +58,6 @@ def _retry(
     rows: list[str],
     ids: list[str],
 ) -> int:
-
     rows = [plan.studies[0].row(row).name for row in rows]
     again = {
         trial.key

@@ -71,7 +71,6 @@ def status(
     json_: JsonOption = False,
 ) -> None:
     """Show where submitted studies stand: trials, epochs, losses, who drives them."""
-
     workspace = open_workspace()
     store = workspace.store
     names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]
@@ -96,7 +95,6 @@ def status(
 
 def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]:
     """Return the finished trials of a study that saw other frames than they would now, by key."""
-
     store = workspace.store
     keys = [trial.key for trial in study.trials if trial.state in ("finished", "partial")]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
@@ -105,7 +103,6 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
 
 
 def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:
-
     console = make_console()
     if not console.is_terminal:
         while True:
@@ -122,7 +119,6 @@ def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:
 
 def _render(studies: list[StudyStatus]) -> Group:
     """Lay out everything: every trial of every study, then how many are where."""
-
     if not studies:
         return Group(NOTHING)
     parts: list[Table | str] = []
@@ -133,7 +129,6 @@ def _render(studies: list[StudyStatus]) -> Group:
 
 def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -> Group:
     """Lay out what fits a terminal: how many are where, then the trials at work, those that failed, and others."""
-
     if not studies:
         return Group(NOTHING, heading)
     parts: list[Table | str] = [cropped(text, width) for text in (heading, *map(_summary, studies))]
@@ -152,7 +147,6 @@ def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -
 
 def _table(study: StudyStatus, trials: Sequence[TrialStatus], width: int | None = None) -> Table:
     """Lay out trials; with a width, each on one line, without the columns that it has no room for."""
-
     title = f"{study.title or study.study} (profile {study.profile})"
     table = Table(title=title if width is None else None, title_justify="left")
     left_out = () if width is None or width >= WIDE else ("trial",) if width >= NARROW else ("trial", "loss", "starts")
@@ -182,7 +176,6 @@ def _errors(trials: Sequence[TrialStatus]) -> list[str]:
 
 
 def _summary(study: StudyStatus) -> str:
-
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
     driven = f"driven by {study.driver}" if study.driver else "nobody drives it"
     return f"{study.study}: {counts or 'no trials'}; submitted {study.submitted_at}; {driven}"

@@ -43,7 +43,6 @@ def sweep(
     trust: TrustOption = False,
 ) -> int:
     """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
-
     limit = parse_budget(budget) if budget else None
     plan, workspace = plan_targets(targets, profile, seeds, generate=False, trust=trust)
     workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)

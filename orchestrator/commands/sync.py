@@ -38,7 +38,6 @@ def sync(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds of silence after which to give up.")] = 60.0,
 ) -> int:
     """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
-
     workspace = open_workspace()
     if tracking_uri is not None:
         workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))
@@ -51,7 +50,6 @@ def sync(
 
 
 def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
-
     try:
         lock = store.lock_study(name).acquire()
     except LockedError as error:
@@ -77,7 +75,6 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
 
 def _progress(name: str) -> Callable[[int], None]:
     """Return what says now and then, on standard error, that something is going on."""
-
     said = [time.monotonic()]
 
     def say(steps: int) -> None:

@@ -54,7 +54,6 @@ def train(
     ] = False,
 ) -> int:
     """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
-
     refuse_same_key(overrides or [])
     resolved, profile, record, notes = _resolve(config, overrides or [], seed)
     if dry_run:
@@ -64,7 +63,6 @@ def train(
 
 def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None, tuple[str, ...]]:
     """Return the configuration, its profile's name, the record of a trial to be repeated, and what was adapted."""
-
     path = Path(config)
     typed = parse_overrides(overrides)
     no_seed(*typed, instead="--seed")
@@ -89,7 +87,6 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
 
 
 def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
-
     launched = Launched()
     workspace = open_workspace()
     store = workspace.store
@@ -135,7 +132,6 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
     Returns:
         The exit code: 2 if training would fail on the data that are here.
     """
-
     from far.train.parameter_groups import parameter_groups
 
     workspace = open_workspace()

@@ -29,7 +29,6 @@ def ui(
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
-
     settings = load_settings()
     if tracking_uri is None:
         note_environment(settings, "MLFLOW_TRACKING_URI")
@@ -60,7 +59,6 @@ def claimed_port(host: str, port: int) -> int:
     Raises:
         ConfigError: somebody listens there already, or this machine has no such address.
     """
-
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

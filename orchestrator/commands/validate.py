@@ -12,7 +12,6 @@ from orchestrator.workspace.settings import load_settings
 
 def validate(targets: Targets, profile: ProfileOption = None) -> None:
     """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
-
     studies = load_targets(targets, profile, None)
     store = Store(load_settings().store)
     plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)

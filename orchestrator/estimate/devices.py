@@ -10,9 +10,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from far.cpus import whole_cpus
 from far.errors import ConfigError
 from far.registry import Registry
+from far.store.environment import processor
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,6 @@ def _local(count: int | None, tflops: float | None) -> Target:
         return _gpu(name, count or len(gpus), recognised(name), tflops, memory=memory, here=True)
     if tflops is not None:
         raise ConfigError("--tflops is a GPU's peak, and this machine has none; name one with --device", key="--tflops")
-    import psutil
-
-    from far.store.environment import processor
 
     cores = count or whole_cpus()
     return Target(processor(), "cpu", cores, CPU_CORE_TFLOPS, psutil.virtual_memory().total, here=True)

@@ -16,8 +16,10 @@ from far.config.identity import STATISTICS
 from far.config.trial import TrialConfig
 from far.errors import ConfigError, FarError, LostError, OutOfMemoryError
 from far.store import records
+from far.store.environment import code_version
 from far.store.paths import TrialPaths
 from far.store.records import Attempt, Spec, read_heartbeat, write_heartbeat, write_spec
+from far.train.engine import micro_batch
 from orchestrator.executors.base import Job
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ def _reached(paths: TrialPaths) -> float | None:
 
 def _micro_batch(spec: Spec, world: World) -> Attempt:
     """Return the micro-batch that the attempt will have: memory may run out before the trial itself can tell."""
-    from far.train.engine import micro_batch
-
     with contextlib.suppress(Exception):  # a wrong configuration is told of when the trial is built
         config = TrialConfig.model_validate(spec["config"])
         return {"micro_batch": micro_batch(config.recipe, config.run, world.size, world.device.type)}
@@ -116,8 +116,6 @@ def note(job: Job, text: str) -> None:
 
 def attempt_record() -> Attempt:
     """Return what is known of an attempt when it begins."""
-    from far.store.environment import code_version
-
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"started_at": now, "host": socket.gethostname(), "pid": os.getpid(), "code": code_version()}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from far.distributed import Launched
+from far.distributed import Launched, join_world
 from far.errors import ConfigError, TrialInterruptedError
+from far.train.collectives import greatest_over_ranks
 from orchestrator.executors.base import Job, Queue, Stop
 from orchestrator.executors.trial_runner import Readiness, TrialHost, Watcher
 
@@ -42,8 +43,6 @@ class LocalExecutor:
         Raises:
             ConfigError: a job wants several processes.
         """
-        from far.distributed import join_world
-
         while not queue.is_empty() and not stop:
             job = queue.next()
             if job is None:
@@ -79,8 +78,6 @@ class LocalExecutor:
 
 def _prepared_together(host: TrialHost) -> bool:
     """Let rank 0 write the start into the trial's record, which the others read; return whether the trial is to run."""
-    from far.train.collectives import greatest_over_ranks
-
     while (ready := host.prepare()) is Readiness.WAIT:
         pass  # of the rest of a process that was just killed
     return not greatest_over_ranks([ready is Readiness.ENDED], host.world)[0]

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from far.errors import ConfigError
 from far.registry import Registry, named
+from orchestrator.estimate import find_target
+from orchestrator.estimate.capacity import misfits, several_processes
+from orchestrator.executors.ray.cluster import prepare_environment
 
 if TYPE_CHECKING:
     from orchestrator.executors.base import Executor
@@ -53,8 +56,6 @@ class Local(ExecutorSpec):
 
     def refused(self, plan: Plan, settings: Settings) -> list[str]:
         """Return the rows that want several processes."""
-        from orchestrator.estimate.capacity import several_processes
-
         return several_processes(plan.missing())
 
     def make(self, plan: Plan, workspace: Workspace) -> Executor:
@@ -76,15 +77,10 @@ class Ray(ExecutorSpec):
 
     def refused(self, plan: Plan, settings: Settings) -> list[str]:
         """Return what this machine has no room for; a cluster elsewhere is asked later."""
-        from orchestrator.estimate import find_target
-        from orchestrator.estimate.capacity import misfits
-
         return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
 
     def make(self, plan: Plan, workspace: Workspace) -> Executor:
         """See :class:`ExecutorSpec`."""
-        from orchestrator.executors.ray.cluster import prepare_environment
-
         address = workspace.settings.ray_address
         prepare_environment(address)  # before Ray is imported
         limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]

@@ -25,11 +25,13 @@ from far.errors import (
     StorageError,
     TrialInterruptedError,
 )
+from far.gpu import answers
 from far.store.atomic import clear_abandoned
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from far.store.records import Failure, has_result, write_spec
 from far.train.interruption import Interruption
+from far.train.library_errors import typed
 from orchestrator.executors.attempts import (
     begin_attempt,
     end_attempt,
@@ -42,6 +44,7 @@ from orchestrator.executors.attempts import (
 )
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import redirect, write_failure
+from orchestrator.store.remote import Replica, ReplicaError
 
 if TYPE_CHECKING:
     from far.distributed import World
@@ -151,9 +154,6 @@ class TrialHost:
             TrialInterruptedError: this process was asked to end; the trial has a checkpoint and can go on later.
             Exception: with several processes, whatever rank 0 or a restart of all of them must deal with.
         """
-        from far.gpu import answers
-        from far.train.library_errors import typed
-
         job = self._job
         assert job is not None
         self.record = None
@@ -260,7 +260,6 @@ class TrialHost:
         job = self._job
         if job is None or job.replica is None or not self.world.is_main:
             return
-        from orchestrator.store.remote import Replica, ReplicaError
 
         try:
             do(Replica(job.replica))

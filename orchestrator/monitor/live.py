@@ -14,11 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
 from far.errors import FarError
 from far.store.atomic import read_json
 from far.store.paths import TrialPaths
 from far.store.records import Attempt, Result, read_epochs, read_heartbeat, read_result, read_spec
 from orchestrator.cli.fitting import cropped, fitting
+from orchestrator.store.store import is_held
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -180,7 +187,6 @@ class Progress:
         if not self.console.is_terminal:
             self._show_lines()
             return
-        from rich.live import Live
 
         with Live(self._screen(), console=self.console, refresh_per_second=4, transient=True) as live:
             while not self._stop.wait(INTERVAL):
@@ -225,8 +231,6 @@ class Progress:
 
     def _screen(self) -> Group:
         """Return the summary, and of the trials what fits below it: those at work, those that failed, the latest."""
-        from rich.console import Group
-
         summary = self._summary()
         room = max(self.console.height - summary.count("\n") - 1 - TABLE_FRAME, 2)
         shown, others = fitting(self.trials, room, _interest, lambda trial: trial.word)
@@ -236,10 +240,6 @@ class Progress:
 
     def _table(self, trials: Sequence[Watched], width: int | None = None) -> Table:
         """Lay out trials; with a width, each on one line."""
-        from rich import box
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
         table = Table(box=box.SIMPLE)
         name = max(12, (width or 0) // 5)
         bar = 20 if width is None or width >= WIDE else 8 if width >= NARROW else 0
@@ -314,8 +314,6 @@ def _interest(trial: Watched) -> tuple[int, float]:
 
 def _occupation(trial: Watched) -> str | None:
     """Return what a trial is at, None if nobody works on it."""
-    from orchestrator.store.store import is_held
-
     lock = TrialPaths(trial.directory).lock
     try:
         if not is_held(lock):

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.data.decoding.indexes import misread
+from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError
 from far.store.atomic import append_json_line, read_json_lines
 
@@ -55,9 +57,6 @@ def misread_sets(sources: Iterable[str], workspace: Workspace) -> dict[str, Misr
         sources: as trials name them (``data.source``).
         workspace: where the data sets lie, and in its store what was accepted.
     """
-    from far.data.decoding.indexes import misread
-    from far.data.sources.open import DEMO, locate
-
     found = {}
     for source in dict.fromkeys(sources):
         if source == DEMO:  # generated, by a writer whose files every version reads alike
@@ -126,8 +125,6 @@ def accept(source: str, workspace: Workspace) -> Misread:
     Raises:
         ConfigError: there is no such data set, or nothing of it was misread.
     """
-    from far.data.sources.open import locate
-
     locate(source, workspace.settings.data_root)
     sets = misread_sets([source], workspace)
     if not sets:

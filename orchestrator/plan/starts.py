@@ -101,7 +101,7 @@ def start_of(config: TrialConfig, workspace: Workspace) -> Coverage | None:
     path = workspace.weights_path(config.init)
     if path is None or not path.exists():
         return None
-    from far.weights import account, opened
+    from far.weights.build import account, opened
 
     return account(config.model, config.init, config.data.classes, opened(config.init, workspace.settings.weights_root))
 
@@ -115,7 +115,7 @@ class _Accounts:
         self._known: dict[str, Coverage] = {}
 
     def of(self, trial: PlannedTrial) -> Coverage:
-        from far.weights import account, opened
+        from far.weights.build import account, opened
 
         config = trial.config
         file = config.init.model_dump_json()

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.config import DataConfig, InitConfig, TrialConfig
+from far.data import open_manifest
+from far.data.sources.demo_writer import directory_of
+from far.data.sources.manifest import FILE_NAME
+from far.data.sources.open import DEMO
+from far.data.sources.readiness import generation_problems, training_problems
 from far.errors import ConfigError, DataError
 from far.store.atomic import read_json, write_json
 from far.weights.paths import content_hash, parts_of
@@ -33,8 +38,6 @@ def manifest_hash(settings: Settings) -> DataHash:
     """
 
     def compute(data: DataConfig) -> str:
-        from far.data import open_manifest
-
         return open_manifest(data, settings.data_root, _show_generation).content_hash
 
     return compute
@@ -48,9 +51,6 @@ def present_hash(settings: Settings) -> ManifestHash:
 
 def is_generated(data: DataConfig, root: Path) -> bool:
     """Return whether a data set is there, or is none that would be generated."""
-    from far.data.sources.demo_writer import directory_of
-    from far.data.sources.manifest import FILE_NAME
-
     return data.source != "demo" or (directory_of(data.demo, root) / FILE_NAME).is_file()
 
 
@@ -58,8 +58,6 @@ def video_counts(settings: Settings) -> VideoCounts:
     """Return the function that tells the training and validation videos of a data set, None if it is not here."""
 
     def count(data: DataConfig) -> tuple[int, int] | None:
-        from far.data import open_manifest
-
         if data.source == "demo":
             return data.demo.train_clips, data.demo.val_clips
         try:
@@ -80,8 +78,6 @@ def data_problems(settings: Settings) -> DataProblems:
     known: dict[tuple[str, int], list[str]] = {}
 
     def manifest(data: DataConfig) -> Manifest | None:
-        from far.data import open_manifest
-
         try:
             return open_manifest(data, settings.data_root)
         except ConfigError as error:
@@ -90,9 +86,6 @@ def data_problems(settings: Settings) -> DataProblems:
             raise
 
     def compute(config: TrialConfig) -> list[str]:
-        from far.data.sources.open import DEMO
-        from far.data.sources.readiness import generation_problems, training_problems
-
         if config.data.source == DEMO:
             return generation_problems(config)
         name = config.data.source, config.data.classes

@@ -99,7 +99,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     if values.device is None and values.tflops is not None:
         raise ConfigError("the peak of no device; set device too", key="tflops", where=where(("tflops",)))
     if values.device is not None:
-        from orchestrator.estimate.devices import find_target
+        from orchestrator.estimate.devices import find_target  # noqa: PLC0415  (which imports this)
 
         try:
             find_target(values.device, tflops=values.tflops)

@@ -13,9 +13,11 @@ from far.store.paths import TrialPaths
 from orchestrator.study.names import find_name
 from reports import paper
 from reports.analysis.comparability import findings, incomparable
+from reports.analysis.comparison import asked_pairs, compare_rows
 from reports.results.results import Results, RowResults, TrialRecord
 from reports.shown import can_be_opened_elsewhere, study_word
 from reports.tables.cells import COSTS
+from reports.tables.differences import verdict
 from reports.tables.footnotes import scale_warning
 from reports.tables.model import State, number
 
@@ -51,8 +53,6 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
     Raises:
         ConfigError: there is no such row, or no such metric; or the row is the baseline itself.
     """
-    from reports.analysis.comparison import asked_pairs
-
     metric = DELTA if metric in DELTA_NAMES else metric
     if metric not in METRICS:
         raise ConfigError(f"unknown metric '{metric}'", key="--explain", choices=METRICS, got=metric)
@@ -138,8 +138,6 @@ def _record(trial: TrialRecord) -> list[str]:
 
 def _of_difference(results: Results, line: RowResults, where: str) -> list[str]:
     """Return the account of a row's differences: pairs, how they were computed, all rows' trials."""
-    from reports.analysis.comparison import asked_pairs, compare_rows
-
     comparison = compare_rows(results)
     lines = [f"problem: {text}" for text in comparison.problems] if comparison else []
     for pair in asked_pairs(results):
@@ -176,8 +174,6 @@ def _of_pair(results: Results, pair: tuple[str, str], comparison: Comparison | N
 
 
 def _how_computed(comparison: Comparison, pair: tuple[str, str], found: Difference) -> list[str]:
-    from reports.tables.differences import verdict
-
     interval = f" [{', '.join(_points(end) for end in found.interval)}]" if found.interval else ""
     lines = [
         f"  {_points(found.mean)} points{interval} = mean over {found.seeds} shared seeds, {found.videos} videos",

@@ -37,7 +37,6 @@ def cost(
 
     Without arguments: all of the paper's tables of results. JSON is one object for one table, a list for several.
     """
-
     tables = chosen(targets or [], table or [], profile)
     if json_:
         found = [each.as_json() for each in tables]
@@ -52,7 +51,6 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
     Raises:
         ConfigError: they contradict each other, or name what does not exist.
     """
-
     names, overrides = split_targets(targets)
     if table and (targets or profile):
         raise ConfigError("--table is counted at the paper's scale; name the study instead", key="--table")
@@ -64,7 +62,6 @@ def chosen(targets: list[str], table: list[str], profile: str | None) -> list[Co
 
 
 def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
-
     settings = load_settings()
     profile = find_profile(name or settings.profile, profile_directories(settings.workspace))
     return cost_of_trial(profile.name, resolve([*profile.layers, *map(parse_override, overrides)]))
@@ -72,7 +69,6 @@ def _profile_cost(name: str | None, overrides: list[str]) -> CostTable:
 
 def text(table: CostTable) -> str:
     """Lay a table out for a terminal, with the paper's digits and what to know about them."""
-
     width = max(len("row"), *(len(row.row) for row in table.rows))
     lines = [
         table.title,

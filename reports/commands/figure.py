@@ -41,7 +41,6 @@ def figure(
     store: StoreOption = None,
 ) -> None:
     """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
-
     chosen = NUMBERS.get(name, name)
     if chosen == "explain":
         raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")

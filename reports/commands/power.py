@@ -12,6 +12,7 @@ from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 from reports.analysis.comparability import findings, incomparable
+from reports.analysis.comparison import compare_rows
 from reports.selection import load, parse_tables
 
 if TYPE_CHECKING:
@@ -115,7 +116,6 @@ def measured(
     Raises:
         ConfigError: no row has two seeds in common with the one that it is compared with.
     """
-    from reports.analysis.comparison import compare_rows
     from reports.statistics import Components
     from reports.statistics.power import Design, seed_variance_range
 
@@ -194,7 +194,6 @@ def _range(least: int | None, most: int | None) -> str:
 
 def published(seed_sd: float, disagreement: float, as_json: bool) -> str:
     """Return which of the paper's differences its design could resolve."""
-
     from reports.statistics.published import SEEDS, claims
 
     found = claims(seed_sd, disagreement)

@@ -18,6 +18,7 @@ from reports.page.watch import write_page
 from reports.renderers import PAGE, RENDERERS, SUFFIXES
 from reports.selection import load, parse_tables
 from reports.tables.registry import build_all
+from reports.verification.record import sealed
 
 if TYPE_CHECKING:
     from reports.results.results import Results
@@ -92,8 +93,6 @@ def document(
     strict: bool,
 ) -> int:
     """Print or write tables in one format; return the exit code."""
-    from reports.verification.record import sealed
-
     tables = build_all(numbers, read(), everything=everything)
     deliver(sealed(RENDERERS[format_](tables), format_, tables), output)
     return exit_code(tables, strict)
@@ -110,7 +109,6 @@ def chosen_format(name: str | None, output: Path | None) -> str:
     Raises:
         ConfigError: there is no such format.
     """
-
     chosen = name or ("term" if output is None else _format_of(output))
     if chosen not in RENDERERS:
         raise ConfigError(f"unknown format '{chosen}'", key="--format", choices=RENDERERS, got=chosen)
@@ -119,7 +117,6 @@ def chosen_format(name: str | None, output: Path | None) -> str:
 
 def _format_of(output: Path) -> str:
     """Return the format that a file's name tells; a folder gets the page."""
-
     suffix = output.suffix.lower()
     if not suffix or output.is_dir():
         return PAGE

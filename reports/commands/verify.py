@@ -10,6 +10,8 @@ import typer
 
 from orchestrator.cli.options import existing_store
 from orchestrator.workspace.settings import load_settings
+from reports.verification.check import lines
+from reports.verification.check import verify as check
 
 if TYPE_CHECKING:
     from reports.verification.check import Verdict
@@ -27,9 +29,6 @@ def verify(
 
     Lists what was edited, what is stale, and which other code made it. Exit code 3 if anything is wrong.
     """
-    from reports.verification.check import lines
-    from reports.verification.check import verify as check
-
     place = existing_store(store) or load_settings().store
     found = {str(path): check(path, place) for path in files}
     if as_json:

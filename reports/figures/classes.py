@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError, DataError
 from far.store.paths import TrialPaths
 from reports.analysis.comparability import findings, incomparable
@@ -118,8 +119,6 @@ def draw(results: Results | None, options: Options) -> Figure:
 
 def class_names(results: Results, classes: int) -> list[str]:
     """Return the names of the classes: the demo's motions, else their numbers."""
-    from far.data.sources.demo import MOTIONS
-
     source = next((t.setting("data", "source") for t in results.finished), None)
     motions = list(MOTIONS)
     return motions[:classes] if source == "demo" and classes <= len(motions) else [f"class {i}" for i in range(classes)]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from far.errors import DataError
+from far.store.paths import TrialPaths
+from far.store.records import read_epochs
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import PAGE, legend_label, look, titled
 from reports.results.results import Results, RowResults
@@ -19,9 +21,6 @@ PANELS = (("val_top1", "validation top-1 (%)"), ("train_loss", "training loss"))
 
 def history(row: RowResults, name: str) -> dict[int, list[float]]:
     """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
-    from far.store.paths import TrialPaths
-    from far.store.records import read_epochs
-
     found: dict[int, dict[str, float]] = {}
     for trial in row.trials:
         if trial.directory is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from far.errors import DataError, FarError
+from far.evaluate.frame_order import ORDERS
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
@@ -29,8 +30,6 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         WeightsError: the trial has no checkpoint any more.
         DataError: its videos are not here.
     """
-    from far.evaluate.frame_order import ORDERS
-
     assert trial.directory is not None
     paths = TrialPaths(trial.directory)
     finished = trial.result.get("finished_at")
@@ -51,8 +50,6 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
 def draw(results: Results | None, options: Options) -> Figure:
     """Draw a group of bars a row, one bar an order, with the deviation over seeds and the level of chance."""
     import matplotlib.pyplot as plt
-
-    from far.evaluate.frame_order import ORDERS
 
     assert results is not None
     rows, problems = [], []

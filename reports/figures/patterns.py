@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from far.architecture.patterns import PATTERNS
+from far.config import TrialConfig
+from far.config.trial import DemoConfig
+from far.data.sources.demo import digit_pool, render
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import PAGE
 from reports.results.results import Results
@@ -27,8 +31,6 @@ KEY_COLOUR = np.array([230, 159, 0]) / 255
 def draw(results: Results | None, options: Options) -> Figure:
     """Draw patterns over two frames: the query blue, what it attends to orange, the rest grey."""
     import matplotlib.pyplot as plt
-
-    from far.architecture.patterns import PATTERNS
 
     frames = _frames(options.video)
     query = (0, GRID[1] // 2, GRID[2] // 2)
@@ -56,8 +58,6 @@ def draw(results: Results | None, options: Options) -> Figure:
 
 def attended_by(name: str, query: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Return which tokens (T, H, W) a query attends to, itself included."""
-    from far.architecture.patterns import PATTERNS
-
     labels = PATTERNS[name](GRID)
     return labels == labels[query]
 
@@ -78,12 +78,8 @@ def _frames(video: Path | None) -> NDArray[np.float64]:
     """Two frames (2, H, W, 3) in [0, 1]: of a video, or of a generated clip."""
     side = GRID[1] * PATCH
     if video is None:
-        from far.config.trial import DemoConfig
-        from far.data.sources.demo import digit_pool, render
-
         clip = render(DemoConfig(size=side, motion=30.0), "val", 8, digit_pool("val"))
         return clip[[len(clip) // 2, len(clip) // 2 + 2]] / 255.0
-    from far.config import TrialConfig
     from far.trained.gradcam import load_clip
 
     config = TrialConfig.model_validate({"model": {"clip": [4, side, side]}})

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.errors import ConfigError
 from far.pictures import save_picture
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def picture_kind(path: Path) -> str:
     Raises:
         ConfigError: none that can be written.
     """
-    from far.errors import ConfigError
-
     kind = path.suffix.lower().lstrip(".")
     if kind not in DATES:
         raise ConfigError(
@@ -97,8 +96,6 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         ConfigError: the name asks for another format, or the file cannot be written.
     """
-    from far.errors import ConfigError
-
     kind = picture_kind(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,9 @@ from far.pictures import save_picture
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
 from reports.analysis.provenance import command
+from reports.figures import FIGURES as SPECS
+from reports.figures.order import FILE
+from reports.figures.style import styled
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
 from reports.results.results import Results
@@ -140,9 +143,6 @@ def picture(name: str, results: Results, options: Options) -> Picture:
     """Draw one figure for the page; what cannot be drawn says why instead."""
     from matplotlib import pyplot
 
-    from reports.figures import FIGURES as SPECS
-    from reports.figures.style import styled
-
     spec, buffer = SPECS[name], io.BytesIO()
     try:
         with styled():
@@ -158,8 +158,6 @@ def picture(name: str, results: Results, options: Options) -> Picture:
 
 
 def _order_known(results: Results) -> bool:
-    from reports.figures.order import FILE
-
     return bool(results.finished) and all(t.directory and (t.directory / FILE).is_file() for t in results.finished)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.workspace.settings import load_settings
 from reports.figures import Options
+from reports.output import deliver
 from reports.page.build import build_page
 from reports.results.results import Results
 from reports.tables.model import State, Table
@@ -38,8 +39,6 @@ def write_page(
     Returns:
         The tables as they were written last.
     """
-    from reports.output import deliver
-
     settings = load_settings()
     options = Options(data_root=settings.data_root, weights_root=settings.weights_root)
     path = output if output.suffix.lower() in (".html", ".htm") else output / "index.html"

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from far.architecture.far import FarConfig
 from far.config import TrialConfig, resolve
+from far.config.identity import identity
 from far.config.layers import Layer
 from far.errors import ConfigError
+from orchestrator.study import find_profile, load_study
 from orchestrator.study.names import pair_names
 from orchestrator.study.paper import paper_facts
+from orchestrator.study.profiles import packaged_studies
+from reports.paper import printed_table
+from reports.paper.costs import OURS, PLAIN
+from reports.paper.studies import shipped_study
 
 if TYPE_CHECKING:
     from orchestrator.study import Row, Study
@@ -55,8 +61,6 @@ def _profile_differs(study: Study) -> str | None:
 
 
 def _all_in_paper(study: Study) -> bool:
-    from reports.paper import printed_table
-
     printed = printed_table(study.table)
     return printed is not None and len(printed.rows_of([row.name for row in study.rows])) == len(study.rows)
 
@@ -82,8 +86,6 @@ def _expected(study: Study, row: Row) -> TrialConfig | None:
 
 def _compared_row(study: Study, name: str, data_set: str) -> tuple[Layer, ...] | None:
     """Return the settings of one of the paper's own rows of a comparison."""
-    from reports.paper.costs import OURS, PLAIN
-
     known = pair_names([row.name for row in study.rows], list(OURS)).get(name)
     if known is None:
         return None
@@ -95,17 +97,11 @@ def _compared_row(study: Study, name: str, data_set: str) -> tuple[Layer, ...] |
 
 
 def _shipped_profile(name: str) -> Profile:
-    from orchestrator.study import find_profile
-    from orchestrator.study.profiles import packaged_studies
-
     return find_profile(name, [packaged_studies() / "profiles"])
 
 
 def _shipped(table: int) -> Study | None:
     """Return the shipped study of an ablation at the paper's scale, None where none is shipped."""
-    from orchestrator.study import load_study
-    from reports.paper.studies import shipped_study
-
     try:
         return load_study(shipped_study(table), profile=paper_facts()[table].profile)
     except ConfigError:
@@ -128,8 +124,6 @@ def _differences(config: TrialConfig, expected: TrialConfig | None) -> list[str]
 
 def _meaning(config: TrialConfig) -> str:
     """Two configurations that train the same thing on files of the same names give the same."""
-    from far.config.identity import identity
-
     weights = config.init.weights
     return json.dumps(
         [identity(config, data_hash=config.data.source, weights_hash=str(weights) if weights else None)],

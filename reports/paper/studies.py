@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError
+from orchestrator.plan.lockfile import load_frozen, submission
+from orchestrator.study import load_study
+from orchestrator.study.lookup import files_in, study_directories
 from orchestrator.study.paper import result_tables
-from orchestrator.study.profiles import packaged_studies
+from orchestrator.study.profiles import find_profile, packaged_studies, profile_directories
+from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
@@ -19,8 +23,6 @@ if TYPE_CHECKING:
 
 def studies_of_table(number: int) -> list[Path]:
     """Return the study files with ``table: N``: those in ``studies/`` here, else the shipped one."""
-    from orchestrator.study.lookup import study_directories
-
     files = [path for directory in study_directories() for path in _with_table(number, directory)]
     shipped = [path for path in files if _is_shipped(path)]
     return [path for path in files if path not in shipped] or shipped[:1]
@@ -38,8 +40,6 @@ def shipped_study(number: int) -> Path:
 
 
 def _with_table(number: int, directory: Path) -> Iterator[Path]:
-    from orchestrator.study.lookup import files_in
-
     wanted = re.compile(rf"^table:\s*{number}\s*(#.*)?$", re.MULTILINE)
     for path in files_in(directory):
         if wanted.search(path.read_text(encoding="utf-8", errors="replace")):
@@ -122,9 +122,6 @@ def submitted(
 
 def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequence[int] | int | None) -> list[Study]:
     """Return a study as its file is now; where that cannot be read any more, as it was frozen."""
-    from orchestrator.plan.lockfile import load_frozen, submission
-    from orchestrator.study import load_study
-
     record = submission(path)
     if not record:
         return []
@@ -145,9 +142,6 @@ def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequen
 
 def _with_profile(study: Study) -> Study:
     """Give a frozen study its profile's settings, with which the paper's setting is told from others."""
-    from orchestrator.study.profiles import find_profile, profile_directories
-    from orchestrator.workspace.settings import load_settings
-
     try:
         return replace(study, profile=find_profile(study.profile.name, profile_directories(load_settings().workspace)))
     except ConfigError:

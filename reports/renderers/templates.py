@@ -6,6 +6,9 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2.utils import markupsafe
+
 from far.text import printable
 
 # fmt: off
@@ -35,15 +38,11 @@ def markdown(text: object) -> str:
 
 def as_html(text: str) -> str:
     """Return a text as the templates of HTML write it."""
-    from jinja2.utils import markupsafe
-
     return str(markupsafe.escape(text))
 
 
 @lru_cache
 def _environment(html: bool) -> Any:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     def load(name: str) -> str:
         return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
 

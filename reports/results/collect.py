@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from far.redaction import redacted
+from far.store.atomic import read_json
 from orchestrator.garbage import gc_paused
+from orchestrator.plan.other_frames import misread_sets, told_by_results, trials_with_other_frames
+from orchestrator.plan.plan import make_plan
+from orchestrator.study import StudyFile, load_study, refuse_same_name
+from orchestrator.study.scales import OtherScaleError
+from orchestrator.tracking.remembered import Remembered
+from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import open_workspace
+from reports.paper.protocol import deviations
+from reports.paper.studies import before_shipped, submitted
+from reports.results.cached_store import ReadOnce
+from reports.results.closest import other_settings
+from reports.results.fingerprints import DataContent, WeightsContent
+from reports.results.mlflow import read_runs
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.tables.model import State
+from reports.tables.search import read_search
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""
@@ -54,16 +69,6 @@ def collect(
         ConfigError: a study cannot be meant, or two have one name.
         TrackingError: the server cannot be read.
     """
-    from orchestrator.plan.plan import make_plan
-    from orchestrator.study import load_study, refuse_same_name
-    from orchestrator.study.scales import OtherScaleError
-    from orchestrator.workspace.settings import load_settings
-    from orchestrator.workspace.workspace import open_workspace
-    from reports.paper.studies import before_shipped, submitted
-    from reports.results.cached_store import ReadOnce
-    from reports.results.closest import other_settings
-    from reports.results.fingerprints import DataContent, WeightsContent
-
     settings = load_settings()
     if store is not None:
         settings = settings.model_copy(update={"store": store.resolve(), "replica": None})
@@ -91,8 +96,6 @@ def collect(
         joined = join(study, plan.trials, workspace, problems=problems)
         found.append(replace(joined, remarks=(remark,) if remark else ()))
     if tracking is not None:
-        from reports.results.mlflow import read_runs
-
         uri = settings.tracking_uri if tracking == "mlflow" else tracking
         found = [read_runs(results, uri, settings.store / "mlflow-cache") for results in found]
     return found
@@ -106,10 +109,6 @@ def join(
     problems: Sequence[str] = (),
 ) -> Results:
     """Put each planned trial's result beside it."""
-    from orchestrator.study import StudyFile
-    from reports.paper.protocol import deviations
-    from reports.tables.search import read_search
-
     store, settings = workspace.store, workspace.settings
     differ = deviations(study) if study.profile.comparable else []
     by_row: dict[str, list[TrialRecord]] = {row.name: [] for row in study.rows}
@@ -147,8 +146,6 @@ def join(
 def _other_frames(
     study: Study, by_row: Mapping[str, Sequence[TrialRecord]], workspace: Workspace
 ) -> Mapping[str, Misread]:
-    from orchestrator.plan.other_frames import misread_sets, told_by_results, trials_with_other_frames
-
     finished = [trial for trials in by_row.values() for trial in trials if trial.state is State.FINISHED]
     store = workspace.store
     sets = told_by_results((trial.result for trial in finished), store.root)
@@ -158,9 +155,6 @@ def _other_frames(
 
 def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str]:
     """Return the address of each trial's run in the tracking UI: the server's, or that of ``farlab ui``."""
-    from far.store.atomic import read_json
-    from orchestrator.tracking.remembered import Remembered
-
     known = read_json(store.study(study).directory / f"mlflow-{profile}.json", Remembered) or {"runs": {}}
     return {key: run_address(uri, str(known.get("experiment")), run["run_id"]) for key, run in known["runs"].items()}
 

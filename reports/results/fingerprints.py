@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.config import InitConfig
+from far.data.sources.demo_writer import directory_of
+from far.data.sources.manifest import FILE_NAME
 from far.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
@@ -33,7 +36,6 @@ class DataContent:
         Raises:
             DataError: the data set is not here, and no finished trial used it, or several contents of it.
         """
-
         if self._is_here(data):
             return self._workspace.data_hash(data)
         known = self._finished_on(data)
@@ -43,9 +45,6 @@ class DataContent:
         raise DataError(f"the data set '{data.source}' is not under {self._workspace.settings.data_root}, and {reason}")
 
     def _is_here(self, data: DataConfig) -> bool:
-        from far.data.sources.demo_writer import directory_of
-        from far.data.sources.manifest import FILE_NAME
-
         root = self._workspace.settings.data_root
         if data.source == "demo":
             return (directory_of(data.demo, root) / FILE_NAME).is_file()
@@ -85,8 +84,6 @@ class WeightsContent:
             return known.pop()
 
     def _finished_from(self, init: Mapping[str, Any]) -> set[str]:
-        from far.config import InitConfig
-
         found, unset = set(), InitConfig().model_dump(mode="json")  # earlier results lack what came later
         for key in self._store.keys()[:MOST_READ]:
             spec = self._store.trial(key) if self._store.result(key) else {}

@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,6 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
             trials.append(record)
         rows.append(RowResults(row.name, trials))
     problems = () if experiment else (f"the tracking server {uri} has no experiment '{results.study}'",)
-    from dataclasses import replace
 
     return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri, submitted=bool(experiment))
 
@@ -119,7 +119,7 @@ def _but_data(identity: Any) -> Any:
 
 
 def _record(client: MlflowClient, trial: TrialRecord, run: Any, uri: str, cache: Path) -> TrialRecord:
-    from reports.results.collect import run_address
+    from reports.results.collect import run_address  # noqa: PLC0415  (which imports this)
 
     if run is None:
         return TrialRecord(trial.row, trial.seed, trial.key, State.MISSING, identity=trial.identity)

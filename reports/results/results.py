@@ -8,6 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.errors import ConfigError
+from far.store.paths import TrialPaths
+from far.store.records import read_spec
+from orchestrator.study.names import find_name
 from reports.tables.model import State
 
 if TYPE_CHECKING:
@@ -61,9 +65,6 @@ class TrialRecord:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration that ran; empty where it is not known."""
-        from far.store.paths import TrialPaths
-        from far.store.records import read_spec
-
         return (read_spec(TrialPaths(self.directory)).get("config") if self.directory and self.result else None) or {}
 
     def setting(self, *path: str) -> Any:
@@ -173,9 +174,6 @@ class Results:
         Raises:
             ConfigError: the study has no such row, or several.
         """
-        from far.errors import ConfigError
-        from orchestrator.study.names import find_name
-
         by_name = {row.name: row for row in self.rows}
         found = find_name(name, by_name)
         if found is None:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from far.errors import DataError
+from far.text import first_line
 
 Bits = NDArray[np.bool_]
 
@@ -82,12 +87,6 @@ def read_ids(path: Path) -> tuple[str, ...]:
 
 
 def _columns(path: Path, *names: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from far.errors import DataError
-    from far.text import first_line
-
     try:
         with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
             return file.read(columns=list(names), use_threads=False)

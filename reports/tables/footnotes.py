@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from reports.analysis.comparability import START, Finding
 from reports.analysis.comparison import Comparison
 from reports.paper import PaperRow, PaperTable
+from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
 from reports.results.results import Results, RowResults, TrialRecord
 from reports.tables import differences
@@ -120,8 +121,6 @@ def table_notes(
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
     if printed and about and results.comparable:
-        from reports.paper.costs import cost_of_table
-
         notes += [Note(text) for text in cost_of_table(printed.number).notes]
     return notes + problem_notes(results)
 
@@ -148,7 +147,7 @@ def comparison_notes(
 
 def problem_notes(results: Results) -> list[Note]:
     """What stood in the way of reading, and what to do where nothing has run."""
-    from reports.analysis.provenance import command
+    from reports.analysis.provenance import command  # noqa: PLC0415  (which imports this)
 
     notes = [Note(f"Problem: {text}") for text in results.problems]
     if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):

@@ -12,6 +12,7 @@ from reports import paper
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
+from reports.paper.costs import cost_of_table
 from reports.paper.recounts import RECOUNTS, recount
 from reports.results.results import Results, RowResults
 from reports.tables import differences
@@ -43,8 +44,6 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         number: 7 (Something-Something V2) or 8 (Kinetics-400).
         results: of a study with this ``table``, whose rows are named ``Method Backbone``; None: nothing measured.
     """
-    from reports.paper.costs import cost_of_table
-
     printed = paper.paper_table(number)
     counted = {row.row: row for row in cost_of_table(number).rows}
     notes = [Note(f"Top-1, Top-5 and Flops of the paper and of the literature are as the paper reports them "

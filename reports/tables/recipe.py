@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from far.config import TrialConfig
+from far.config import TrialConfig, resolve
 from orchestrator.study.paper import paper_facts
+from orchestrator.study.profiles import find_profile, packaged_studies
 from reports.results.results import Results
 from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
 
@@ -51,9 +52,6 @@ def build_settings(number: int, results: Results | None = None) -> Table:
 
 def _profiles(headers: list[str]) -> dict[str, dict[str, tuple[str, TrialConfig]]]:
     """Return the shipped profile of each column and size, where there is one."""
-    from far.config import resolve
-    from orchestrator.study.profiles import find_profile, packaged_studies
-
     folder = packaged_studies() / "profiles"
     found: dict[str, dict[str, tuple[str, TrialConfig]]] = {header: {} for header in headers}
     for header in headers:

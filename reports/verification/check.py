@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +15,17 @@ import numpy as np
 from far.config import TrialConfig
 from far.errors import ConfigError, DataError, FarError
 from far.store import correctness
+from far.store.environment import code_version
 from far.store.paths import TrialPaths
 from orchestrator.plan.lockfile import frozen_keys, load_frozen
 from orchestrator.store.store import Store
+from orchestrator.study.paper import paper_facts
 from reports.renderers import RENDERERS, SUFFIXES
 from reports.results.cached_store import ReadOnce
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.tables.model import State, Table, folded
+from reports.tables.registry import BUILDERS, build_tables
+from reports.tables.search import read_search
 from reports.verification.printed import READERS, PrintedDocument, PrintedTable
 from reports.verification.record import (
     DIGEST,
@@ -223,8 +228,6 @@ def _as_field(value: Any) -> Any:
 
 
 def _search(results: Results, store: Store) -> Any:
-    from reports.tables.search import read_search
-
     path = store.study(results.study).frozen(results.profile)
     return (
         read_search(load_frozen(path), store) if path.exists() and store.study(results.study).search.exists() else None
@@ -285,16 +288,11 @@ def _recomputed(trial: TrialRecord, verdict: Verdict) -> dict[str, Any]:
 
 
 def _packed(bits: correctness.Bits) -> str:
-    import base64
-
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
 def _made_again(record: Record, results: Results | None, store: Store) -> Table | None:
     """Return the table that these trials give now."""
-    from orchestrator.study.paper import paper_facts
-    from reports.tables.registry import BUILDERS, build_tables
-
     if results is None:
         number = int(record["table"])
         return BUILDERS[paper_facts()[number].kind](number, None)
@@ -362,8 +360,6 @@ def _since(record: Record, results: Results, store: Store, verdict: Verdict) -> 
 
 def _code(record: Record, results: Results | None, verdict: Verdict) -> None:
     """Say which code made the table and its trials, where it is not the code that verifies."""
-    from far.store.environment import code_version
-
     here = code_version()
     if record.get("by") != here:
         verdict.remarks.append(f"the table was laid out by {_version(record.get('by'))}; this is {_version(here)}")

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from far.store.environment import code_version
 from orchestrator.plan.lockfile import frozen_keys
 from orchestrator.store.store import Store
+from reports.renderers.templates import as_html
 from reports.results.results import Results, TrialRecord
 from reports.tables.model import State, Table
 from reports.verification.printed import ATTRIBUTE, MARK, READERS, TRIALS, PrintedDocument, PrintedTable
@@ -159,8 +162,6 @@ def _into_latex(text: str, records: Sequence[Record]) -> str:
 
 
 def _into_html(text: str, records: Sequence[Record]) -> str:
-    from reports.renderers.templates import as_html
-
     attributes = (f' {ATTRIBUTE}="{as_html(as_text(record))}"' for record in records)
     return _before_each(text, r'(?<=<section class="table")(?= id=)', attributes)
 
@@ -198,8 +199,6 @@ def listed_trials(record: Record, name: str) -> str:
 
 
 def _into_json(text: str, records: Sequence[Record]) -> str:
-    from pydantic_core import from_json, to_json
-
     whole = from_json(text)
     for each, record in zip(whole if isinstance(whole, list) else [whole], records, strict=True):
         each[MARK] = record

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from far.errors import ConfigError, DataError
+from far.store.atomic import write_atomic
 
 FILE_NAME = "manifest.parquet"
 _METADATA = b"farlab"
@@ -128,8 +129,6 @@ def write_manifest(manifest: Manifest) -> Path:
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from far.store.atomic import write_atomic
 
     names = list(Video.__dataclass_fields__)
     types = [pa.string()] * 3 + [pa.int32(), pa.int32(), pa.float64(), pa.int32(), pa.int32(), pa.string()]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.plan.other_frames import accept as put_on_record
 from orchestrator.workspace.workspace import open_workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def accept(source: Annotated[str, typer.Argument(help="A prepared data set: its name or path.")]) -> None:
@@ -20,6 +17,5 @@ def accept(source: Annotated[str, typer.Argument(help="A prepared data set: its 
 
 def run_accept(source: str) -> None:
     """Put it on record, and say what was accepted."""
-
     accepted = put_on_record(source, open_workspace())
     typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")

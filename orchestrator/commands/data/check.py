@@ -30,7 +30,6 @@ def check(
 
 def run_check(source: str, clip: int, as_json: bool) -> int:
     """Check every file, list what is wrong, and return the exit code."""
-
     manifest = load(source)
     with progress_bar("decoding files") as progress:
         findings = check_files(manifest, clip=clip, progress=progress)
@@ -61,7 +60,6 @@ def show_misread(files: dict[str, str]) -> None:
 
 def show_findings(findings: list[Finding]) -> None:
     """List findings by kind, the first of each in full."""
-
     for problem in BAD:
         those = [finding for finding in findings if finding.problem == problem]
         if those:

@@ -25,7 +25,6 @@ def generate(
 
 def run_generate(profile: str | None, overrides: list[str]) -> None:
     """Generate a profile's demo data set, if it is not there."""
-
     refuse_same_key(overrides)
     config = configured(profile, *overrides)
     if config.data.source != DEMO:

@@ -37,7 +37,6 @@ def prepare(
 
 def run_prepare(layout: str, folder: Path, name: str | None) -> None:
     """Write a manifest under the data root and say what it holds."""
-
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
     name = folder.resolve().name if name is None else name
@@ -61,7 +60,6 @@ def run_prepare(layout: str, folder: Path, name: str | None) -> None:
 
 def replaced(directory: Path, folder: Path) -> str | None:
     """Return what becomes of a data set of another folder that has had this name so far."""
-
     try:
         earlier = read_manifest(directory)
     except DataError:
@@ -74,7 +72,6 @@ def replaced(directory: Path, folder: Path) -> str | None:
 
 def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
     """Say what was found, and on standard error what is odd about it."""
-
     for split, expected in listing.published.items():
         listed = [video for video in listing.videos if video.split == split]
         found = sum(video.path is not None for video in listed)
@@ -107,7 +104,6 @@ def show_listing(listing: Listing, manifest: Manifest, folder: Path) -> None:
 
 def assignment(key: str, value: object) -> str:
     """Return ``key=value`` as a shell and YAML read it back."""
-
     try:
         is_plain = parse_override(f"{key}={value}").values == {key: value}
     except ConfigError:

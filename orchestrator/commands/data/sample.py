@@ -31,7 +31,6 @@ def sample(
 
 def run_sample(source: str, overrides: list[str], out: Path, split: str, count: int, profile: str | None) -> None:
     """Draw clips into an image file."""
-
     if "=" in source and not is_there(source):
         source, overrides = "demo", [source, *overrides]
     refuse_same_key(overrides)

@@ -22,7 +22,6 @@ def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
 
 def run_stats(source: str, as_json: bool) -> None:
     """Print the statistics of a data set."""
-
     numbers = statistics(load(source))
     if as_json:
         typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))

@@ -9,5 +9,4 @@ from orchestrator.study.json_schema import study_schema
 
 def schema() -> None:
     """Print the JSON Schema of study files, for an editor's completion and checks."""
-
     print(json.dumps(study_schema(), indent=1, ensure_ascii=False))

@@ -12,6 +12,5 @@ from orchestrator.cli.options import JsonOption
 
 def inspect(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
     """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
-
     source = opened(file, family)
     typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from far.cpus import whole_cpus
 from far.errors import ConfigError
 from far.interpreter import child_environment
@@ -182,8 +184,6 @@ def watched_daemons(address: str | None, on_death: Callable[[str], None]) -> Ite
 
 def _dead_child() -> Callable[[], str | None]:
     """Return what tells which daemon that this process started has died."""
-    import psutil
-
     daemons = [(child, DAEMONS[child.name()]) for child in psutil.Process().children() if child.name() in DAEMONS]
 
     def dead() -> str | None:

@@ -15,12 +15,17 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from far.errors import LostError
+from far.store.paths import TrialPaths
+from far.store.records import Failure
 from orchestrator.executors.base import Job, Node, Queue, Stop, bundle, describe, fits, places, refuse_unfit
 from orchestrator.executors.failure import write_failure
+from orchestrator.executors.ray.cluster import cluster, watched_daemons
 from orchestrator.executors.ray.losses import Losses, reason
+from orchestrator.executors.ray.nodes import nodes_of
 from orchestrator.executors.ray.notice import save_running
 from orchestrator.executors.ray.trainable import TrialTrainable
 from orchestrator.executors.signals import wake_main_thread
+from orchestrator.store.remote import Replica, ReplicaError
 
 T = TypeVar("T")
 
@@ -44,8 +49,6 @@ class RayTuneExecutor:
     @contextlib.contextmanager
     def opened(self, stop: Stop) -> Iterator[None]:
         """Connect to the cluster, or start one; see ``Executor.opened``."""
-        from orchestrator.executors.ray.cluster import cluster, watched_daemons
-        from orchestrator.executors.ray.nodes import nodes_of
 
         def died(name: str) -> None:
             stop.request(LostError(f"{name} has died; run the same command again to go on"))
@@ -209,7 +212,6 @@ class _Stopper(tune.Stopper):
             return False
         if not self._feed.queue.epoch(job, record):
             return False
-        from far.store.records import Failure
 
         write_failure(job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
         return True
@@ -221,9 +223,6 @@ class _Stopper(tune.Stopper):
 def _fetch(job: Job) -> None:
     """Bring the files of a trial that ran on another machine here, where they come by way of a URL."""
     if job.replica is not None:
-        from far.store.paths import TrialPaths
-        from orchestrator.store.remote import Replica, ReplicaError
-
         with contextlib.suppress(ReplicaError):  # the sweep fetches all of them at its end
             Replica(job.replica).pull_trial(TrialPaths(job.directory))
 

@@ -16,7 +16,9 @@ import sys
 from far.cpus import whole_cpus
 from far.errors import ConfigError
 from far.interpreter import child_environment, python_command
+from orchestrator.estimate.devices import find_target
 from orchestrator.executors.base import Node
+from orchestrator.executors.ray.cluster import prepare_environment
 
 PATIENCE = 20.0
 """Seconds that a cluster has for its answer."""
@@ -26,8 +28,6 @@ CONNECT = 5.0
 
 def this_machine() -> Node:
     """Return what a cluster started on this machine will have."""
-    from orchestrator.estimate.devices import find_target
-
     target = find_target(None)
     gpus = {"GPU": float(target.count)} if target.kind == "gpu" else {}
     return {"CPU": float(whole_cpus()), **gpus}
@@ -92,8 +92,6 @@ def _nobody(address: str, why: str) -> ConfigError:
 
 def main() -> None:
     """Print the nodes of a cluster as JSON; what is wrong is the last line on standard error."""
-    from orchestrator.executors.ray.cluster import prepare_environment
-
     prepare_environment(sys.argv[1])
     import ray
 

@@ -102,6 +102,6 @@ def _sweep() -> str:
 
 
 def _is_draining() -> bool:
-    from ray._private.state import state  # there is no public way to ask
+    from ray._private.state import state  # noqa: PLC0415  (there is no public way to ask; versions differ)
 
     return ray.get_runtime_context().get_node_id() in state.get_draining_nodes()

@@ -16,6 +16,7 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from far.distributed import LOOPBACK, Rendezvous, join_world
 from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageError, TrialInterruptedError
 from far.train.interruption import Interruption
 from orchestrator.executors.attempts import halve, note_loss, wait_for_retry
@@ -41,8 +42,6 @@ class Rank:
     def start(self, job: Job) -> None:
         """Take over a trial; the first call joins the process group."""
         if self._host is None:
-            from far.distributed import join_world
-
             rank, size, rendezvous = self._place
             world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
             self._host = TrialHost(world, interruption=self._interruption)
@@ -59,8 +58,6 @@ class TrialTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the slot's processes."""
-        from far.distributed import LOOPBACK, Rendezvous, join_world
-
         job: Job = config["job"]
         interruption = Interruption()
         self._notice = Notice(interruption)
