@@ -170,7 +170,7 @@ def test_escapes_are_those_of_json() -> None:
 def test_what_nobody_foresaw_is_one_line_and_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import orchestrator.study.json_schema as module
+    import orchestrator.commands.study.schema as module
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(module, "study_schema", lambda: 1 / 0)
