@@ -1,6 +1,7 @@
 """The tables of ``docs/statistics.md``, from simulated studies; about an hour on one core.
 
     python -m benchmarks.simulation [sizes|looks|power] [--studies 2000] [--scenario NAME ...] [-o FILE.jsonl]
+    python -m benchmarks.simulation table FILE.jsonl ...
 
 Every line is one cell as JSON. The standard error of a share of 5 % of 2,000 studies is 0.5 %, and less where a study
 has several comparisons.
@@ -12,8 +13,9 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.simulation.cells import chances, false_claims_over_looks, measure
 from benchmarks.simulation.generator import SCENARIOS, Scenario, noise
@@ -55,14 +57,52 @@ def power(scenarios: list[Scenario], studies: int) -> Iterator[dict[str, object]
 PARTS = {"sizes": sizes, "looks": looks, "power": power}
 
 
+def table(lines: Iterable[str]) -> str:
+    """Return sizes and coverage as Markdown, a line for each scenario and number of videos: ranges over rows."""
+    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for line in lines:
+        cell = json.loads(line)
+        cells.setdefault((cell["scenario"], cell["videos"]), []).append(cell)
+    head = [
+        "seeds vary",
+        "videos",
+        *(f"size, {n} seeds" for n in SEEDS),
+        "odd row",
+        "coverage",
+        "wrong equal",
+        "family",
+    ]
+    out = [head, ["---"] * len(head)]
+    order = {scenario.name: index for index, scenario in enumerate(SCENARIOS)}
+    for (name, videos), found in sorted(cells.items(), key=lambda item: (order[item[0][0]], item[0][1])):
+        by_seeds = [[cell for cell in found if cell["seeds"] == n] for n in SEEDS]
+        sizes_ = [_range(cells, "size") for cells in by_seeds]
+        odd = " / ".join(_range(cells, "odd") for cells in by_seeds) if any(cell["odd"] for cell in found) else "–"
+        rest = [_range(found, key) for key in ("coverage", "equal", "family")]
+        out.append([name, f"{videos:,}", *sizes_, odd, *rest])
+    return "\n".join(f"| {' | '.join(row)} |" for row in out)
+
+
+def _range(cells: list[dict[str, Any]], key: str) -> str:
+    values = [float(cell[key]) for cell in cells if cell[key] is not None]
+    if not values:
+        return "–"
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    return low if low == high else f"{low}-{high}"
+
+
 def main() -> None:
     """Print one line a cell, as they are done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS, nargs="?", default="sizes")
+    parser.add_argument("part", choices=[*PARTS, "table"], nargs="?", default="sizes")
+    parser.add_argument("files", nargs="*", type=Path, help="of the part 'table'")
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--scenario", action="append", choices=[scenario.name for scenario in SCENARIOS])
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
+    if given.part == "table":
+        print(table(line for path in given.files for line in path.read_text().splitlines()))
+        return
     chosen = [scenario for scenario in SCENARIOS if given.scenario is None or scenario.name in given.scenario]
     with given.output.open("a") if given.output else sys.stdout as file:
         for line in PARTS[given.part](chosen, given.studies):

@@ -27,6 +27,8 @@ PRIOR_DF = 12
 """At most so many degrees of freedom are borrowed from the other rows: rows of a study are alike, never identical."""
 DOUBT = 0.2
 """A row that departs from the others with a p below this borrows proportionally less."""
+ENOUGH = 100
+"""Seeds beyond which a row knows its own variance."""
 FEW = 10
 """Below so many videos with any difference the exact test over videos has the last word."""
 PSEUDO = 2.0
@@ -86,10 +88,13 @@ def compare_pairs(
 
 
 def seed_variances(rows: Mapping[str, Outcomes]) -> dict[str, SeedVariance]:
-    """Return the moderated variance between seeds of each row with two seeds or more; at least three such rows."""
+    """Return the moderated variance between seeds of each row with two seeds or more.
+
+    None where fewer than three rows have as many, and where there are so many seeds that nothing needs to be borrowed.
+    """
     names = [name for name, row in rows.items() if len(row.correct) >= 2]
     seeds = sorted({seed for name in names for seed in rows[name].correct})
-    if len(names) < 3:
+    if len(names) < 3 or len(seeds) > ENOUGH:
         return {}
     accuracy = np.full((len(names), len(seeds)), np.nan)
     for i, name in enumerate(names):
@@ -97,9 +102,11 @@ def seed_variances(rows: Mapping[str, Outcomes]) -> dict[str, SeedVariance]:
         videos = max(row.expected, len(row.ids), 1)
         for seed, correct in row.correct.items():
             accuracy[i, seeds.index(seed)] = np.count_nonzero(correct) / videos
+    every = _Fit.of(accuracy)
     found = {}
     for i, name in enumerate(names):
-        one = _moderated(accuracy[i], np.delete(accuracy, i, axis=0))
+        own = accuracy[i : i + 1]
+        one = _moderated(own[0], every.without(_Fit.of(own)))
         if one is not None:
             found[name] = one
     return found
@@ -110,45 +117,79 @@ def borrowed_df(rows: int, seeds: int) -> float:
     return seeds - 1 + (min((rows - 2) * (seeds - 1), PRIOR_DF) if rows > 2 else 0)
 
 
-def _moderated(own: NDArray[np.float64], others: NDArray[np.float64]) -> SeedVariance | None:
-    """Shrink the variance of one row's accuracies, shape (seeds,), towards that of the others, (rows, seeds)."""
-    residual, of_seeds, df_others = _two_way(others)
+@dataclass(frozen=True)
+class _Fit:
+    """Least squares of accuracies by row and seed, some of which may not be there: sums that rows are taken out of.
+
+    Attributes:
+        normal: normal equations of the seeds' effects once those of the rows are swept out, shape (seeds, seeds).
+        right: their right side, shape (seeds,).
+        squares: sum of squares within rows.
+        times: rows that have a seed, shape (seeds,).
+        free: cells less rows.
+    """
+
+    normal: NDArray[np.float64]
+    right: NDArray[np.float64]
+    squares: float
+    times: NDArray[np.int64]
+    free: int
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> _Fit:
+        """Sum over rows of accuracies, shape (rows, seeds), NaN where there is none."""
+        there = ~np.isnan(values)
+        number = there.sum(axis=1)
+        centred = np.where(there, values - np.nanmean(values, axis=1, keepdims=True), 0.0)
+        shares = there / np.sqrt(number)[:, None]
+        normal = np.diag(there.sum(axis=0)) - shares.T @ shares
+        free = int(number.sum()) - len(values)
+        return cls(normal, centred.sum(axis=0), float((centred**2).sum()), there.sum(axis=0), free)
+
+    def without(self, row: _Fit) -> _Fit:
+        """Take a row out."""
+        return _Fit(
+            self.normal - row.normal,
+            self.right - row.right,
+            self.squares - row.squares,
+            self.times - row.times,
+            self.free - row.free,
+        )
+
+    def solve(self) -> tuple[NDArray[np.float64], float, int]:
+        """Return the seeds' effects, the residual sum of squares and its degrees of freedom."""
+        inverse = np.linalg.pinv(self.normal, rcond=1e-9, hermitian=True)
+        effects = inverse @ self.right
+        rank = round(float(np.trace(inverse @ self.normal)))
+        return effects, max(self.squares - float(self.right @ effects), 0.0), self.free - rank
+
+
+def _moderated(own: NDArray[np.float64], others: _Fit) -> SeedVariance | None:
+    """Shrink the variance of one row's accuracies, shape (seeds,), towards that of the others."""
+    of_seeds, residual, df_others = others.solve()
     if df_others < 1:
         return None
-    pooled = float(residual @ residual) / df_others
-    shared = ~np.isnan(own) & ~np.isnan(others).all(axis=0)
+    pooled = _rounded(residual / df_others)
+    shared = ~np.isnan(own) & (others.times > 0)
     df_own = int(shared.sum()) - 1
     if df_own < 1:
         return SeedVariance(pooled, float(min(df_others, PRIOR_DF)), 1.0)
     # What a seed does to all rows is estimated from the others, each of whose seeds has so many rows behind it.
     alone = own[shared] - of_seeds[shared]
-    borrowed = pooled * float((1 / (~np.isnan(others)).sum(axis=0)[shared]).mean())
-    raw = float(alone.var(ddof=1))
-    departs = float(special.fdtrc(df_own, df_others, raw / (pooled + borrowed))) if pooled + borrowed > 0 else 1.0
+    borrowed = pooled * float((1 / others.times[shared]).mean())
+    raw = _rounded(float(alone.var(ddof=1)))
+    if pooled + borrowed > 0:
+        departs = float(special.fdtrc(df_own, df_others, raw / (pooled + borrowed)))
+    else:
+        departs = 0.0 if raw > 0 else 1.0
     df_prior = min(df_others, PRIOR_DF) * min(1.0, departs / DOUBT)
     value = (df_prior * pooled + df_own * max(raw - borrowed, 0.0)) / (df_prior + df_own)
     return SeedVariance(value, df_prior + df_own, departs)
 
 
-def _two_way(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Fit effects of rows and seeds to accuracies, shape (rows, seeds), NaN where there is none.
-
-    Returns:
-        Residuals of the cells that there are, effects of the seeds, degrees of freedom of the residuals.
-    """
-    there = ~np.isnan(values)
-    rows, seeds = values.shape
-    if there.all():
-        effects = values.mean(axis=0) - values.mean()
-        residual = values - values.mean(axis=1, keepdims=True) - effects
-        return residual.ravel(), effects, (rows - 1) * (seeds - 1)
-    cells = np.argwhere(there)
-    design = np.zeros((len(cells), rows + seeds))
-    design[np.arange(len(cells)), cells[:, 0]] = 1
-    design[np.arange(len(cells)), rows + cells[:, 1]] = 1
-    fitted, _, rank, _ = np.linalg.lstsq(design, values[there], rcond=None)
-    residual = np.asarray(values[there] - design @ fitted, dtype=np.float64)
-    return residual, np.asarray(fitted[rows:], dtype=np.float64), len(cells) - int(rank)
+def _rounded(variance: float) -> float:
+    """Take what is left over by arithmetic for nothing: one video in a million, in one seed, makes 1e-12."""
+    return variance if variance > 1e-16 else 0.0
 
 
 def _difference(

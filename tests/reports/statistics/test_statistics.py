@@ -158,6 +158,16 @@ def test_variances_of_an_incomplete_table_are_those_of_least_squares() -> None:
     assert seed_variances(alone)["0"].value != whole["0"].value
 
 
+def test_a_row_that_alone_varies_keeps_its_variance() -> None:
+    ids = tuple(map(str, range(100)))
+    steady = np.arange(100) < 70
+    study = {str(r): Outcomes(ids, dict.fromkeys(range(3), steady)) for r in range(4)}
+    assert all(own.value == 0 and own.departs == 1 for own in seed_variances(study).values())
+    study["4"] = Outcomes(ids, {s: np.arange(100) < 60 + 10 * s for s in range(3)})
+    spread = seed_variances(study)
+    assert spread["4"].value == pytest.approx(0.01) and spread["4"].departs == 0
+
+
 def test_one_seed_allows_no_claim() -> None:
     rng = np.random.default_rng(2)
     study = outcomes(generate(rng, BY_NAME["moderate"], 3, 1, 400))
