@@ -102,6 +102,7 @@ class VideoTransformer(VideoNetwork):
             them.
     """
 
+    config: FarConfig
     positions: Tensor
     not_decayed = ("pos_embed",)
 
