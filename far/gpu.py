@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, OutOfMemoryError
-from far.train.library_errors import typed
+from far.library_errors import typed
 
 if TYPE_CHECKING:
     import torch

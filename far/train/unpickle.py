@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from far.errors import DamagedError, FarError, OutOfMemoryError, WeightsError
-from far.train.library_errors import typed
+from far.library_errors import typed
 
 DEEPSPEED = (
     "deepspeed.utils.tensor_fragment.fragment_address",

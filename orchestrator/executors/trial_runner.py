@@ -26,12 +26,12 @@ from far.errors import (
     TrialInterruptedError,
 )
 from far.gpu import answers
+from far.library_errors import typed
 from far.store.atomic import clear_abandoned
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from far.store.records import Failure, has_result, write_spec
 from far.train.interruption import Interruption
-from far.train.library_errors import typed
 from orchestrator.executors.attempts import (
     begin_attempt,
     end_attempt,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from far.errors import ConfigError, DivergedError, LostError, OutOfMemoryError, StorageFullError
-from far.train.library_errors import typed
+from far.library_errors import typed
 
 
 @pytest.mark.parametrize(
