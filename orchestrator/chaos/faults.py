@@ -17,7 +17,7 @@ import psutil
 
 from far.registry import Registry
 from far.store.atomic import read_json
-from orchestrator.chaos.site import Clock, Disk, Server
+from orchestrator.chaos.site import Server
 from orchestrator.store.store import Store, is_held
 
 
@@ -33,8 +33,6 @@ class Running:
         store: its store.
         random: the source of every choice.
         server: the tracking server that it logs to.
-        disk: where its store lies.
-        clock: what it takes for the time of day.
     """
 
     driver: subprocess.Popen[bytes]
@@ -44,8 +42,6 @@ class Running:
     store: Store
     random: random.Random
     server: Server
-    disk: Disk
-    clock: Clock
 
     def trials(self) -> list[int]:
         """Return the processes that are writing a trial now."""
@@ -139,13 +135,6 @@ def kill_control(running: Running) -> str | None:
     return None
 
 
-@FAULTS.register("store read-only")
-def write_protect(running: Running) -> str | None:
-    """Let nobody write into the store for some seconds."""
-    seconds = running.random.uniform(1.0, 4.0)
-    return f"for {seconds:.1f} s" if running.disk.protect_for(seconds) else None
-
-
 @FAULTS.register("search journal torn")
 def tear_journal(running: Running) -> str | None:
     """End the driver with kill -9 and cut the last line of its search's journal, as a power cut does."""
@@ -192,26 +181,6 @@ def stop_server(running: Running) -> str | None:
     seconds = running.random.uniform(5.0, 60.0)
     running.server.stop_for(seconds)
     return f"for {seconds:.0f} s"
-
-
-@FAULTS.register("disk full")
-def fill_disk(running: Running) -> str | None:
-    """Leave the store no room for some seconds."""
-    if not running.disk.is_mounted:
-        return None
-    seconds = running.random.uniform(1.0, 4.0)
-    running.disk.fill_for(seconds)
-    return f"for {seconds:.1f} s"
-
-
-@FAULTS.register("clock jumps back")
-def jump(running: Running) -> str | None:
-    """Put the wall clock of all processes back by up to an hour."""
-    if not running.clock.works:
-        return None
-    seconds = running.random.randint(60, 3600)
-    running.clock.jump(-seconds)
-    return f"by {seconds} s"
 
 
 @FAULTS.register("SQLite locked")

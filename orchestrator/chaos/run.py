@@ -18,7 +18,7 @@ from far.interpreter import child_environment, python_command
 from orchestrator.chaos.faults import FAULTS, Running
 from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
 from orchestrator.chaos.lost_work import Epochs, epochs_of
-from orchestrator.chaos.site import Clock, Disk, Server
+from orchestrator.chaos.site import Server
 from orchestrator.executors.signals import ignore_stops
 from orchestrator.store.store import Store
 
@@ -116,13 +116,13 @@ class Chaos:
         self.random = random.Random(seed)
         self.names, self.searches = list(faults or FAULTS), searches
         self.mark = uuid.uuid4().hex
-        self.server, self.clock = Server(directory / "server"), Clock(directory / "clock")
+        self.server = Server(directory / "server")
         settings = f"data_root = {str(data_root)!r}\ntracking_uri = {self.server.uri!r}\n"
         if weights_root is not None:
             settings += f"weights_root = {str(weights_root)!r}\n"
         self._settings = settings
         self._deck: list[str] = []
-        self.environment = {**child_environment(), **self.clock.environment, MARK: self.mark}
+        self.environment = {**child_environment(), MARK: self.mark}
 
     def run(self, kills: int) -> Report:
         """Run the study undisturbed, then under faults until ``kills`` of them have struck.
@@ -152,19 +152,11 @@ class Chaos:
         while len(report.strikes) < kills:
             report.rounds += 1
             workspace = self._workspace(f"round-{report.rounds}")
-            disk = Disk(workspace / "runs")
-            stack.callback(disk.close)
-            conditions = {
-                "disk full": disk.is_mounted,
-                "store read-only": disk.is_mounted,
-                "clock jumps back": self.clock.works,
-                "search journal torn": self.searches,
-            }
+            conditions = {"search journal torn": self.searches}
             report.impossible = [n for n, works in conditions.items() if not works and n in self.names]
             if len(report.impossible) == len(self.names):
-                raise FarError(f"this machine does not allow: {', '.join(report.impossible)}")
-            self._round(workspace, Store(clean / "runs"), disk, report, kills)
-            disk.close()
+                raise FarError(f"this study does not allow: {', '.join(report.impossible)}")
+            self._round(workspace, Store(clean / "runs"), report, kills)
 
     def _end_what_is_left(self) -> None:
         """End what sweeps that were killed have not yet ended themselves."""
@@ -178,10 +170,10 @@ class Chaos:
         (workspace / "farlab.toml").write_text(self._settings)
         return workspace
 
-    def _round(self, workspace: Path, clean: Store, disk: Disk, report: Report, kills: int) -> None:
+    def _round(self, workspace: Path, clean: Store, report: Report, kills: int) -> None:
         store, memory, started = Store(workspace / "runs"), shared_memory(), time.monotonic()
         while True:
-            code = self._drive(workspace, store, disk, report, kills)
+            code = self._drive(workspace, store, report, kills)
             if code == INTERNAL:
                 report.wrong.append(f"round {report.rounds}: the driver has ended with an internal error (exit {code})")
             if code == 0 or time.monotonic() - started > LIMIT:
@@ -199,7 +191,7 @@ class Chaos:
         report.wrong += [f"round {report.rounds}: {text}" for text in wrong]
         self.say(f"round {report.rounds} has ended: {len(wrong)} violations")
 
-    def _drive(self, workspace: Path, store: Store, disk: Disk, report: Report, kills: int) -> int:
+    def _drive(self, workspace: Path, store: Store, report: Report, kills: int) -> int:
         """Start the sweep and strike until it ends; return its exit code."""
         with (workspace / "output.txt").open("ab") as output:
             driver = subprocess.Popen(
@@ -207,9 +199,7 @@ class Chaos:
                 # What runs in the background of a shell ignores Ctrl-C, and so would what it starts.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
-        running = Running(
-            driver, self.command, self.environment, workspace, store, self.random, self.server, disk, self.clock
-        )
+        running = Running(driver, self.command, self.environment, workspace, store, self.random, self.server)
         started = time.monotonic()
         try:
             while driver.poll() is None:

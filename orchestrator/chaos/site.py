@@ -1,17 +1,14 @@
-"""What the sweeps of a chaos run stand on, made to be broken: a tracking server, a small disk, a clock.
+"""What the sweeps of a chaos run stand on, made to be broken: a tracking server.
 
-The undisturbed sweep stands on the same, so that the two are compared on equal terms. What a machine does not allow
-(mounting a file system, compiling a few lines of C) is left out, and the report says so.
+The undisturbed sweep stands on the same, so that the two are compared on equal terms.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -22,8 +19,6 @@ from far.interpreter import child_environment, python_command
 from orchestrator.chaos.invariants import MARK
 from orchestrator.tracking.mirror import SERVER_ENVIRONMENT
 
-DISK_BYTES = 512 * 2**20
-"""Room that a sweep has for its store."""
 START_TIMEOUT = 120.0
 """Seconds that the tracking server may take to answer."""
 
@@ -107,82 +102,3 @@ class Server:
             ),
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-
-
-class Disk:
-    """A file system of its own, small enough to be filled.
-
-    Args:
-        place: where it is mounted; the folder is made.
-    """
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        place.mkdir(parents=True, exist_ok=True)
-        options = f"size={DISK_BYTES},mode=700"
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], capture_output=True)
-        self.is_mounted = done.returncode == 0
-
-    def fill_for(self, seconds: float) -> None:
-        """Leave no room for so many seconds."""
-        filler = self.place / ".filler"
-        deadline = time.monotonic() + seconds
-        try:
-            with filler.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-                os.posix_fallocate(stream.fileno(), 0, int(0.9 * shutil.disk_usage(self.place).free))
-                stream.seek(0, os.SEEK_END)
-                while time.monotonic() < deadline:
-                    stream.write(bytes(2**16))  # until it raises
-            time.sleep(max(0.0, deadline - time.monotonic()))
-        finally:
-            filler.unlink(missing_ok=True)
-
-    def protect_for(self, seconds: float) -> bool:
-        """Let nobody open a file for writing for so many seconds; return whether that could be done.
-
-        A second mount of the same folder: the file system itself stays writable while anybody has a file of it open.
-        """
-        if not self.is_mounted:
-            return False
-        place = str(self.place)
-        if subprocess.run(["mount", "--bind", place, place], capture_output=True).returncode:
-            return False
-        try:
-            options = ["mount", "-o", "remount,ro,bind", place]
-            works = subprocess.run(options, capture_output=True).returncode == 0
-            if works:
-                time.sleep(seconds)
-            return works
-        finally:
-            subprocess.run(["umount", "-l", place], capture_output=True)
-
-    def close(self) -> None:
-        """Unmount it."""
-        if self.is_mounted:
-            subprocess.run(["umount", "-l", str(self.place)], capture_output=True)
-            self.is_mounted = False
-
-
-class Clock:
-    """The wall clock of everything that is started with ``environment``; it can be put back while that runs.
-
-    Args:
-        directory: where the library and the file that it reads are made.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True)
-        self._offset, library = directory / "offset", directory / "clock.so"
-        self._offset.write_bytes(struct.pack("l", 0))
-        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        source = Path(__file__).with_name("clock.c")
-        command = [compiler or "cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
-        self.works = compiler is not None and subprocess.run(command, capture_output=True).returncode == 0
-        self.environment = {"LD_PRELOAD": str(library), "FARLAB_CHAOS_CLOCK": str(self._offset)} if self.works else {}
-
-    def jump(self, seconds: int) -> None:
-        """Move the clock by so many seconds; negative: back."""
-        with self._offset.open("r+b") as stream:
-            (now,) = struct.unpack("l", stream.read())
-            stream.seek(0)
-            stream.write(struct.pack("l", now + seconds))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from far.config import TrialConfig, resolve
 from far.config.identity import identity, trial_keys
 from far.errors import ConfigError, DataError, FarError, WeightsError
-from orchestrator.garbage import gc_paused
 from orchestrator.store.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.checks import placebo_seeds
@@ -101,7 +100,6 @@ class Plan:
         return [trial for trial in self.trials if trial.study == study]
 
 
-@gc_paused()
 def make_plan(
     studies: Study | Sequence[Study],
     store: Store,

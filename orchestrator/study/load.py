@@ -11,7 +11,6 @@ from far.config import Document, TrialConfig, load_document, parse_overrides, re
 from far.config.layers import Layer, Source, flatten, refuse_without_effect, resolved
 from far.config.messages import validated
 from far.errors import ConfigError
-from orchestrator.garbage import gc_paused
 from orchestrator.study.checks import CONTROL, PLACEBO, check_rows, refuse_idle_control
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.lookup import find_study
@@ -104,7 +103,6 @@ def refuse_same_name(studies: Iterable[Study]) -> None:
             raise ConfigError(f"two studies are called '{study.name}'", key="study", where=f"{other}, {study.path}")
 
 
-@gc_paused()
 def load_study(
     path_or_name: Path | str,
     *,

@@ -11,7 +11,6 @@ import typer
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
-from orchestrator.garbage import gc_paused
 from reports.analysis.provenance import trace
 from reports.output import deliver
 from reports.page.watch import write_page
@@ -82,7 +81,6 @@ def report(
         raise typer.Exit(document(read, numbers, name, output, everything=all_, strict=strict))
 
 
-@gc_paused()
 def document(
     read: Callable[[], list[Results]],
     numbers: list[int],

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from far.redaction import redacted
 from far.store.atomic import read_json
-from orchestrator.garbage import gc_paused
 from orchestrator.plan.other_frames import misread_sets, told_by_results, trials_with_other_frames
 from orchestrator.plan.plan import make_plan
 from orchestrator.study import StudyFile, load_study, refuse_same_name
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from orchestrator.workspace.workspace import Workspace
 
 
-@gc_paused()
 def collect(
     studies: Sequence[Path | str],
     *,

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from orchestrator.garbage import gc_paused
 from orchestrator.study.paper import paper_facts
 from reports.results.results import Results
 from reports.tables.ablation import build_table
@@ -25,7 +24,6 @@ def need_no_study() -> list[int]:
     return [number for number, facts in paper_facts().items() if not facts.needs_study]
 
 
-@gc_paused()
 def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything: bool = False) -> list[Table]:
     """Lay out the results, and the paper's tables that need none, in the order of their numbers.
 

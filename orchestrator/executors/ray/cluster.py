@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -21,7 +22,6 @@ from far.errors import ConfigError
 from far.interpreter import child_environment
 from orchestrator.executors.ray.reaper import MARK, Reaper
 from orchestrator.executors.signals import ignore_stops, restored, unheard
-from orchestrator.garbage import gc_paused
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
@@ -144,7 +144,7 @@ def _shut_down() -> None:
     """
     import ray
 
-    with gc_paused():
+    with _gc_paused():
         thread = threading.Thread(target=ray.shutdown, name="ray-shutdown")
         thread.start()
         while thread.is_alive():
@@ -253,3 +253,15 @@ def _log_to_file(path: Path) -> None:
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
+
+
+@contextlib.contextmanager
+def _gc_paused() -> Iterator[None]:
+    """Pause the interpreter's search for cyclic garbage, in all threads: no finaliser runs meanwhile."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

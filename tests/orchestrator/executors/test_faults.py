@@ -27,7 +27,8 @@ from far.data.sources.manifest import read_manifest, write_manifest
 from far.store.atomic import file_sha256, read_json, read_json_lines
 from orchestrator.chaos.faults import Running, kill_in_checkpoint
 from orchestrator.chaos.invariants import finished_marks, run_again
-from orchestrator.chaos.site import Clock, Server
+from orchestrator.chaos.site import Server
+from tests.orchestrator.executors.wall_clock import Clock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

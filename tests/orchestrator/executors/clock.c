@@ -11,7 +11,7 @@
 static volatile long *offset;
 
 __attribute__((constructor)) static void find(void) {
-    const char *name = getenv("FARLAB_CHAOS_CLOCK");
+    const char *name = getenv("FARLAB_TEST_CLOCK");
     int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
     void *map = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
     if (file >= 0) close(file);
