@@ -21,6 +21,7 @@ from orchestrator.study.names import read_names
 from orchestrator.workspace.settings import checked_uri
 from reports.paper import paper_tables
 from reports.paper.studies import studies_for, studies_of_table, tables_with_study
+from reports.results.changed_code import code_notes
 from reports.results.collect import collect
 from reports.tables.registry import need_no_study
 
@@ -126,7 +127,7 @@ def one_study(
     found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
     if len(found) != 1:
         raise wrong
-    for text in found[0].remarks:
+    for text in (*found[0].remarks, *code_notes(found[0])):
         typer.echo(f"note: {text}", err=True)
     return found[0]
 

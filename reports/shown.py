@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from far.errors import ConfigError
 from orchestrator.study.lookup import find_study
+
+if TYPE_CHECKING:
+    from reports.results.results import Results
 
 LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNORECASE)
 
@@ -49,3 +54,12 @@ def without_places(text: str, roots: Iterable[tuple[str, str]]) -> str:
             whole = re.compile(rf"(?<![\w.-]){re.escape(root)}(?:(/)|(?![\w.-]))")
             text = whole.sub(lambda hit, a=inside, b=itself: a if hit[1] else b, text)  # type: ignore[misc]
     return text
+
+
+def command(results: Results) -> str:
+    """The command that runs what is missing of these results."""
+    seeds = sorted({trial.seed for row in results.rows for trial in row.trials})
+    counted = seeds == list(range(len(seeds)))
+    shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+    parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]
+    return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])

@@ -51,6 +51,11 @@ class TrialPaths:
         return self.directory / "result.json"
 
     @property
+    def earlier(self) -> Path:
+        """What the trial had come to before it was run again: folders like its own, numbered from 1."""
+        return self.directory / "earlier"
+
+    @property
     def progress(self) -> Path:
         """Where the trial is within its epoch, replaced about once a second while it runs."""
         return self.directory / "progress.json"

@@ -90,8 +90,8 @@ class Spec(TypedDict, total=False):
     attempts: list[Attempt] | None
     before: int
     """Attempts before the last submission."""
-    sources: dict[str, dict[str, str]] | None
-    """By digest, the source that attempts ran (``far.source.Source.parts``)."""
+    sources: dict[str, dict[str, dict[str, str]]] | None
+    """By digest, the source that attempts ran (``far.source.Source``)."""
 
 
 class Failure(TypedDict, total=False):
@@ -240,6 +240,23 @@ def read_spec(paths: TrialPaths) -> Spec:
 def write_spec(paths: TrialPaths, spec: Spec) -> None:
     """Write what is to be run, atomically."""
     write_json(paths.trial, {"version": VERSION, **spec})
+
+
+def with_start(spec: Spec, attempts: Sequence[Attempt], source: Mapping[str, dict[str, str]]) -> Spec:
+    """Return what is to be run, with a start that has come as far as to train.
+
+    Args:
+        spec: as it was.
+        attempts: all starts, this one last.
+        source: that this one runs (``far.source.Source.as_json``).
+    """
+    known = {**(spec.get("sources") or {}), attempts[-1].get("source", ""): dict(source)}
+    ran = {attempt.get("source", "") for attempt in attempts}
+    return {
+        **spec,
+        "attempts": list(attempts),
+        "sources": {digest: each for digest, each in known.items() if digest and digest in ran},
+    }
 
 
 # -- result.json --

@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from far.architecture import costs
@@ -14,6 +15,7 @@ from far.data import Manifest
 from far.data.decoding.frame_index import VERSION as FRAME_INDEX
 from far.data.decoding.indexes import misread
 from far.evaluate.predict import Scores
+from far.source import Source, source_of
 from far.store.environment import code_version, environment
 from far.store.records import Attempt, Code
 
@@ -44,6 +46,11 @@ class Account:
     attempts: list[Attempt] = field(default_factory=list)
     code: Code = field(default_factory=code_version)
 
+    @cached_property
+    def source(self) -> Source:
+        """The source that decides the numbers of this start."""
+        return source_of(self.config)
+
     def begin_attempt(self, *, epoch: int, step: int, micro_batch: int) -> None:
         """Append this start to the attempts.
 
@@ -53,6 +60,7 @@ class Account:
             micro_batch: videos at once on one device.
         """
         began: Attempt = {"started_at": utc_now(), "host": socket.gethostname(), "pid": os.getpid(), "code": self.code}
+        began["source"] = self.source.digest
         self.attempts.append(
             {**began, "epoch": epoch, "step": step, "micro_batch": micro_batch, "frame_index": FRAME_INDEX}
         )

@@ -31,7 +31,7 @@ class Commands(Mapping[str, Any]):
         self._prepare = prepare
         self._loaded: dict[str, Any] = {}
         self._modules = {
-            entry.name: (f"{package}.{entry.name}", entry.ispkg)
+            entry.name.replace("_", "-"): (f"{package}.{entry.name}", entry.ispkg)
             for package in packages
             for entry in pkgutil.iter_modules(importlib.import_module(package).__path__)
         }
@@ -53,7 +53,7 @@ class Commands(Mapping[str, Any]):
 
     def _command(self, name: str, module: str) -> Any:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(name)(getattr(importlib.import_module(module), name))
+        app.command(name)(getattr(importlib.import_module(module), module.rpartition(".")[2]))
         command = typer.main.get_command(app)
         self._prepare(command)
         return command
@@ -69,7 +69,7 @@ class Commands(Mapping[str, Any]):
 
     def outline(self) -> dict[str, Any]:
         """Return commands that can be listed, but not called: their help is read without an import."""
-        return {name: TyperCommand(name, help=_help(name, *self._modules[name])) for name in self}
+        return {name: TyperCommand(name, help=_help(*self._modules[name])) for name in self}
 
 
 class Group(TyperGroup):
@@ -86,9 +86,10 @@ class Group(TyperGroup):
             self.commands = whole
 
 
-def _help(name: str, module: str, is_group: bool) -> str:
+def _help(module: str, is_group: bool) -> str:
     if is_group:
         return importlib.import_module(module).__doc__ or ""
+    name = module.rpartition(".")[2]  # a dash in a command's name is an underscore in Python's
     spec = importlib.util.find_spec(module)
     source = spec.loader.get_source(module) if spec and isinstance(spec.loader, importlib.abc.InspectLoader) else None
     if source is None:  # compiled files alone

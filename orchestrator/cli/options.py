@@ -17,6 +17,7 @@ from far.redaction import redacted
 from far.store.atomic import is_there
 from orchestrator.cli.inputs import COMMAND_LINE
 from orchestrator.executors.registry import EXECUTORS, find_executor
+from orchestrator.plan.changed_code import with_code
 from orchestrator.plan.other_frames import with_other_frames
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import with_starts
@@ -204,4 +205,5 @@ def plan_targets(
         weights_hash=workspace.weights_hash,
         data_problems=workspace.data_problems,
     )
-    return with_other_frames(with_starts(plan, workspace), workspace), workspace
+    plan = with_code(with_other_frames(with_starts(plan, workspace), workspace), workspace.store)
+    return plan, workspace

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from orchestrator.cli.console import make_console
 from orchestrator.estimate.format import between, bill
-from orchestrator.plan import starts
+from orchestrator.plan import changed_code, starts
+from orchestrator.plan.changed_code import CHANGED
 from orchestrator.plan.starts import accounts
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "earlier": list(plan.earlier),
         "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
         "other_frames": list(plan.other_frames),
+        **changed_code.as_json(plan.code),
         "notes": list(dict.fromkeys(text for study in plan.studies for text in study.notes)),
         "price": _price_json(quote) if quote else None,
         "bought": [trial.key for trial in bought] if bought is not None else None,
@@ -96,7 +98,10 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
         for header in headers:
             table.add_column(header, overflow="fold")
         for trial in plan.cells(study.name):
-            cells = [trial.row, str(trial.seed), trial.key if trial.is_known else "after generation", trial.state]
+            state = f"{trial.state}, run again" if trial.again else trial.state
+            if not trial.again and trial.key in plan.code and plan.code[trial.key].state == CHANGED:
+                state += ", stale"
+            cells = [trial.row, str(trial.seed), trial.key if trial.is_known else "after generation", state]
             if quote:
                 price = quote.prices.get(trial.key)
                 mark = "~" if price and price.basis != "measured" else ""
@@ -126,6 +131,9 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 def warnings(plan: Plan) -> list[str]:
     """Return what a user should know before running the plan, one line each."""
+    names = " ".join(study.name for study in plan.studies)
+    again = {trial.key for trial in plan.trials if trial.again}
+    kept = {key: verdict for key, verdict in plan.code.items() if key not in again}
     short = {
         f"{trial.config.recipe.epochs} epochs with {trial.config.recipe.warmup_epochs:g} of warm-up"
         for trial in plan.trials
@@ -138,6 +146,8 @@ def warnings(plan: Plan) -> list[str]:
         *(f"problem: {text}" for text in (*plan.problems, *plan.unusable)),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
         *(f"warning: {text}" for text in plan.other_frames),
+        *(f"warning: {text}" for text in changed_code.described(kept, names)),
+        *(f"note: {text}" for text in changed_code.unknown(kept)),
         *dict.fromkeys(f"note: {text}" for study in plan.studies for text in study.notes),
         *(f"note: {text}" for text in plan.earlier),
     ]

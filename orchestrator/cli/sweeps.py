@@ -18,6 +18,7 @@ from orchestrator.cli.plans import show, warnings
 from orchestrator.estimate import afford, find_target, quote
 from orchestrator.estimate.capacity import packed
 from orchestrator.executors.registry import EXECUTORS
+from orchestrator.plan.changed_code import with_code
 from orchestrator.plan.lockfile import frozen_keys, load_frozen, refuse_namesake
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import accounts, with_starts
@@ -132,4 +133,5 @@ def frozen_plan(
     for beginning in ids:
         if not any(key.startswith(beginning) for key in keys):
             raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
-    return make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
+    plan = make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
+    return with_code(plan, store)

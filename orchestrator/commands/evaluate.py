@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from far.errors import ConfigError
 from far.evaluate.frame_order import ORDERS
 from far.store.atomic import is_there
 from orchestrator.cli.options import JsonOption
+from orchestrator.plan.changed_code import verdict_of
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -42,14 +44,19 @@ def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | Non
     workspace = open_workspace()
     arrange = ORDERS[order]
     clips_crops = _parse_views(views) if views else None
-    trained = load_trained(_directory(checkpoint, workspace.store))
+    directory = _directory(checkpoint, workspace.store)
+    trained = load_trained(directory)
     predictions, scores, used = evaluate_trained(
         trained, data_root=workspace.settings.data_root, views=clips_crops, arrange=arrange
     )
+    verdict = verdict_of(directory, trained.config, workspace.store)
+    if verdict.text:
+        print(f"warning: these are old weights in new code: {verdict.text}", file=sys.stderr)
     if output is not None:
         predictions.write(output)
     if json_:
-        print(json.dumps({**asdict(scores), "views": {"clips": used[0], "crops": used[1]}, "order": order}))
+        print(json.dumps({**asdict(scores), "views": {"clips": used[0], "crops": used[1]}, "order": order,
+                          "code": verdict.text or verdict.state}))  # fmt: skip
     else:
         print(
             f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -13,11 +14,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from far.config import TrialConfig
+from far.errors import ConfigError
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, workspace_line
 from orchestrator.monitor.status import STATES, chosen, statuses
+from orchestrator.plan import changed_code
+from orchestrator.plan.lockfile import submission
 from orchestrator.plan.other_frames import described, misread_sets, trials_with_other_frames
 from orchestrator.study import submitted_name
 from orchestrator.workspace.workspace import open_workspace
@@ -27,7 +32,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestrator.monitor.status import StudyStatus, TrialStatus
+    from orchestrator.plan.changed_code import Verdict
     from orchestrator.plan.other_frames import Misread
+    from orchestrator.store.store import Store
     from orchestrator.workspace.workspace import Workspace
 
 
@@ -80,7 +87,14 @@ def status(
         return chosen(found, rows=row or (), states=state or (), ids=id_ or ())
 
     if json_:
-        shown = [{**s.as_json(), "other_frames": sorted(other_frames(s, workspace))} for s in look()]
+        shown = [
+            {
+                **s.as_json(),
+                "other_frames": sorted(other_frames(s, workspace)),
+                **changed_code.as_json(code(s, store)),
+            }
+            for s in look()
+        ]
         print(json.dumps(shown, indent=1, ensure_ascii=False))
     elif watch:
         _watch(look, workspace_line(workspace.settings))
@@ -88,7 +102,9 @@ def status(
         studies_here = look()
         make_console().print(_render(studies_here))
         for study in studies_here:
-            for line in described(other_frames(study, workspace)):
+            verdicts = code(study, store)
+            lines = [*described(other_frames(study, workspace)), *changed_code.described(verdicts, study.study)]
+            for line in (*lines, *changed_code.unknown(verdicts)):
                 print(f"{study.study}: {line}", file=sys.stderr)
         print(workspace_line(workspace.settings))
 
@@ -100,6 +116,17 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
     sources = [str(config.get("data", {}).get("source")) for config in configs]
     return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
+
+
+def code(study: StudyStatus, store: Store) -> dict[str, Verdict]:
+    """Return how the source behind a study's trials compares with what is here, by key."""
+    rows = submission(store.study(study.study).frozen(study.profile)).get("rows", {})
+    configs = {}
+    for name, row in rows.items():
+        with contextlib.suppress(ConfigError, ValueError):  # of a version whose settings are not these
+            configs[name] = TrialConfig.model_validate(row["config"])
+    begun = ((t.key, configs[t.row]) for t in study.trials if t.state != "missing" and t.row in configs)
+    return changed_code.judge_trials(store, begun)
 
 
 def _watch(look: Callable[[], list[StudyStatus]], heading: str) -> None:

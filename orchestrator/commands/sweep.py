@@ -21,8 +21,9 @@ from orchestrator.cli.options import (
 from orchestrator.cli.sweeps import execute, rehearse
 from orchestrator.estimate import parse_budget
 from orchestrator.executors.registry import DEFAULT, EXECUTORS, looks_at
+from orchestrator.plan.rerun import run_again
 
-SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget")
+SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget", "rerun")
 
 
 @modes(
@@ -40,16 +41,25 @@ def sweep(
     budget: Annotated[
         str | None, typer.Option(help="Stop starting trials after 40gpuh, 8h, 2d or 12trials (exit code 4).")
     ] = None,
+    rerun: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="changed|ROW|KEY",
+            help="Run these again as well; what they have come to is kept aside; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     trust: TrustOption = False,
 ) -> int:
     """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
     limit = parse_budget(budget) if budget else None
     plan, workspace = plan_targets(targets, profile, seeds, generate=False, trust=trust)
     workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
+    plan = run_again(plan, rerun or [])
     if dry_run:
         rehearse(plan, workspace, executor, limit)
         return 2 if plan.unusable else 0
     generated = all(trial.is_known for trial in plan.trials)
     if not (generated or plan.refused or EXECUTORS[executor].refused(plan, workspace.settings)):
-        plan, _ = plan_targets(targets, profile, seeds, generate=True, trust=trust)
+        plan = run_again(plan_targets(targets, profile, seeds, generate=True, trust=trust)[0], rerun or [])
     return execute(plan, workspace, executor, limit)

@@ -30,7 +30,7 @@ from far.library_errors import typed
 from far.store.atomic import clear_abandoned
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
-from far.store.records import Failure, has_result, write_spec
+from far.store.records import Failure, has_result, with_start, write_spec
 from far.train.interruption import Interruption
 from orchestrator.executors.attempts import (
     begin_attempt,
@@ -290,7 +290,7 @@ class TrialHost:
             on_checkpoint=push,
         )
         if self.world.is_main:
-            write_spec(paths, {**spec, "attempts": run.account.attempts})
+            write_spec(paths, with_start(spec, run.account.attempts, run.account.source.as_json()))
             push()
         self.watcher.built(run)
         return run

@@ -11,13 +11,14 @@ from far.store.lock import LockedError
 from far.store.records import Attempt, Spec
 from orchestrator.executors.base import Job
 from orchestrator.plan.plan import PlannedTrial
+from orchestrator.plan.rerun import set_aside
 from orchestrator.store.store import DONE
 from orchestrator.study.schema import ResourcesConfig, RetryConfig
 from orchestrator.workspace.workspace import Workspace
 
 
 def submit(workspace: Workspace, trial: PlannedTrial) -> None:
-    """Write what is to be run; a result that is not final makes way.
+    """Write what is to be run; a result that is not final makes way, and all there is if it is to be run again.
 
     A trial whose lock is held is being run by another sweep, or still by one that was just killed: it is left alone,
     and whoever runs it next finds its description, or its result.
@@ -31,6 +32,10 @@ def submit(workspace: Workspace, trial: PlannedTrial) -> None:
         if paths.trial.exists():
             return
     try:
+        if trial.again:
+            number = set_aside(paths)
+            if workspace.replica is not None:
+                workspace.replica.set_aside(paths.key, number)
         if store.state(trial.key) in DONE:
             return  # another sweep, of a study that shares this trial, has finished it since the plan was made
         write_submission(workspace, trial.key, identity=trial.identity, config=trial.config, profile=trial.profile)

@@ -7,25 +7,21 @@ the right frames, unless somebody accepts that, on record.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.data.decoding.indexes import misread
 from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError
-from far.store.atomic import append_json_line, read_json_lines
+from orchestrator.store import acceptances
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.store.store import Store
     from orchestrator.workspace.workspace import Workspace
 
-ACCEPTED = "accepted.jsonl"
-"""In the store: what somebody has accepted, one line each."""
 WHAT = "other frames"
 
 
@@ -133,20 +129,9 @@ def accept(source: str, workspace: Workspace) -> Misread:
             where="command line",
         )
     one = next(iter(sets.values()))
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"what": WHAT, "data": one.content, "name": one.name, "files": one.files}
-    workspace.store.root.mkdir(parents=True, exist_ok=True)
-    append_json_line(workspace.store.root / ACCEPTED, {**record, "by": _user(), "at": at})
+    acceptances.accept(workspace.store.root, WHAT, data=one.content, name=one.name, files=one.files)
     return next(iter(misread_sets([source], workspace).values()))
 
 
 def _accepted(store: Path) -> dict[str, str]:
-    records: list[dict[str, Any]] = [r for r in read_json_lines(store / ACCEPTED) if r.get("what") == WHAT]
-    return {str(r.get("data")): f"by {r.get('by')} on {str(r.get('at'))[:10]}" for r in records}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user that has no name
-        return "somebody"
+    return {str(r.get("data")): acceptances.by_whom(r) for r in acceptances.accepted(store, WHAT)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from orchestrator.study.profiles import PROFILES_BEFORE, Before
 from orchestrator.study.schema import ResourcesConfig
 
 if TYPE_CHECKING:
+    from orchestrator.plan.changed_code import Verdict
     from orchestrator.plan.starts import Start
     from orchestrator.workspace.fingerprints import DataProblems, ManifestHash, WeightsHash
 
@@ -43,11 +44,13 @@ class PlannedTrial:
     resources: ResourcesConfig
     is_known: bool = True
     """Whether ``key`` is the trial's; until its demo data have been generated, it only tells it from others here."""
+    again: bool = False
+    """Whether it is to be run anew whatever the store has of it; that is set aside."""
 
     @property
     def done(self) -> bool:
         """Whether the store already has what this trial would give."""
-        return self.state in DONE
+        return self.state in DONE and not self.again
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Plan:
     """What its rows start from, where they have initial weights (``orchestrator.plan.starts``)."""
     other_frames: tuple[str, ...] = field(default=())
     """Finished trials that saw other frames than the same trial would now (``orchestrator.plan.other_frames``)."""
+    code: Mapping[str, Verdict] = field(default_factory=dict)
+    """How the source behind trials compares with what is here, by key (``orchestrator.plan.changed_code``)."""
     unusable: tuple[str, ...] = field(default=())
     """Why trials that are left to run would fail on the data that are here."""
 

@@ -126,6 +126,20 @@ class Replica:
                 self._fs.rm_file(result)
             self._put(paths.trial, f"{self._trial(paths.key)}/trial.json")
 
+    def set_aside(self, key: str, number: int) -> None:
+        """Move what there is of a trial into a folder of its own within the trial's, as on this machine.
+
+        Raises:
+            ReplicaError: the URL cannot be written now.
+        """
+        own = self._trial(key)
+        with self._errors():
+            names = [name for name in self._names(own) if name != "earlier"]
+            place = f"{own}/earlier/{max(number, 1)}"
+            for name in sorted(names, key=("result.json", "trial.json").count):
+                self._fs.makedirs(place, exist_ok=True)
+                self._fs.mv(f"{own}/{name}", f"{place}/{name}", recursive=True)
+
     def push(self, store: Store, keys: Iterable[str]) -> None:
         """Bring the URL up to date with the studies, and with trials of which this machine knows more.
 

@@ -161,6 +161,10 @@ class SweepMirror:
     ) -> str | None:
         paths = TrialPaths(trial.directory)
         known = self._state["runs"].get(trial.key)
+        before = len(list(paths.earlier.glob("[0-9]*")))
+        if known and known.get("earlier", 0) != before:
+            _retire(client, known)
+            known = self._state["runs"].pop(trial.key) and None
         if known and known.get("status") == "FINISHED" and not known.get("unsent"):
             return "FINISHED"
         result = read_result(paths)
@@ -170,6 +174,7 @@ class SweepMirror:
             known = self._state["runs"][trial.key] = find_or_create(
                 client, self._state["experiment"], parent, self.sweep, trial
             )
+            known["earlier"] = before
         elif known.get("status") and result is None and not final:
             client.update_run(known["run_id"], status="RUNNING")
             known["status"] = None
@@ -185,6 +190,13 @@ class SweepMirror:
         if known.get("unsent"):
             self.troubles[trial.key] = known["unsent"]
         return _end(paths, known.get("status"))
+
+
+def _retire(client: MlflowClient, known: dict[str, Any]) -> None:
+    """Keep the run of a trial that is run anew as what it is, no longer found as the trial's."""
+    client.set_tag(known["run_id"], "farlab.kind", "earlier trial")
+    if not known.get("status"):
+        client.set_terminated(known["run_id"], "KILLED")
 
 
 def _end(paths: TrialPaths, status: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from reports import paper
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import asked_pairs, compare_rows
 from reports.results.results import Results, RowResults, TrialRecord
-from reports.shown import can_be_opened_elsewhere, study_word
+from reports.shown import can_be_opened_elsewhere, command
 from reports.tables.cells import COSTS
 from reports.tables.differences import verdict
 from reports.tables.footnotes import scale_warning
@@ -194,15 +193,6 @@ def _how_computed(comparison: Comparison, pair: tuple[str, str], found: Differen
         )
     why = comparison.standing.withheld or comparison.unclaimed.get(pair)
     return [*lines, f"  verdict: {verdict(comparison, pair)}{f' ({why})' if why else ''}"]
-
-
-def command(results: Results) -> str:
-    """The command that runs what is missing of these results."""
-    seeds = sorted({trial.seed for row in results.rows for trial in row.trials})
-    counted = seeds == list(range(len(seeds)))
-    shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
-    parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]
-    return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])
 
 
 def _seconds(value: Any) -> str:

@@ -13,6 +13,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
+from reports.results.changed_code import code_notes
 from reports.selection import load, parse_tables
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def measured(
 
     found, rows = [], 2
     for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
-        for text in results.remarks:
+        for text in (*results.remarks, *code_notes(results)):
             typer.echo(f"note: {text}", err=True)
         comparison = compare_rows(results.without(incomparable(findings(results))), claim=False)
         if comparison:

@@ -12,6 +12,7 @@ from far.store.records import read_epochs
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import PAGE, legend_label, look, titled
 from reports.results.results import Results, RowResults
+from reports.tables.model import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def history(row: RowResults, name: str) -> dict[int, list[float]]:
     """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
     found: dict[int, dict[str, float]] = {}
     for trial in row.trials:
-        if trial.directory is not None:
+        if trial.directory is not None and trial.state is not State.STALE:
             for record in read_epochs(TrialPaths(trial.directory)):
                 if isinstance(record.get(name), int | float):
                     found.setdefault(int(record["epoch"]) + 1, {})[trial.key] = float(record[name])

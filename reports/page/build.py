@@ -14,14 +14,13 @@ from far.errors import FarError
 from far.pictures import save_picture
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
-from reports.analysis.provenance import command
 from reports.figures import FIGURES as SPECS
 from reports.figures.order import FILE
 from reports.figures.style import styled
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
 from reports.results.results import Results
-from reports.shown import can_be_opened_elsewhere, here, study_word, without_places
+from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
 from reports.tables.model import Row, State, Table, folded, number
 from reports.verification.record import sealed
 

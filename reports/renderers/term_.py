@@ -23,6 +23,7 @@ STYLE = {
     State.FAILED: "red",
     State.DIVERGED: "red",
     State.INCOMPARABLE: "magenta",
+    State.STALE: "magenta",
     State.UNREPORTED: "dim",
 }
 

@@ -20,6 +20,7 @@ from orchestrator.workspace.workspace import open_workspace
 from reports.paper.protocol import deviations
 from reports.paper.studies import before_shipped, submitted
 from reports.results.cached_store import ReadOnce
+from reports.results.changed_code import with_stale
 from reports.results.closest import other_settings
 from reports.results.fingerprints import DataContent, WeightsContent
 from reports.results.mlflow import read_runs
@@ -96,7 +97,7 @@ def collect(
     if tracking is not None:
         uri = settings.tracking_uri if tracking == "mlflow" else tracking
         found = [read_runs(results, uri, settings.store / "mlflow-cache") for results in found]
-    return found
+    return [with_stale(results) for results in found]
 
 
 def join(

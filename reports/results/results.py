@@ -44,6 +44,10 @@ class TrialRecord:
     """The scientific identity that was planned (see ``far.config.identity``)."""
     link: str | None = None
     """Address of the trial's run in the tracking UI."""
+    changed: str = ""
+    """What of the code has changed since, of a stale trial."""
+    accepted: str = ""
+    """What has changed and was accepted as changing no number, and by whom."""
 
     def metric(self, name: str) -> float | None:
         """Return a metric of a finished trial (``top1`` and ``top5`` in percent), else None."""
@@ -104,7 +108,7 @@ class RowResults:
         """Of the row as a whole: the worst that happened, unless some seeds are there to show."""
         if self.finished:
             return State.FINISHED if len(self.finished) == len(self.trials) else State.PARTIAL
-        order = (State.INCOMPARABLE, State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
+        order = (State.STALE, State.INCOMPARABLE, State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
         states = {trial.state for trial in self.trials}
         return next((state for state in order if state in states), State.MISSING)
 

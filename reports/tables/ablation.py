@@ -127,7 +127,10 @@ def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | Non
         "pairs": differences.pairs_data(comparison, line.name) if comparison else [],
         "paper": dict(about.numbers) if about else None,
         "state": line.state.value,
-        "seeds": {str(t.seed): {"key": t.key, "state": t.state.value} for t in line.trials},
+        "seeds": {
+            str(t.seed): {"key": t.key, "state": t.state.value, **({"changed": t.changed} if t.changed else {})}
+            for t in line.trials
+        },
     }
 
 

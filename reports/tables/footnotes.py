@@ -10,7 +10,9 @@ from reports.analysis.comparison import Comparison
 from reports.paper import PaperRow, PaperTable
 from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
+from reports.results.changed_code import code_notes
 from reports.results.results import Results, RowResults, TrialRecord
+from reports.shown import command
 from reports.tables import differences
 from reports.tables.model import Note, State
 
@@ -79,6 +81,8 @@ def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, lis
 
 def _why(trial: TrialRecord, odd: Finding | None) -> str:
     """What became of a trial whose number is not in the average."""
+    if trial.state is State.STALE:
+        return f"stale, {trial.changed}"
     if odd is not None:
         return f"not comparable, other {odd.what}"
     error = trial.result.get("error") or {}
@@ -117,6 +121,7 @@ def table_notes(
     notes.append(Note("Mean ± sample standard deviation over n seeds; a single seed has no ±."))
     number = printed.number if printed and about else None
     notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
+    notes += [Note(f"{text}.") for text in code_notes(results)]
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
@@ -147,8 +152,6 @@ def comparison_notes(
 
 def problem_notes(results: Results) -> list[Note]:
     """What stood in the way of reading, and what to do where nothing has run."""
-    from reports.analysis.provenance import command  # noqa: PLC0415  (which imports this)
-
     notes = [Note(f"Problem: {text}") for text in results.problems]
     if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
         notes.append(Note(f"Nothing has run yet: {command(results)}"))

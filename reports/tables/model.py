@@ -21,6 +21,8 @@ class State(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     INCOMPARABLE = "not comparable"
+    STALE = "stale"
+    """By other code than is here (``reports.results.changed_code``)."""
     UNREPORTED = "n/a"
     """Literature reports no number here."""
 

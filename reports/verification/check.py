@@ -22,6 +22,7 @@ from orchestrator.store.store import Store
 from orchestrator.study.paper import paper_facts
 from reports.renderers import RENDERERS, SUFFIXES
 from reports.results.cached_store import ReadOnce
+from reports.results.changed_code import with_stale
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.tables.model import State, Table, folded
 from reports.tables.registry import BUILDERS, build_tables
@@ -219,7 +220,15 @@ def _results(record: Record, store: Store, verdict: Verdict) -> Results:
     if "varied" in plain:
         plain["varied"] = frozenset(plain["varied"])
     results = Results(rows=rows, store=store.root, home=store.root, recorded_claims=True, configs=configs, **plain)
-    return replace(results, search=_search(results, store))
+    then = {key for trials in record["trials"].values() for key, digest in trials.values() if digest == State.STALE}
+    results = with_stale(replace(results, search=_search(results, store)), only=then)
+    for trial in (t for row in results.rows for t in row.trials if t.key in then and t.state is not State.STALE):
+        verdict.found(
+            Kind.STALE,
+            f"trial {trial.key} ('{trial.row}', seed {trial.seed}) was left out when the table was written, since the "
+            "code had changed; now it counts",
+        )
+    return results
 
 
 def _as_field(value: Any) -> Any:
@@ -241,7 +250,7 @@ def _trial(row: str, seed: int, key: str, digest: str, store: Store, verdict: Ve
     result: Any = store.result(key) if state not in (State.MISSING, State.RUNNING) else None
     trial = TrialRecord(row, seed, key, state, result or {}, directory, store.trial(key).get("identity") or {})
     now = trial_digest(trial)
-    if now != digest:
+    if now != digest and digest != State.STALE:
         before = f"was {digest}" if digest in {each.value for each in State} else "had other numbers or other code"
         if state is State.MISSING:
             verdict.found(Kind.UNTRACEABLE, f"trial {key} ('{row}', seed {seed}) is not in the store {store.root}")

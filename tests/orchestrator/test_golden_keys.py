@@ -12,10 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
 
 from far.config import TrialConfig, parse_override, resolve
 from far.config.identity import identity, trial_key
 from far.errors import ConfigError
+from far.strict import Added
 from orchestrator.study import load_study
 from orchestrator.study.lookup import study_files
 from orchestrator.study.profiles import PROFILES_BEFORE, packaged_studies
@@ -87,11 +91,27 @@ def test_every_key_of_a_shipped_study_is_the_one_that_was_decided() -> None:
         if now.get(place, {}).get(row) != key
     }
     assert not changed, (
-        "results lie under these keys. If a setting is new, mark it with Added (far/config/base.py); else see above:\n"
+        "results lie under these keys. If a setting is new, mark it with Added (far/strict.py); else see above:\n"
         + "\n".join(sorted(changed))
     )
     new = [f"{place}, {row}" for place, rows in now.items() for row in rows if row not in before.get(place, {})]
     assert not new, f"new: run python {FILE.parent.name}/{Path(__file__).name} to add {new}"
+
+
+def grown(section: Any, path: Sequence[str], kind: Any) -> Any:
+    """Return a configuration of which a section has one more setting, at its default."""
+    if path:
+        return section.model_copy(update={path[0]: grown(getattr(section, path[0]), path[1:], kind)})
+    own = {"__annotations__": {"new_switch": kind}, "new_switch": False, "__module__": __name__}
+    more: Any = type(type(section).__name__, (type(section),), own)
+    return more.model_construct(**{name: getattr(section, name) for name in type(section).model_fields})
+
+
+@pytest.mark.parametrize("path", ["model", "data", "data.views", "recipe", "recipe.augment", "init"])
+def test_a_setting_that_is_added_without_its_mark_changes_every_key(path: str) -> None:
+    config = resolve([parse_override("init.weights=w.pth"), parse_override("init.family=mvd")])
+    assert key(grown(config, path.split("."), bool)) != key(config)
+    assert key(grown(config, path.split("."), Annotated[bool, Added(False)])) == key(config)
 
 
 def main() -> None:
