@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from far.distributed import World
 from far.evaluate.metrics import METRICS, ranks
 from far.store import correctness
 from far.store.atomic import write_atomic
+
+PIECE = 4096
+"""Views that are sent, merged and written at once."""
 
 
 @dataclass
@@ -34,6 +37,12 @@ class Predictions:
         for name in ("ids", "labels", "clips", "crops", "logits"):
             getattr(self, name).extend(getattr(other, name))
 
+    def piece(self, start: int, end: int) -> Predictions:
+        """Return some of the views, their logits as one array (views, classes): quick to send."""
+        part = slice(start, end)
+        logits: Any = np.stack(self.logits[part]) if self.logits[part] else []
+        return Predictions(self.ids[part], self.labels[part], self.clips[part], self.crops[part], logits)
+
     def write(self, path: Path) -> None:
         """Write ``predictions.parquet`` atomically, sorted by video and view; each view once."""
         import pyarrow as pa
@@ -42,18 +51,28 @@ class Predictions:
         order = sorted(range(len(self.ids)), key=lambda i: (self.ids[i], self.clips[i], self.crops[i]))
         keys = [(self.ids[i], self.clips[i], self.crops[i]) for i in order]
         order = [i for n, i in enumerate(order) if n == 0 or keys[n] != keys[n - 1]]
-        table = pa.table(
+        schema = pa.schema(
             {
-                "id": pa.array([self.ids[i] for i in order], pa.string()),
-                "label": pa.array([self.labels[i] for i in order], pa.int32()),
-                "clip": pa.array([self.clips[i] for i in order], pa.int16()),
-                "crop": pa.array([self.crops[i] for i in order], pa.int16()),
-                "logits": pa.array([self.logits[i] for i in order], pa.list_(pa.float32())),
+                "id": pa.string(),
+                "label": pa.int32(),
+                "clip": pa.int16(),
+                "crop": pa.int16(),
+                "logits": pa.list_(pa.float32()),
             }
         )
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        write_atomic(path, sink.getvalue().to_pybytes())
+
+        def write(stream: IO[bytes]) -> None:
+            with pq.ParquetWriter(stream, schema, use_dictionary=["id"]) as writer:
+                for start in range(0, len(order), PIECE):
+                    rows = order[start : start + PIECE]
+                    logits = np.stack([self.logits[i] for i in rows])
+                    ends = np.arange(len(rows) + 1, dtype=np.int32) * logits.shape[1]
+                    columns = [[each[i] for i in rows] for each in (self.ids, self.labels, self.clips, self.crops)]
+                    lists = pa.ListArray.from_arrays(ends, pa.array(logits.ravel(), pa.float32()))
+                    arrays = [pa.array(c, t) for c, t in zip(columns, schema.types, strict=False)]
+                    writer.write_table(pa.table([*arrays, lists.cast(schema.types[-1])], schema=schema))
+
+        write_atomic(path, write)
 
 
 @dataclass(frozen=True)
@@ -91,22 +110,36 @@ def score(predictions: Predictions, expected: int) -> Scores:
     """
     if not predictions.ids:
         return Scores({name: 0.0 if m.larger_is_better else float("nan") for name, m in METRICS.items()}, 0, expected)
-    logits = np.stack(predictions.logits).astype(np.float64)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     views: dict[str, dict[tuple[int, int], int]] = {}
-    for index, name in enumerate(predictions.ids):
-        views.setdefault(name, {}).setdefault((predictions.clips[index], predictions.crops[index]), index)
+    for index, (name, clip, crop) in enumerate(zip(predictions.ids, predictions.clips, predictions.crops, strict=True)):
+        views.setdefault(name, {}).setdefault((clip, crop), index)
     names = sorted(views)
     chosen = [list(views[name].values()) for name in names]
-    merged = np.stack([probabilities[indices].mean(axis=0) for indices in chosen])
     labels = np.array([predictions.labels[indices[0]] for indices in chosen])
+    classes = len(predictions.logits[0])
+    merged, start = np.empty((len(names), classes)), 0
+    while start < len(names):  # in pieces: all views in 64 bits are gigabytes
+        end, count = start + 1, len(chosen[start])
+        while end < len(names) and len(chosen[end]) == count and (end + 1 - start) * count <= PIECE:
+            end += 1
+        piece = _probabilities(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
+        merged[start:end] = piece.reshape(end - start, count, classes).mean(axis=1)
+        start = end
     return Scores(
         {name: metric.compute(merged, labels, expected) for name, metric in METRICS.items()},
         evaluated=len(labels),
         expected=expected,
-        answers=correctness.pack(names, ranks(merged, labels), merged.shape[1]),
+        answers=correctness.pack(names, ranks(merged, labels), classes),
     )
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the softmax of each row, in 64 bits."""
+    whole = logits.astype(np.float64)
+    whole -= whole.max(axis=1, keepdims=True)
+    np.exp(whole, out=whole)
+    whole /= whole.sum(axis=1, keepdims=True)
+    return whole
 
 
 def predict(
@@ -119,7 +152,7 @@ def predict(
     on_batch: Callable[[int], None] = lambda done: None,
     filler: Any = None,
 ) -> Predictions:
-    """Run a model over this rank's views and return the views of all ranks, on every rank.
+    """Run a model over this rank's views and return those of all ranks on rank 0, this rank's own on the others.
 
     Args:
         model: maps clips (B, 3, T, H, W) to logits (B, classes); put into evaluation mode by the caller.
@@ -134,26 +167,58 @@ def predict(
     import torch
 
     mine = Predictions()
+
+    def keep(batch: Any, logits: Any) -> None:
+        mine.logits.extend(logits.float().cpu().numpy())
+        mine.ids.extend(batch.ids)
+        mine.labels.extend(int(label) for label in batch.labels)
+        mine.clips.extend(int(clip) for clip in batch.clip)
+        mine.crops.extend(int(crop) for crop in batch.crop)
+        on_batch(len(mine.ids))
+
+    last: tuple[Any, Any] | None = None  # fetched once the device has the next batch to work on
     with torch.no_grad():
         for batch in batches if filler is None else _in_step(batches, world):
             if batch is None:
                 model(filler.to(world.device, dtype))
                 continue
-            clips = arrange(batch.clips, batch.ids).to(world.device, dtype, non_blocking=True)
-            mine.logits.extend(model(clips).float().cpu().numpy())
-            mine.ids.extend(batch.ids)
-            mine.labels.extend(int(label) for label in batch.labels)
-            mine.clips.extend(int(clip) for clip in batch.clip)
-            mine.crops.extend(int(crop) for crop in batch.crop)
-            on_batch(len(mine.ids))
+            logits = model(arrange(batch.clips, batch.ids).to(world.device, dtype, non_blocking=True))
+            if last is not None:
+                keep(*last)
+            last = batch, logits
+        if last is not None:
+            keep(*last)
+    return gathered(mine, world)
+
+
+def gathered(mine: Predictions, world: World) -> Predictions:
+    """Return the views of all ranks on rank 0, sent piece by piece, and this rank's own on the others."""
     if world.size == 1:
         return mine
-    gathered: list[Predictions] = [Predictions() for _ in range(world.size)]
-    torch.distributed.all_gather_object(gathered, mine)
-    everyone = Predictions()
-    for part in gathered:
-        everyone.extend(part)
-    return everyone
+    import torch
+
+    longest = torch.tensor([len(mine.ids)], device=world.device)
+    torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+    others = Predictions()
+    for start in range(0, int(longest), PIECE):
+        pieces: list[Any] | None = [None] * world.size if world.is_main else None
+        torch.distributed.gather_object(mine.piece(start, start + PIECE) if not world.is_main else None, pieces)
+        for piece in pieces or ():
+            if piece is not None:
+                others.extend(piece)
+    mine.extend(others)
+    return mine
+
+
+def score_everywhere(predictions: Predictions, expected: int, world: World) -> Scores:
+    """Score the views that rank 0 has (see ``score``) and return the scores on every rank."""
+    import torch
+
+    scores = [score(predictions, expected) if world.is_main else None]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(scores, device=world.device)
+    assert scores[0] is not None
+    return scores[0]
 
 
 def _in_step(batches: Iterable[Any], world: World) -> Iterator[Any]:

@@ -11,11 +11,11 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from far.errors import StorageError, StorageFullError
 
@@ -127,19 +127,26 @@ def read_head(path: Path, size: int) -> bytes:
         return stream.read(size)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes | Callable[[IO[bytes]], object]) -> None:
     """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
+
+    Args:
+        path: the file.
+        content: what it holds, or what writes that into a stream, piece by piece.
 
     Raises:
         StorageError: it cannot be written, e.g. because the disk is full; the old file, if any, is untouched.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data: Any = content.encode() if isinstance(content, str) else content
     temporary = scratch_path(path, "tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as stream:
-                stream.write(data)
+                if callable(data):
+                    data(stream)
+                else:
+                    stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)

@@ -12,7 +12,7 @@ from far.data.decoding.cache import FrameSource
 from far.data.loader import EvalStream
 from far.distributed import World
 from far.errors import DataError, DivergedError
-from far.evaluate.predict import Predictions, Scores, predict, score
+from far.evaluate.predict import Predictions, Scores, predict, score_everywhere
 
 
 class Validation:
@@ -53,7 +53,7 @@ class Validation:
     def on_all_views(
         self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
     ) -> tuple[Predictions, Scores]:
-        """Return every view's scores and the merged ones.
+        """Return every view's scores, of all processes on the first one, and the merged ones on all.
 
         Args:
             engine: the network.
@@ -82,7 +82,7 @@ class Validation:
             on_batch=lambda done: on_batch(done, max(views, done)),
             filler=self._filler(),
         )
-        scores = score(predictions, stream.expected)
+        scores = score_everywhere(predictions, stream.expected, self.world)
         if not scores.evaluated:
             why = next(iter(stream.failures.values()), "nothing was decoded")
             raise DataError(f"none of the {stream.expected} validation videos could be read, e.g. {why}")

@@ -77,3 +77,27 @@ def test_the_answers_in_the_result_are_those_that_were_scored() -> None:
     assert correctness.unpack(scores.answers, "top1").tolist() == [False, True, True]
     assert correctness.unpack(scores.answers, "top5").all()
     assert json.loads(json.dumps(scores.answers)) == scores.answers
+
+
+def test_pieces_change_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fits into one: videos of one, two and three views, more of each than a piece holds."""
+    rng = np.random.default_rng(0)
+    made = views(
+        *(
+            (f"v{n:02d}", n % 7, clip, 0, list(3 * rng.standard_normal(7)))
+            for n in range(23)
+            for clip in range(1 + n // 9)
+        )
+    )
+    whole, frame = score(made, 30), tmp_path / "whole.parquet"
+    made.write(frame)
+    monkeypatch.setattr("far.evaluate.predict.PIECE", 4)
+    assert score(made, 30) == whole
+    assert score(made, 30).answers == whole.answers
+    made.write(tmp_path / "pieces.parquet")
+    assert pd.read_parquet(tmp_path / "pieces.parquet").equals(pd.read_parquet(frame))
+    pieces = [made.piece(start, start + 4) for start in range(0, len(made.ids) + 4, 4)]
+    again = Predictions()
+    for piece in pieces:
+        again.extend(piece)
+    assert score(again, 30) == whole
