@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from reports.statistics.paired import Components, Difference
 from reports.statistics.study import PSEUDO, SIZE, borrowed_df
@@ -115,6 +115,8 @@ def seed_variance_range(design: Design, seeds: int) -> tuple[Design, Design]:
 
 def detectable(design: Design, seeds: int, *, goal: float = GOAL) -> float:
     """Smallest difference, in percentage points, that is found with probability ``goal``; it may exceed 100."""
+    from scipy import optimize  # noqa: PLC0415  (slow to import, and tables do not need it)
+
     most = 1.0
     while power(most, design, seeds) < goal:
         most *= 2
@@ -123,6 +125,8 @@ def detectable(design: Design, seeds: int, *, goal: float = GOAL) -> float:
 
 def detectable_margin(design: Design, seeds: int, *, goal: float = GOAL) -> float:
     """Smallest margin, in percentage points, within which a true difference of 0 is shown with probability ``goal``."""
+    from scipy import optimize  # noqa: PLC0415  (see above)
+
     most = 1.0
     while power_equal(most, design, seeds) < goal:
         most *= 2

@@ -20,9 +20,6 @@ import time
 import uuid
 from pathlib import Path
 
-from far.errors import ConfigError
-from far.store.atomic import machine
-
 MARK = "FARLAB_SWEEP_MARK"
 """Environment variable that every process of one sweep's cluster carries."""
 TITLE = b"ray::"
@@ -58,6 +55,8 @@ class Reaper:
             self.ray_folder = self.scratch / "r"
             self.ray_folder.mkdir(mode=0o700)
         except OSError as error:
+            from far.errors import ConfigError  # noqa: PLC0415  (the guardian runs with the standard library alone)
+
             why = error.strerror or str(error)
             raise ConfigError(
                 f"{parent} cannot hold Ray's temporary files ({why}); name another folder", key="TMPDIR"
@@ -70,6 +69,7 @@ class Reaper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        from far.store.atomic import machine  # noqa: PLC0415  (see above)
 
         owners = {
             "mark": self.mark,
@@ -89,6 +89,8 @@ class Reaper:
 
 def clear_abandoned(parent: Path) -> None:
     """End the clusters in a folder whose driver and guardian are both gone, and remove their files."""
+    from far.store.atomic import machine  # noqa: PLC0415  (see above)
+
     for scratch in parent.glob(f"{PREFIX}*"):
         try:
             if scratch.is_symlink() or scratch.stat().st_uid != os.getuid():
