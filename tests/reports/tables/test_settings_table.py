@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.study import profiles
+from reports.tables import recipe
 from reports.tables.model import State
 from reports.tables.recipe import build_settings
 
@@ -28,7 +29,7 @@ def test_a_departure_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         if path.stem == "k400-base-mvd":
             text = text.replace("epochs: 75", "epochs: 100")
         (tmp_path / "profiles" / path.name).write_text(text)
-    monkeypatch.setattr(profiles, "packaged_studies", lambda: tmp_path)
+    monkeypatch.setattr(recipe, "packaged_studies", lambda: tmp_path)
     row = next(row for row in build_settings(1).rows if row.name == "training epochs")
     assert row.cells["profiles"].state is State.INCOMPARABLE
     assert row.cells["profiles"].text == "k400-base-mvd: 100"
