@@ -23,7 +23,8 @@ from orchestrator.store.poller import Follower
 from orchestrator.store.remote import ReplicaError
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
-from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE, Mirror
+from orchestrator.tracking.base import Tracker, make_tracker
+from orchestrator.tracking.mirror import HURRY, LONGEST_HURRY, PATIENCE
 from orchestrator.tracking.selection import sweeps_of
 from orchestrator.tracking.tracked import TrackedTrial
 from orchestrator.workspace.workspace import Workspace
@@ -107,7 +108,7 @@ def run_sweep(
                 for trial in todo:
                     submit(workspace, trial)
                 ran.replicate = _replicated(stack, workspace, todo)
-                ran.mirror = mirror = Mirror(workspace.settings.tracking_uri, sweeps_of(plan, store))
+                ran.mirror = mirror = make_tracker(workspace.settings.tracking_uri, sweeps_of(plan, store))
                 mirror.start()
                 _run(plan, todo, jobs, workspace, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:
@@ -191,7 +192,7 @@ class _Ran:
     """Whether the clock or a count kept something from starting."""
     replicate: Callable[[Sequence[PlannedTrial]], str | None] = lambda trials: None
     """Brings the store and its copy at a URL up to date; returns what is wrong, if it could not."""
-    mirror: Mirror | None = None
+    mirror: Tracker | None = None
 
 
 def _run(
@@ -201,7 +202,7 @@ def _run(
     workspace: Workspace,
     executor: Executor,
     console: PlainConsole,
-    mirror: Mirror,
+    mirror: Tracker,
     stop: Stop,
     budget: BudgetConfig | None,
     ran: _Ran,
@@ -256,7 +257,7 @@ def _counted(
     return may
 
 
-def _shown(progress: Progress, mirror: Mirror, study: str) -> Callable[[PlannedTrial, TrackedTrial], None]:
+def _shown(progress: Progress, mirror: Tracker, study: str) -> Callable[[PlannedTrial, TrackedTrial], None]:
     """Return what shows and mirrors a trial that a search has just proposed."""
 
     def show(trial: PlannedTrial, tracked: TrackedTrial) -> None:

@@ -14,6 +14,7 @@ from far.config.layers import Where, validated
 from far.config.trial import Strict
 from far.errors import ConfigError
 from far.redaction import redacted
+from orchestrator.tracking.base import TRACKERS
 from orchestrator.workspace.find import STORE_NAME, find_workspace
 
 TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
@@ -142,9 +143,11 @@ def checked_uri(uri: str, key: str, where: str | None = None) -> str:
     """Return the address of a tracking store.
 
     Raises:
-        ConfigError: it is none that MLflow could reach.
+        ConfigError: it is no registered tracker's, and none that MLflow could reach.
     """
     scheme, separator, rest = uri.partition("://")
+    if separator and scheme in TRACKERS:
+        return uri
     kind = scheme.partition("+")[0]
     if not separator or not rest or kind not in TRACKING_SCHEMES or not _leads_somewhere(kind, uri):
         raise ConfigError(
