@@ -114,7 +114,7 @@ class RayTuneExecutor:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    stop=_Stopper(feed),
+                    stop=_Stopper(feed, lambda: self._save_running(stop)),
                     # Whether a lost trial is started again is decided by its own record; this only bounds it.
                     failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -124,8 +124,7 @@ class RayTuneExecutor:
             try:
                 results: Any = tuner.fit()
             finally:
-                if isinstance(stop.reason, KeyboardInterrupt):  # else Ray, or the storage, is what is gone
-                    self._save_running()
+                self._save_running(stop)
         if stop:
             return
         for outcome in results:
@@ -136,9 +135,12 @@ class RayTuneExecutor:
                 )
                 queue.ended(job)
 
-    def _save_running(self) -> None:
+    def _save_running(self, stop: Stop) -> None:
         """Let trials write checkpoints before their processes are ended; a second signal ends the wait."""
-        running = [trial for trial in self._losses.trials if trial.status == Trial.RUNNING] if self._losses else []
+        losses, self._losses = self._losses, None
+        if losses is None or not isinstance(stop.reason, KeyboardInterrupt):
+            return  # it is done; or Ray, or the storage, is what is gone
+        running = [trial for trial in losses.trials if trial.status == Trial.RUNNING]
         with contextlib.suppress(Exception):  # Ray itself is gone
             save_running([trial.config["job"].key for trial in running])
 
@@ -195,10 +197,15 @@ class _Feed(Searcher):
 
 
 class _Stopper(tune.Stopper):
-    """Stops a trial when the queue says so, and everything when the sweep is to stop."""
+    """Stops a trial when the queue says so, and everything when the sweep is to stop.
 
-    def __init__(self, feed: _Feed) -> None:
-        self._feed = feed
+    Args:
+        feed: where the trials come from.
+        save: called before everything is stopped, unless an exception was faster.
+    """
+
+    def __init__(self, feed: _Feed, save: Callable[[], None]) -> None:
+        self._feed, self._save = feed, save
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -217,6 +224,8 @@ class _Stopper(tune.Stopper):
         return True
 
     def stop_all(self) -> bool:
+        if self._feed.stop:
+            self._save()
         return bool(self._feed.stop)
 
 
