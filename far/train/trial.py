@@ -99,7 +99,8 @@ class TrialRun:
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
         check_statistics(config, identity, self.micro, world)
         self.history: list[Record] = []
-        self.interruption, self._on_checkpoint = interruption or Interruption(), on_checkpoint
+        self.interruption = interruption if interruption is not None else Interruption()  # which is false at first
+        self._on_checkpoint = on_checkpoint
         self._timetable = Timetable(config.run.checkpoint_minutes, self.interruption, world)
         self._writing = 0.0
         self._heartbeat = Heartbeat(paths, config.recipe.epochs) if world.is_main else None

@@ -93,7 +93,7 @@ class TrialHost:
     ) -> None:
         self.world, self.capture = world, capture
         self.watcher = watcher if watcher is not None and world.is_main else Watcher()
-        self.interruption = interruption or Interruption()
+        self.interruption = interruption if interruption is not None else Interruption()
         self.record: dict[str, Any] | None = None
         """Of the epoch that the last ``step`` finished, if it did."""
         self.failed = False

@@ -54,13 +54,14 @@ class Notice:
 
     def _look(self) -> None:
         while not self._over.wait(POLL):
+            has_work = self._interruption.is_heard  # then whoever does it says so when all is written
             with contextlib.suppress(Exception):  # the control service is away: somebody else's business
                 if internal_kv._internal_kv_exists(_stop(), namespace=NAMESPACE):
                     self._interruption.request("the sweep stops")
                 elif _is_draining():
                     self._interruption.request("its node is being drained")
             if self._interruption:
-                if not self._interruption.is_heard:  # else whoever trains says so when all is written
+                if not has_work:
                     self.busy(None)
                 return
 
