@@ -60,9 +60,23 @@ class HeadSplitAttention(nn.Module):
         return self.proj((torch.cat(parts, dim=2) if parts[1:] else parts[0]).flatten(2))
 
 
+FEW_TOKENS = 32
+"""Up to so many tokens a group, attention on a GPU is written out. Flash attention computes tiles of 64 or 128 tokens:
+for groups of 8, on an H200, the written-out products take two thirds of the time (``docs/performance.md``). Nor do they
+have its limit of 65,535 groups a call, which some releases keep (pytorch#142228)."""
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of queries, keys and values, each (B, heads, S, d), to (B, heads, S, d)."""
+    if q.is_cuda and q.shape[-2] <= FEW_TOKENS:
+        return attend_written_out(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
+
+
+def attend_written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """See :func:`attend`; all scores (B, heads, S, S) in memory."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return scores.softmax(dim=-1) @ v
 
 
 def attend_within(qkv: Tensor, run: Run) -> Tensor:

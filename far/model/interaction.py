@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from far.architecture.interactions import Bottleneck
 from far.architecture.patterns import Grid
 from far.model.batch_norm import BatchNorm
+from far.model.convolution import convolve
 from far.model.permutation import Permutation
 
 
@@ -15,6 +16,14 @@ class Pointwise(nn.Linear):
     """A 1x1x1 convolution over tokens (..., channels), with a convolution's initial values."""
 
     like_convolution = True
+
+
+class GridConv(nn.Conv3d):
+    """A convolution over channels-last grids (B, T, H, W, C), in the form that suits the device."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, T, H, W, C) to (B, T, H, W, C')."""
+        return convolve(input, self.weight, self.bias, self.groups)
 
 
 class BottleneckInteraction(nn.Module):
@@ -33,13 +42,12 @@ class BottleneckInteraction(nn.Module):
     def __init__(self, spec: Bottleneck, width: int, heads: int, grid: Grid, order: Permutation) -> None:
         super().__init__()
         hidden = spec.hidden(width)
-        t, h, w = (k // 2 for k in spec.kernel)
         before = spec.norm == "layer"
         self.grid = grid
         self.norm = nn.LayerNorm(width, eps=1e-6) if before else nn.Identity()
         self.reduce = Pointwise(width, hidden, bias=before)
         self.reduce_norm = nn.Identity() if before else BatchNorm(hidden)
-        self.conv = nn.Conv3d(hidden, hidden, spec.kernel, padding=(t, h, w), groups=spec.groups(heads), bias=before)
+        self.conv = GridConv(hidden, hidden, spec.kernel, groups=spec.groups(heads), bias=before)
         self.conv_norm = nn.Identity() if before else BatchNorm(hidden)
         self.expand = Pointwise(hidden, width, bias=before)
         self.expand_norm = nn.Identity() if before else BatchNorm(width)
@@ -48,6 +56,6 @@ class BottleneckInteraction(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to the branch's output (B, N, D)."""
         h = F.gelu(self.reduce_norm(self.reduce(self.norm(x))))
-        h = self.order.undo(h).unflatten(1, self.grid).movedim(-1, 1)  # B, D/r, T, H, W; channels last
-        h = F.gelu(self.conv_norm(self.conv(h).movedim(1, -1))).flatten(1, 3)
+        h = self.order.undo(h).unflatten(1, self.grid)  # B, T, H, W, D/r
+        h = F.gelu(self.conv_norm(self.conv(h))).flatten(1, 3)
         return self.expand_norm(self.expand(self.order(h)))

@@ -24,7 +24,7 @@ class VideoNetwork(nn.Module):
 
     @abstractmethod
     def forward(self, clips: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Map normalised clips (B, 3, frames, height, width) to logits (B, classes).
+        """Map normalised clips (B, 3, frames, height, width) to logits (B, classes), float32 from any type of 16 bits.
 
         Args:
             clips: of the parameters' type.

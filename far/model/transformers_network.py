@@ -13,6 +13,7 @@ from far.architecture.networks import NETWORKS, ModelConfig
 from far.architecture.transformers_networks import EXTRA, Baseline
 from far.errors import ConfigError
 from far.model.interface import VideoNetwork
+from far.model.precise import PreciseLinear
 from far.randomness import key_of
 
 BLOCK = re.compile(r"\.layers?\.(\d+)\.")
@@ -52,6 +53,7 @@ class BaselineNetwork(VideoNetwork):
             self.net: Any = _transformers(f"{spec.prefix}ForVideoClassification", config)(settings)
         with torch.no_grad():
             self.net.classifier.weight.mul_(config.init_scale)
+        self.net.classifier.__class__ = PreciseLinear  # the same parameters under the same names
         if activation_checkpointing:
             self.net.gradient_checkpointing_enable({"use_reentrant": False})
 

@@ -23,6 +23,7 @@ from far.model.drop_path import BRANCHES
 from far.model.init import initialise
 from far.model.interface import VideoNetwork
 from far.model.permutation import Permutation
+from far.model.precise import PreciseLayerNorm, PreciseLinear
 
 
 class TubeletConv(nn.Conv3d):
@@ -123,8 +124,8 @@ class VideoTransformer(VideoNetwork):
         self.blocks = nn.ModuleList(Block(config, each, self.order) for each in slices)
         classifier = CLASSIFIERS[config.classifier]
         self.pool = classifier.build(config, self.order)
-        self.fc_norm = nn.LayerNorm(width, eps=1e-6)
-        self.head = nn.Linear(width * classifier.features(config), classes)
+        self.fc_norm = PreciseLayerNorm(width, eps=1e-6)
+        self.head = PreciseLinear(width * classifier.features(config), classes)
 
     def reset_buffers(self) -> None:
         """Fill the position table, which a build on ``meta`` leaves empty."""
@@ -141,7 +142,7 @@ class VideoTransformer(VideoNetwork):
                 keep all.
 
         Returns:
-            Logits, shape (B, C).
+            Logits, shape (B, C), float32 whatever the parameters' type of 16 bits.
         """
         x = self.patch_embed(clips)
         positions = self.pos_embed if hasattr(self, "pos_embed") else self.positions
