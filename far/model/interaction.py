@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from far.architecture.interactions import Bottleneck
 from far.architecture.patterns import Grid
+from far.errors import ConfigError
 from far.model.batch_norm import BatchNorm
-from far.model.convolution import convolve
+from far.model.convolution import CUDNN, convolve
 from far.model.permutation import Permutation
 
 
@@ -59,3 +61,50 @@ class BottleneckInteraction(nn.Module):
         h = self.order.undo(h).unflatten(1, self.grid)  # B, T, H, W, D/r
         h = F.gelu(self.conv_norm(self.conv(h))).flatten(1, 3)
         return self.expand_norm(self.expand(self.order(h)))
+
+
+def check_convolutions(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Compare the device's convolution of one clip, forward and backward, with float64 on the CPU.
+
+    Some releases of cuDNN and oneDNN compute 3-D convolutions wrongly and raise nothing (:mod:`far.model.convolution`); what is
+    known of them is avoided, what is not known yet is found here, in milliseconds, before a trial trains.
+
+    Args:
+        net: the network; one without an interaction has nothing to check.
+        device: where it will train.
+        dtype: the type that it computes in.
+
+    Raises:
+        ConfigError: the results differ by more than rounding.
+    """
+    branch = next((module for module in net.modules() if isinstance(module, BottleneckInteraction)), None)
+    if branch is not None:
+        check(branch.conv, branch.grid, device, dtype)
+
+
+def check(conv: GridConv, grid: Grid, device: torch.device, dtype: torch.dtype) -> None:
+    """See :func:`check_convolutions`, for one convolution over grids of this size."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1, *grid, conv.in_channels, generator=rng).to(dtype)
+    weight = torch.randn(conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size, generator=rng).to(dtype)
+    upstream = torch.randn(1, *grid, conv.out_channels, generator=rng).to(dtype)
+
+    def computed(at: torch.device, to: torch.dtype) -> list[Tensor]:
+        inputs = [each.to(at, to).requires_grad_() for each in (x, weight)]
+        with torch.enable_grad():
+            y = convolve(*inputs, None, groups=conv.groups)
+            return [y, *torch.autograd.grad(y, inputs, upstream.to(at, to))]
+
+    exact, found = computed(torch.device("cpu"), torch.float64), computed(device, dtype)
+    worst = max(
+        float((b.detach().cpu().double() - a.detach()).norm() / a.detach().norm())
+        for a, b in zip(exact, found, strict=True)
+    )
+    tolerance = max(2 * torch.finfo(dtype).eps, 1e-3)  # TF32, where a user has allowed it, is right to 3e-4
+    if not worst <= tolerance:
+        raise ConfigError(
+            f"3-D convolutions in {str(dtype).removeprefix('torch.')} are wrong on this device (relative error "
+            f"{worst:.1g}, at most {tolerance:.1g} is rounding): torch {torch.__version__}, CUDA {torch.version.cuda}, "
+            f"cuDNN {CUDNN}. Install a torch with another cuDNN, or set recipe.precision",
+            key="recipe.precision",
+        )

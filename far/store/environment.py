@@ -39,11 +39,17 @@ def environment(device: torch.device) -> dict[str, Any]:
     """
     import torch
 
-    packages = ("torch", "deepspeed", "ray", "numpy", "decord", "av")
+    from far.gpu import driver
+
+    packages = ("torch", "deepspeed", "ray", "optuna", "numpy", "decord", "av")
+    cuda = device.type == "cuda"
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "device": torch.cuda.get_device_name(device) if cuda else processor(),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "driver": driver() if cuda else None,
         **{name: _version(name) for name in packages},
     }
 

@@ -24,6 +24,7 @@ from far.distributed import World
 from far.errors import DivergedError, TrialInterruptedError
 from far.evaluate.predict import Scores
 from far.model.drop_path import keep_factors
+from far.model.interaction import check_convolutions
 from far.randomness import key_of
 from far.store.paths import TrialPaths
 from far.store.records import Attempt, append_epoch, write_epochs, write_result
@@ -123,6 +124,7 @@ class TrialRun:
         self.params = sum(parameter.numel() for parameter in model.parameters())
         groups = parameter_groups(model, config.model, config.recipe)
         self.model = model.to(world.device)
+        check_convolutions(self.model, world.device, self.dtype)
         self.engine = make_engine(self.model, groups, config.recipe, self.micro, self.precision, world)
         if config.run.compile:
             self.engine.compile()

@@ -22,13 +22,25 @@ class Finding:
     """Whether their numbers are kept out of averages and comparisons."""
 
 
+LIBRARIES = {
+    "torch": "torch", "deepspeed": "DeepSpeed", "cuda": "CUDA", "cudnn": "cuDNN", "driver": "NVIDIA driver",
+    "optuna": "Optuna",
+}  # fmt: skip
+"""Of what computes a trial's numbers, the key in its ``env`` and its name; decoders have a check of their own."""
+
+
+def _in_environment(name: str) -> Callable[[TrialRecord], Hashable]:
+    return lambda trial: (trial.result.get("env") or {}).get(name)
+
+
 CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
     ("data", "data", lambda t: t.result.get("data_hash"), True),
     ("epochs", "recipe.epochs", lambda t: t.result.get("epochs"), True),
     ("views", "data.views", lambda t: t.views and t.views[1:], True),
     ("frames", "model.clip", lambda t: t.views and t.views[0], True),
     ("precision", "recipe.precision", lambda t: (t.result.get("execution") or {}).get("precision"), False),
-    ("device", "", lambda t: (t.result.get("env") or {}).get("device"), False),
+    ("device", "", _in_environment("device"), False),
+    *((f"{said} version", "", _in_environment(name), False) for name, said in LIBRARIES.items()),
     ("video decoders", "", lambda t: ", ".join(t.result.get("decoders") or ()) or None, False),
     ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
     ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),

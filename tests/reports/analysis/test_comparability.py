@@ -81,6 +81,8 @@ def test_other_code_is_a_warning(make_results: MakeResults) -> None:
             {"env": {"device": "NVIDIA A100-SXM4-80GB"}},
             "other device (NVIDIA A100-SXM4-80GB instead of NVIDIA A100-SXM4-40GB)",
         ),
+        ({"env": {"cudnn": 91002}}, "other cuDNN version (91002 instead of 91900): 1:1 seed 0"),
+        ({"env": {"deepspeed": "0.19.5"}}, "other DeepSpeed version (0.19.5 instead of 0.19.8): 1:1 seed 0"),
         ({"decoders": {"pyav 18.1.0": 9}}, "other video decoders (pyav 18.1.0 instead of decord 0.6.0, pyav 18.1.0)"),
     ],
 )
@@ -90,7 +92,7 @@ def test_other_precision_device_and_decoders_are_averaged_and_said(
     """``recipe.precision: auto`` is bf16 on one device and fp32 on another, under one key."""
     usual = {
         "execution": {"precision": "fp32"},
-        "env": {"device": "NVIDIA A100-SXM4-40GB"},
+        "env": {"device": "NVIDIA A100-SXM4-40GB", "cudnn": 91900, "deepspeed": "0.19.8"},
         "decoders": {"decord 0.6.0": 8, "pyav 18.1.0": 1},
     }
     changes = {(row, seed): usual for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}

@@ -1,0 +1,29 @@
+"""What is recorded of the machine and the libraries beside every number."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+import torch
+
+from far import gpu
+from far.store.environment import environment, processor
+
+
+def test_a_trial_on_the_cpu_names_processor_and_packages_and_no_gpu() -> None:
+    found = environment(torch.device("cpu"))
+    assert found["device"] == processor()
+    assert {name: found[name] for name in ("torch", "deepspeed", "optuna")} == {
+        name: metadata.version(name) for name in ("torch", "deepspeed", "optuna")
+    }
+    assert [found[name] for name in ("cuda", "cudnn", "driver")] == [None] * 3
+
+
+def test_a_trial_on_a_gpu_names_card_driver_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(gpu, "driver", lambda: "580.159.04")
+    found = environment(torch.device("cuda", 1))
+    assert [found[name] for name in ("device", "cuda", "cudnn", "driver")] == ["card 1", "13.0", 91900, "580.159.04"]
