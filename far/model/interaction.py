@@ -66,8 +66,9 @@ class BottleneckInteraction(nn.Module):
 def check_convolutions(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Compare the device's convolution of one clip, forward and backward, with float64 on the CPU.
 
-    Some releases of cuDNN and oneDNN compute 3-D convolutions wrongly and raise nothing (:mod:`far.model.convolution`); what is
-    known of them is avoided, what is not known yet is found here, in milliseconds, before a trial trains.
+    Some releases of cuDNN and oneDNN compute 3-D convolutions wrongly and raise nothing
+    (:mod:`far.model.convolution`); what is known of them is avoided, what is not known yet is found here, in
+    milliseconds, before a trial trains.
 
     Args:
         net: the network; one without an interaction has nothing to check.
@@ -90,16 +91,13 @@ def check(conv: GridConv, grid: Grid, device: torch.device, dtype: torch.dtype) 
     upstream = torch.randn(1, *grid, conv.out_channels, generator=rng).to(dtype)
 
     def computed(at: torch.device, to: torch.dtype) -> list[Tensor]:
-        inputs = [each.to(at, to).requires_grad_() for each in (x, weight)]
+        own, weights = (each.to(at, to).requires_grad_() for each in (x, weight))
         with torch.enable_grad():
-            y = convolve(*inputs, None, groups=conv.groups)
-            return [y, *torch.autograd.grad(y, inputs, upstream.to(at, to))]
+            y = convolve(own, weights, None, conv.groups)
+            return [y.detach(), *torch.autograd.grad(y, (own, weights), upstream.to(at, to))]
 
     exact, found = computed(torch.device("cpu"), torch.float64), computed(device, dtype)
-    worst = max(
-        float((b.detach().cpu().double() - a.detach()).norm() / a.detach().norm())
-        for a, b in zip(exact, found, strict=True)
-    )
+    worst = max(float((b.cpu().double() - a).norm() / a.norm()) for a, b in zip(exact, found, strict=True))
     tolerance = max(2 * torch.finfo(dtype).eps, 1e-3)  # TF32, where a user has allowed it, is right to 3e-4
     if not worst <= tolerance:
         raise ConfigError(
