@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far import __version__
+from far.gpu import driver
 from far.store.records import Code
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         device: where it ran, which on a machine with a GPU may be the CPU all the same.
     """
     import torch
-
-    from far.gpu import driver
 
     packages = ("torch", "deepspeed", "ray", "optuna", "numpy", "decord", "av")
     cuda = device.type == "cuda"

@@ -7,7 +7,6 @@ from importlib import metadata
 import pytest
 import torch
 
-from far import gpu
 from far.store.environment import environment, processor
 
 
@@ -24,6 +23,6 @@ def test_a_trial_on_a_gpu_names_card_driver_and_libraries(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(gpu, "driver", lambda: "580.159.04")
+    monkeypatch.setattr("far.store.environment.driver", lambda: "580.159.04")
     found = environment(torch.device("cuda", 1))
     assert [found[name] for name in ("device", "cuda", "cudnn", "driver")] == ["card 1", "13.0", 91900, "580.159.04"]
