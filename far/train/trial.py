@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from far.config.trial import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
+from far.data.feed import send
 from far.data.loader import TrainStream
 from far.distributed import World
 from far.errors import DivergedError, TrialInterruptedError
@@ -311,9 +312,8 @@ class TrialRun:
 
     def loss(self, batch: Any, epoch: int) -> Any:
         """Return the mean loss of a micro-batch; DeepSpeed divides by the accumulation steps, nobody else."""
-        keep = keep_factors(
-            self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids, device=self.world.device
-        )
+        keep = keep_factors(self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids)
+        keep = None if keep is None else send(keep, self.world.device)
         clips = batch.clips.to(self.world.device, self.dtype, non_blocking=True)
         logits = self.engine(clips, keep=keep).float()
         targets = batch.targets.to(self.world.device, non_blocking=True)
