@@ -76,6 +76,8 @@ class Looks:
 
     def __init__(self, results: Results, pairs: Sequence[Pair]) -> None:
         self.results, self.pairs = results, pairs
+        # The placebo's seeds may change with what is finished, and it is no comparison of the study's.
+        self.rows = [row for row in results.rows if row.name != results.placebo]
         self._path: Path | None = None
         if results.home is not None:
             self._path = Store(results.home).study(results.study).frozen(results.profile).with_name(FILE)
@@ -138,7 +140,7 @@ class Looks:
     @cached_property
     def finished(self) -> dict[str, TrialRecord]:
         """Finished trials by key."""
-        return {trial.key: trial for row in self.results.rows for trial in row.finished}
+        return {trial.key: trial for row in self.rows for trial in row.finished}
 
     @cached_property
     def digest(self) -> str:
@@ -182,7 +184,7 @@ class Looks:
         return next((record for record in self._submissions if self._is_of_these(record)), None)
 
     def _is_of_these(self, record: Mapping[str, Any]) -> bool:
-        for row in self.results.rows:
+        for row in self.rows:
             trials = record["rows"].get(row.name, {}).get("trials", {})
             if not any(trials.get(str(trial.seed)) == trial.key for trial in row.trials):
                 return False
@@ -190,15 +192,15 @@ class Looks:
 
     @property
     def _all_ended(self) -> bool:
-        return all(trial.state in ENDED for row in self.results.rows for trial in row.trials)
+        return all(trial.state in ENDED for row in self.rows for trial in row.trials)
 
     def _lacking(self, record: Mapping[str, Any]) -> list[tuple[str, int]]:
         """Return rows and seeds that were planned and have not ended."""
-        ended = {(row.name, t.seed) for row in self.results.rows for t in row.trials if t.state in ENDED}
+        ended = {(row.name, t.seed) for row in self.rows for t in row.trials if t.state in ENDED}
         return [cell for cell in self._cells(record) if cell not in ended]
 
     def _cells(self, record: Mapping[str, Any]) -> list[tuple[str, int]]:
-        rows = {row.name for row in self.results.rows}
+        rows = {row.name for row in self.rows}
         return [(name, int(seed)) for name, row in record["rows"].items() if name in rows for seed in row["trials"]]
 
     def _shrunk(self, planned: Mapping[str, Any]) -> int:
@@ -210,7 +212,7 @@ class Looks:
         """Yield comparisons that the runs they are made of have suggested, each with the reason."""
         chosen = self._proposed()
         for row, reference in self.pairs:
-            both = [t for line in self.results.rows if line.name in (row, reference) for t in line.finished]
+            both = [t for line in self.rows if line.name in (row, reference) for t in line.finished]
             by_search = sorted({(t.row, t.seed) for t in both if t.key in chosen})
             if by_search:
                 names = ", ".join(f"{name} seed {seed}" for name, seed in by_search)

@@ -289,3 +289,16 @@ def test_reports_that_claim_nothing_are_no_looks(make_results: MakeResults) -> N
     results = make_results("head_ratio", ACCURACIES, seeds=2)
     assert compare_rows(results, claim=False) is not None
     assert not looks(results)
+
+
+def test_other_seeds_of_a_placebo_are_no_other_plan(make_results: MakeResults, tmp_path: Path) -> None:
+    """It takes seeds of the baseline that happen to be finished, which may be others than when it was submitted."""
+    results = make_results(study_file(tmp_path, placebo=True), ACCURACIES)
+    rows = [
+        replace(row, trials=[replace(t, key=f"other-{t.key}") for t in row.trials]) if row.name == "Placebo" else row
+        for row in results.rows
+    ]
+    assert len(rows) == 4
+    assert stars(build_table(replace(results, rows=rows)))
+    assert stars(build_table(results))
+    assert len(looks(results)) == 1
