@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from far.source import source_of
 from far.store import correctness
-from far.store.records import Attempt, Spec, write_result, write_spec
+from far.store.records import Attempt, Spec, with_start, write_result, write_spec
 from orchestrator.plan.lockfile import freeze
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
@@ -104,12 +105,13 @@ def fill(store: Store, seeds: int, videos: int) -> None:
             "env": {"python": "3.11", "torch": "2.13.0", "deepspeed": "0.18", "device": "cpu"}, "error": None,
             "finished_at": "2026-01-01T00:00:00+00:00",
         }  # fmt: skip
+        source = source_of(trial.config)
         attempt: Attempt = {"started_at": "2026-01-01T00:00:00+00:00", "host": "a", "pid": 1, "epoch": 0,
                             "code": {"version": "0.1.0", "git": "0" * 40, "dirty": False}, "micro_batch": 8,
-                            "frame_index": 3}  # fmt: skip
+                            "frame_index": 3, "source": source.digest}  # fmt: skip
         config = {**configs[trial.row], "seed": trial.seed}
         spec: Spec = {"key": trial.key, "identity": trial.identity, "config": config, "profile": "demo"}
-        write_spec(paths, {**spec, "attempts": [attempt]})
+        write_spec(paths, with_start(spec, [attempt], source.as_json()))
         write_result(paths, result, [attempt])
 
 

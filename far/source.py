@@ -46,9 +46,9 @@ ALWAYS = (
 """Modules that decide the numbers of every trial."""
 
 REACHED = (
-    "far.model.attention", "far.model.batch_norm", "far.model.drop_path", "far.model.init", "far.model.interaction",
-    "far.model.interface", "far.model.permutation", "far.model.pooling", "far.model.transformers_network",
-    "far.model.vit",
+    "far.model.attention", "far.model.batch_norm", "far.model.convolution", "far.model.drop_path", "far.model.init",
+    "far.model.interaction", "far.model.interface", "far.model.permutation", "far.model.pooling", "far.model.precise",
+    "far.model.transformers_network", "far.model.vit",
 )  # fmt: skip
 """Modules that decide the numbers of trials whose variants import them."""
 

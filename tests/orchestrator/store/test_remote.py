@@ -63,7 +63,7 @@ def test_a_trial_moves_to_another_machine(url: str, tmp_path: Path) -> None:
     assert not other.result.exists()
 
     make_trial(there, "k", 3, starts=2)  # it goes on there
-    write_json(other.result, {"key": "k", "state": "finished"})
+    write_json(other.result, {"key": "k", "state": "finished", "metrics": {}})
     (other.checkpoints / "epoch-0002" / "model.pt").unlink()
     (other.checkpoints / "epoch-0002" / "optimiser.pt").unlink()
     (other.checkpoints / "epoch-0002").rmdir()
@@ -74,6 +74,14 @@ def test_a_trial_moves_to_another_machine(url: str, tmp_path: Path) -> None:
     assert len(read_json(paths.trial)["attempts"]) == 2
     assert sorted(path.name for path in (tmp_path / "ftp/farlab/trials/k/checkpoints").iterdir()) == ["epoch-0003"]
 
+    paths.checkpoints.rename(tmp_path / "gone")
+    replica.set_aside("k", 1)  # to be run anew: nobody goes on from what it had come to, and it is there
+    Replica(url).pull_trial(paths)
+    assert not paths.checkpoints.exists()
+    aside = tmp_path / "ftp/farlab/trials/k/earlier/1"
+    assert read_json(aside / "result.json")["state"] == "finished"
+    assert [path.name for path in (aside / "checkpoints/epoch-0003").glob("model.pt")] == ["model.pt"]
+
     replica.submit(paths)  # to be run again
     replica.pull(fresh := Store(tmp_path / "fresh"))
     assert fresh.result("k") is None
@@ -81,7 +89,7 @@ def test_a_trial_moves_to_another_machine(url: str, tmp_path: Path) -> None:
 
 def test_what_was_cut_off_on_its_way_is_not_taken(url: str, tmp_path: Path) -> None:
     paths = make_trial(Store(tmp_path / "here"), "k", 2)
-    write_json(paths.result, {"key": "k", "state": "finished"})
+    write_json(paths.result, {"key": "k", "state": "finished", "metrics": {}})
     Replica(url).push_trial(paths)
     remote = tmp_path / "ftp/farlab/trials/k"
     (remote / "result.json").write_bytes(b'{"key": "k", "sta')

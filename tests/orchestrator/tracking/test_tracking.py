@@ -325,3 +325,26 @@ def test_artifacts_are_not_written_among_the_trials(workspace: Workspace) -> Non
     assert not mirror.close()
     assert "where trials themselves are kept" in mirror.troubles[0]
     assert {file.name: file.read_bytes() for file in victim.iterdir()} == truth
+
+
+def test_a_trial_that_is_run_anew_gets_a_run_of_its_own(workspace: Workspace) -> None:
+    paths = workspace.paths(0)
+    for number in range(2):
+        append_json_line(paths.metrics, epoch(number))
+    write_json(paths.result, result("key0"))
+    assert workspace.mirror().close()
+    before = workspace.runs()["key0"]
+
+    place = paths.earlier / "1"
+    place.mkdir(parents=True)
+    for file in (paths.metrics, paths.result, paths.trial):
+        shutil.copy(file, place)
+    paths.metrics.unlink()
+    append_json_line(paths.metrics, epoch(0))
+    assert workspace.mirror().close()
+    client = MlflowClient(workspace.uri)
+    found = client.search_runs([before.info.experiment_id], "tags.`farlab.key` = 'key0'")
+    kinds = {run.data.tags["farlab.kind"]: run for run in found}
+    assert kinds["earlier trial"].info.run_id == before.info.run_id
+    assert workspace.steps(kinds["earlier trial"]) == [1, 2]
+    assert workspace.steps(kinds["trial"]) == [1]
