@@ -169,7 +169,11 @@ def mutations(older: Documents, fewer: Documents) -> dict[str, Mutation]:
     }
 
 
-def stores(folder: Path, videos: int) -> tuple[Path, Documents, Documents, Documents]:
+World = tuple[Path, Documents, Documents, Documents]
+"""What ``stores`` returns."""
+
+
+def stores(folder: Path, videos: int) -> World:
     """Return a workspace, the report on it, that of an older run, and that of fewer seeds."""
     here, before = folder / "now", folder / "before"
     for workspace, number in ((here, videos), (before, videos // 2)):
@@ -178,9 +182,9 @@ def stores(folder: Path, videos: int) -> tuple[Path, Documents, Documents, Docum
     return here, documents(here, SEEDS), documents(before, SEEDS), documents(here, FEWER)
 
 
-def survey(folder: Path, count: int, seed: int, videos: int = 400) -> dict[str, object]:
+def survey(folder: Path, count: int, seed: int, world: World) -> dict[str, object]:
     """Mutate so many documents, evenly over kinds and formats; return what was caught, what not, and the times."""
-    workspace, now, older, fewer = stores(folder, videos)
+    workspace, now, older, fewer = world
     kinds, draw = mutations(older, fewer), random.Random(seed)
     caught: dict[str, list[bool]] = {kind: [] for kind in kinds}
     missed, seconds = [], []
@@ -201,7 +205,7 @@ def survey(folder: Path, count: int, seed: int, videos: int = 400) -> dict[str, 
             missed.append(f"{file}: {kind}")
     alarms = []
     for name in [*now]:
-        for given, where in ((now, workspace), (fewer, workspace), (older, folder / "before")):
+        for given, where in ((now, workspace), (fewer, workspace), (older, workspace.with_name("before"))):
             file = folder / f"as-written{SUFFIXES[name]}"
             file.write_text(given[name], encoding="utf-8")
             alarms += [str(f) for verdict in verify(file, where / "runs") for f in verdict.findings]
@@ -215,7 +219,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=400)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="farlab-mutations-") as folder:
-        found = survey(Path(folder), arguments.count, arguments.seed, arguments.videos)
+        world = stores(Path(folder), arguments.videos)
+        found = survey(Path(folder), arguments.count, arguments.seed, world)
     caught: Mapping[str, list[bool]] = found["caught"]  # type: ignore[assignment]
     for kind, each in caught.items():
         print(f"{kind:>17}: {sum(each)} of {len(each)} caught")

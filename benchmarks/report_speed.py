@@ -28,7 +28,7 @@ from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 
-STUDY, ROWS, VIDEOS, CLASSES = "attention_pattern", 5, 400, 10
+STUDY, ROWS, VIDEOS, CLASSES = "attention_pattern", 6, 400, 10
 SHARES = (0.1, 0.25, 0.5, 1.0)
 FORMATS = ("json", "term", "html")
 ANSWERS_KEPT = 64

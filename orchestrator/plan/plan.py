@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from far.errors import ConfigError, DataError, FarError, WeightsError
 from orchestrator.store.store import DONE, Store, TrialState
 from orchestrator.study import Study
 from orchestrator.study.checks import placebo_seeds
-from orchestrator.study.profiles import PROFILES_BEFORE, Before
+from orchestrator.study.profiles import PROFILES_BEFORE
 from orchestrator.study.schema import ResourcesConfig
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, 
             continue
         old: set[str] = set()
         for row in study.rows:
-            if row.name in lacking and (config := _as_before(row.config, before)) is not None:
+            if row.name in lacking and (config := before.of(row.config)) is not None:
                 old |= set(trial_keys(contents.identity(config)[0], study.seeds_of(row)))
         kept = sum(state in DONE for state in store.states(old).values())
         if kept:
@@ -198,21 +197,6 @@ def _earlier(study: Study, trials: Sequence[PlannedTrial], contents: _Contents, 
                 f"study '{study.name}': {kept} results in the store are those of an earlier version's profile; "
                 f"add {' '.join(map(shlex.quote, before.overrides))} to have them"
             )
-
-
-def _as_before(config: TrialConfig, before: Before) -> TrialConfig | None:
-    """Return a configuration as an earlier version's profile had it, None where it is that already."""
-    dumped = config.model_dump(mode="json")
-    changed = False
-    for key, value in before.settings.items():
-        *sections, last = key.split(".")
-        section = functools.reduce(lambda node, part: node[part], sections, dumped)
-        if section[last] != value and section[last] == before.now.get(key, section[last]):
-            section[last], changed = value, True
-    try:
-        return TrialConfig.model_validate(dumped) if changed else None
-    except (ConfigError, ValueError):  # a row of now may not go with what was said then
-        return None
 
 
 class _Contents:

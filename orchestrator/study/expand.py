@@ -73,7 +73,7 @@ def _ablations(file: StudyFile, document: Document) -> Iterator[Draft]:
     for mode in file.ablate.modes:
         subsets.setdefault(everything, FULL)
         if mode == FACTORIAL:
-            for present in sorted(crossed, key=lambda names: (-len(names), [everything.index(n) for n in names])):
+            for present in sorted(crossed, key=lambda names: _absent(names, everything)):
                 subsets.setdefault(present, _subset(present, everything))
         elif mode == "leave-one-out":
             for name in everything:
@@ -90,6 +90,12 @@ def _ablations(file: StudyFile, document: Document) -> Iterator[Draft]:
             values = getattr(settings, part)
             layers.append(_layer(values, document, "ablate", "components", component, part))
         yield Draft(name, tuple(layers), ("ablate",), present if present in crossed else None)
+
+
+def _absent(present: tuple[str, ...], everything: tuple[str, ...]) -> tuple[int, list[int]]:
+    """Return how many components are absent, and which by number."""
+    absent = [index for index, name in enumerate(everything) if name not in present]
+    return len(absent), absent
 
 
 def _subset(present: tuple[str, ...], everything: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from far.config import load_document
+from far.config import TrialConfig, load_document
 from far.config.layers import Layer, Source
 from far.config.messages import validated
 from far.config.trial import Strict
@@ -37,12 +38,33 @@ class Before:
         """Return the settings as they are written on a command line."""
         return [f"{key}={json.dumps(value).strip(chr(34))}" for key, value in self.settings.items()]
 
+    def of(self, config: TrialConfig) -> TrialConfig | None:
+        """Return a configuration as the profile of then had it, None where it is that already, or cannot be."""
+        dumped = config.model_dump(mode="json")
+        changed = False
+        for key, value in self.settings.items():
+            *sections, last = key.split(".")
+            section = functools.reduce(lambda node, part: node[part], sections, dumped)
+            if section[last] != value and section[last] == self.now.get(key, section[last]):
+                section[last], changed = value, True
+        try:
+            return TrialConfig.model_validate(dumped) if changed else None
+        except (ConfigError, ValueError):
+            return None
+
     def applies(self, profile: str) -> bool:
         """Whether a profile of this name said so."""
         return self.profile in (None, profile)
 
 
-PROFILES_BEFORE = (Before({"recipe.augment.repeat_frames": "own"}),)
+PROFILES_BEFORE = (
+    Before({"recipe.augment.repeat_frames": "own"}),
+    Before(
+        {"model.clip": [16, 64, 64], "model.tubelet": [2, 16, 16], "data.demo.motion": 24.0, "recipe.epochs": 6},
+        now={"model.clip": [16, 32, 32], "model.tubelet": [4, 8, 8], "data.demo.motion": 40.0, "recipe.epochs": 8},
+        profile="demo",
+    ),
+)
 
 
 class ProfileFile(Strict):

@@ -145,6 +145,12 @@ class Results:
     """Percentage points within which two rows count as equal; None: nobody said."""
     placebo: str | None = None
     """The row that is the baseline with other seeds."""
+    control: str | None = None
+    """The row that must do worse than the baseline."""
+    components: Sequence[str] = ()
+    """What a factorial crosses."""
+    present: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By row of the factorial, the components that it has."""
     comparable: bool = False
     """Whether what ran is the setting in which the paper measured (``reports.paper.protocol``)."""
     deviations: Sequence[str] = ()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.analysis.comparability import START, Finding
 from reports.analysis.comparison import Comparison
+from reports.analysis.self_checks import self_checks
 from reports.paper import PaperRow, PaperTable
 from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
@@ -122,6 +123,7 @@ def table_notes(
     number = printed.number if printed and about else None
     notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
     notes += [Note(f"{text}.") for text in code_notes(results)]
+    notes += [Note(f"{text}.") for text in self_checks(results, comparison)]
     notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))

@@ -11,6 +11,7 @@ from orchestrator.study.names import pair_names
 from reports import paper
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
+from reports.analysis.self_checks import self_checks
 from reports.paper import PaperRow, PaperTable
 from reports.paper.costs import cost_of_table
 from reports.paper.recounts import RECOUNTS, recount
@@ -81,6 +82,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
                               "e.g. 'FAR (MVD) ViT-S': they stand last, without numbers of the paper."))  # fmt: skip
         notes.append(Note("Measured: mean ± sample standard deviation over n seeds."))
         notes += comparison_notes(comparison, number if names else None, is_paper_setting=results.comparable)
+        notes += [Note(f"{text}.") for text in self_checks(results, comparison)]
         notes += problem_notes(results)
     notes.append(Note("Counted: FLOPs of one view at the paper's scale by one convention (farlab cost)."))
     return Table(

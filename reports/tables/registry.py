@@ -9,6 +9,7 @@ from dataclasses import replace
 from orchestrator.study.paper import paper_facts
 from reports.results.results import Results
 from reports.tables.ablation import build_table
+from reports.tables.effects import build_effects
 from reports.tables.footnotes import scale_warning
 from reports.tables.literature import build_literature
 from reports.tables.model import Table
@@ -51,8 +52,10 @@ def _told_apart(tables: Sequence[Table]) -> list[Table]:
 
 
 def build_tables(results: Results) -> list[Table]:
-    """Lay out one study: its rows, if it has any, and what its search has found, if it has one."""
+    """Lay out one study: its rows, if it has any, the effects of a factorial, and what its search has found."""
     tables = [build_one(results)] if results.rows or results.search is None else []
+    if results.present:
+        tables.append(build_effects(results))
     if results.search is not None:
         warning = scale_warning(results)
         tables += search_tables(results.study, results.profile, results.search, warning)

@@ -233,6 +233,8 @@ def _results(record: Record, store: Store, verdict: Verdict) -> Results:
 
 def _as_field(value: Any) -> Any:
     """Return a value as results hold it: sequences as tuples."""
+    if isinstance(value, dict):
+        return {key: _as_field(inner) for key, inner in value.items()}
     return tuple(_as_field(inner) for inner in value) if isinstance(value, list) else value
 
 

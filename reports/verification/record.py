@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -98,10 +98,14 @@ def facts(results: Results) -> dict[str, Any]:
     found = {}
     for each in fields(results):
         value = getattr(results, each.name)
-        if each.name in NOT_RECORDED or (each.default is not MISSING and value == each.default):
+        if each.name in NOT_RECORDED or value == _default(each):
             continue
         found[each.name] = _plain(value)
     return found
+
+
+def _default(described: Field[Any]) -> Any:
+    return described.default if described.default_factory is MISSING else described.default_factory()
 
 
 def _plain(value: Any) -> Any:
