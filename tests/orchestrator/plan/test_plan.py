@@ -32,8 +32,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_tables_2_to_6_are_16_rows_of_12_models(plan) -> None:
     made = plan(seeds=1)
-    assert len(made.trials) == 16
-    assert len(made.unique()) == 12
+    assert len(made.trials) == 16 + 1  # and a control
+    assert len(made.unique()) == 12 + 1
     assert made.duplicates == ()
     key = {(t.study, t.row): t.key for t in made.trials}
     assert key["attention_pattern", "Head-Split Sparse-Dense"] == key["interaction", "w/o Bottleneck"]
@@ -53,7 +53,7 @@ def test_a_finished_trial_is_done_in_every_study_that_holds_it(plan, tmp_path: P
         ("head_ratio", "1:1", 1),
         ("interaction_position", "Before Attention", 1),
     }
-    assert len(again.missing()) == 23
+    assert len(again.missing()) == 25
 
 
 def test_results_of_an_earlier_versions_profile_are_named(plan, tmp_path: Path) -> None:
