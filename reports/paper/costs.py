@@ -140,7 +140,8 @@ def _of_other_models(rows: Iterable[CostRow], table: int | None) -> list[str]:
 
 
 def _models(study: Study) -> Iterable[tuple[str, ModelConfig, int]]:
-    return ((row.name, row.config.model, row.config.data.classes) for row in study.rows)
+    checks = (study.placebo, study.control)  # of no table
+    return ((row.name, row.config.model, row.config.data.classes) for row in study.rows if row.name not in checks)
 
 
 def cost_of_trial(name: str, config: TrialConfig) -> CostTable:
