@@ -9,9 +9,9 @@ from orchestrator.tracking.base import TRACKERS
 
 @TRACKERS.register("jsonl")
 class JsonTracker:
-    problem, reason = None, ""
+    problem, reason, troubles = None, "", ()
 
-    def __init__(self, uri, sweeps):
+    def __init__(self, uri, sweeps, rebuild):
         self.path, self.sweeps = Path(uri.partition("://")[2]), sweeps
 
     def start(self):
@@ -20,7 +20,7 @@ class JsonTracker:
     def add(self, study, trial):
         next(sweep for sweep in self.sweeps if sweep.study == study).trials.append(trial)
 
-    def close(self, *, timeout, at_most=float("inf")):
+    def close(self, **limits):
         results = [(t, TrialPaths(t.directory).result) for sweep in self.sweeps for t in sweep.trials]
         lines = [
             {"row": t.row, "seed": t.seed, **json.loads(r.read_text())["metrics"]} for t, r in results if r.exists()

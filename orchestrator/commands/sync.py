@@ -12,7 +12,7 @@ from far.redaction import redacted
 from far.store.lock import LockedError
 from orchestrator.cli.options import TrackingOption, note_environment
 from orchestrator.study import submitted_name
-from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.base import make_tracker
 from orchestrator.tracking.selection import submitted
 from orchestrator.workspace.settings import checked_uri
 from orchestrator.workspace.workspace import open_workspace
@@ -57,7 +57,7 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
         return 0
     with lock:
         sweeps = submitted(store, name)
-        mirror = Mirror(uri, sweeps, rebuild=rebuild)
+        mirror = make_tracker(uri, sweeps, rebuild=rebuild)
         if not mirror.close(timeout=timeout, on_wait=_progress(name)):
             troubles = mirror.troubles
             of_all = mirror.problem is not None or not troubles

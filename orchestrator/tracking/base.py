@@ -28,33 +28,37 @@ class Tracker(Protocol):
     def reason(self) -> str:
         """Why the store is not up to date, after ``close`` has said that it is not."""
 
-    def close(self, *, timeout: float, at_most: float = float("inf")) -> bool:
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What the store did not take, trial by trial; everything else has arrived."""
+
+    def close(
+        self, *, timeout: float, at_most: float = float("inf"), on_wait: Callable[[int], None] = lambda steps: None
+    ) -> bool:
         """Bring the store up to date, and stop; return whether all was sent.
 
         Args:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
+            on_wait: called about once a second with the number of things that the store has taken.
         """
 
 
-TRACKERS: Registry[Callable[[str, Sequence[Sweep]], Tracker]] = Registry("tracker", "tracking_uri")
-"""By the scheme of ``tracking_uri``; a scheme that is not here is MLflow's."""
+TRACKERS: Registry[Callable[[str, Sequence[Sweep], bool], Tracker]] = Registry("tracker", "tracking_uri")
+"""By the scheme of ``tracking_uri``; a scheme that is not here is MLflow's. Each is made with the URI, what is to be
+mirrored, and whether all of it is to be written again.
+"""
 DEFAULT = "mlflow"
 
 
 @TRACKERS.register(DEFAULT)
-def mlflow(uri: str, sweeps: Sequence[Sweep]) -> Tracker:
+def mlflow(uri: str, sweeps: Sequence[Sweep], rebuild: bool) -> Tracker:
     """MLflow: a server, or a data base in a file."""
-    tracker: Tracker = named("orchestrator.tracking.mirror:Mirror")(uri, sweeps)
+    tracker: Tracker = named("orchestrator.tracking.mirror:Mirror")(uri, sweeps, rebuild=rebuild)
     return tracker
 
 
-def scheme_of(uri: str) -> str | None:
-    """Return the tracker that a URI's scheme names, None if it is MLflow's affair."""
-    scheme, colon, _ = uri.partition(":")
-    return scheme if colon and scheme in TRACKERS else None
-
-
-def make_tracker(uri: str, sweeps: Sequence[Sweep]) -> Tracker:
-    """Return the tracker of a URI."""
-    return TRACKERS[scheme_of(uri) or DEFAULT](uri, sweeps)
+def make_tracker(uri: str, sweeps: Sequence[Sweep], *, rebuild: bool = False) -> Tracker:
+    """Return the tracker of a URI, MLflow's unless its scheme is another's."""
+    scheme = uri.partition("://")[0]
+    return TRACKERS[scheme if scheme in TRACKERS else DEFAULT](uri, sweeps, rebuild)
