@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from far.config import TrialConfig
 from far.errors import ConfigError, LostError
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.paths import TrialPaths
+from far.store.records import read_heartbeat
 from orchestrator.executors.base import Executor, Job, ListQueue, Stop
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.trial_runner import Watcher
@@ -253,3 +256,31 @@ def test_a_signal_interrupts_a_trial_here_and_it_goes_on(job: Any, tiny_config: 
     assert stopped_in(TrialPaths(stopped.directory)) == ["interrupted"]
     assert run(LocalExecutor(), stopped)["stopped"]["state"] == "finished"
     assert numbers(TrialPaths(stopped.directory)) == numbers(TrialPaths(whole.directory))
+
+
+def test_a_sweep_on_ray_that_is_stopped_waits_for_checkpoints(
+    job: Any, tiny_config: TrialConfig, ray_executor: Executor
+) -> None:
+    augment = tiny_config.recipe.augment.model_copy(update={"crop": True, "repeats": 16})  # seconds an epoch
+    config = changed(tiny_config, "recipe", epochs=100, batch_size=1, lr_reference_batch=1, augment=augment)
+    long, stop = job("long", config), Stop()
+    paths = TrialPaths(long.directory)
+
+    def interrupt() -> None:
+        while not (beat := read_heartbeat(paths)) or beat["phase"] != "train" or not 0 < beat["done"] < 30:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def heard(number: int, frame: object) -> None:  # as a sweep does
+        stop.request(KeyboardInterrupt())
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, heard)
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ray_executor.run(ListQueue([long]), stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped_in(paths) == ["interrupted"]
