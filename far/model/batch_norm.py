@@ -59,7 +59,7 @@ class BatchNorm(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BatchNorm:
         """Move and convert as any module, but keep the running statistics from the types of 16 bits."""
         before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in before.items():
             after = getattr(self, name)
             if after.dtype in (torch.float16, torch.bfloat16):
@@ -76,7 +76,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # Sums in double, where squares of means can be taken away without loss.
     rows = count.double()
     sums = torch.cat([rows * mean, rows * (var + mean.double().square()), rows])
-    total: Tensor = _SumOverProcesses.apply(sums)
+    total: Tensor = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
     (first, second), rows = total[:-1].chunk(2), total[-1:]
     mean = first / rows
     return mean.to(x.dtype), (second / rows - mean.square()).clamp(min=0).to(x.dtype), rows.to(x.dtype)

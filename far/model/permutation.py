@@ -19,7 +19,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
         index, inverse = ctx.saved_tensors  # type: ignore[attr-defined]
-        return _Gather.apply(grads[0], inverse, index), None, None
+        return _Gather.apply(grads[0], inverse, index), None, None  # type: ignore[no-untyped-call]
 
 
 class Permutation(nn.Module):
@@ -46,8 +46,8 @@ class Permutation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, ...) to ``x[:, order]``."""
-        return x if self.identity else _Gather.apply(x, self.index, self.inverse)
+        return x if self.identity else _Gather.apply(x, self.index, self.inverse)  # type: ignore[no-untyped-call]
 
     def undo(self, x: Tensor) -> Tensor:
         """Map ``x[:, order]`` back to ``x``."""
-        return x if self.identity else _Gather.apply(x, self.inverse, self.index)
+        return x if self.identity else _Gather.apply(x, self.inverse, self.index)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.architecture.networks import NETWORKS
-from far.config.layers import validated
+from far.config.messages import validated
 from far.config.trial import TrialConfig
 from far.data import open_manifest
 from far.data.loader import EvalStream

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from far.config.layers import Where, validated
+from far.config.layers import Where
+from far.config.messages import validated
 from far.config.trial import Strict
 from far.errors import ConfigError
 from far.redaction import redacted

@@ -67,7 +67,10 @@ def report(
     """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
     name = chosen_format(format_, output)
     numbers = parse_tables(table or [])
-    read = lambda: load(numbers, study, all_, profile, seeds, targets, store, from_)  # noqa: E731
+
+    def read() -> list[Results]:
+        return load(numbers, study, all_, profile, seeds, targets, store, from_)
+
     if explain is not None:
         deliver(trace(read(), *explain), output)
     elif is_page(name, all_, output):
