@@ -1,4 +1,4 @@
-"""The processes of one trial: one a device, joined by torch.distributed under DeepSpeed.
+"""The processes of one trial: one per device, joined by torch.distributed under DeepSpeed.
 
 The same code serves one CPU process and several GPUs on several nodes; only the device and the backend differ.
 """
@@ -128,7 +128,7 @@ def import_deepspeed() -> Any:
 
     On a CPU that is a C++ build: ``deepspeed_shm_comm`` compiles for 25-80 s on the first ``init_distributed``, and a
     killed build leaves a lock that hangs every later start; gloo needs none of it. Its autotuner imports MLflow where
-    that is installed, which is 1.5 of the import's 2 seconds and 115 MiB a process, for something never used here.
+    that is installed, which is 1.5 of the import's 2 seconds and 115 MiB per process, for something never used here.
     """
     with _seemingly_not_installed("mlflow"):
         import deepspeed

@@ -26,7 +26,7 @@ class FarError(Exception):
 
 
 class ConfigError(FarError):
-    """A configuration that cannot be meant. Never retried.
+    """An invalid configuration. Never retried.
 
     Args:
         message: what is wrong, in one sentence.

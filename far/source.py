@@ -156,7 +156,7 @@ class Source:
 def source_of(config: TrialConfig) -> Source:
     """Return the source that decides the numbers of a trial with this configuration, as it is here now.
 
-    A module is read once a process: what a process has imported is what it goes on running.
+    A module is read once per process: what a process has imported is what it goes on running.
     """
     return _source(tuple(variants(config)), tuple(_modules(config)))
 

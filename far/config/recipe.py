@@ -25,7 +25,7 @@ class AugmentConfig(Strict):
     """Augmentation of training clips; all off by default. The paper's settings stand in the profiles."""
 
     randaug_ops: Annotated[int, Field(ge=0)] = 0
-    """RandAugment operations a clip, with replacement, each with ``randaug_probability``; 0 switches it off."""
+    """RandAugment operations per clip, with replacement, each with ``randaug_probability``; 0 switches it off."""
     randaug_magnitude: Annotated[float, Field(ge=0, le=10)] = 9.0
     """Mean magnitude on the scale of 0 to 10; 9 is the paper's, 7 the ancestors' code's."""
     randaug_std: NonNegative = 0.5

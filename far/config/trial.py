@@ -57,7 +57,7 @@ class RunConfig(Strict):
     """
 
     devices: Positive = 1
-    """GPUs a trial, or CPU processes where there is no GPU."""
+    """GPUs per trial, or CPU processes where there is no GPU."""
     cpus: Positive = 1
     """CPU cores a device's process may use."""
     micro_batch: Positive | None = None

@@ -19,7 +19,7 @@ class Batch:
     Attributes:
         clips: normalised, (B, 3, T, H, W), on the stream's device and of its floating type.
         targets: classes (B,), or soft targets (B, C), on the same device.
-        ids: the videos' ids, one a clip; clip v > 0 of one video (repeated augmentation) is ``id#v``.
+        ids: the videos' ids, one per clip; clip v > 0 of one video (repeated augmentation) is ``id#v``.
         positions: place of each clip's video in the global batch of the step.
         failed: videos that were skipped because they could not be read. If that is all of them, one clip of zeros with
             all-zero soft targets stands in for them: its loss and gradients are zero.

@@ -1,4 +1,4 @@
-"""Which videos a trial answers correctly, small enough to stand in its result: two bits a video and a digest.
+"""Which videos a trial answers correctly, small enough to stand in its result: two bits per video and a digest.
 
 Thousands of trials are compared by video from their results alone; ``predictions.parquet`` holds the scores behind it.
 """

@@ -32,7 +32,7 @@ class TrialPaths:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, appended as training goes on."""
+        """One JSON object per line, appended as training goes on."""
         return self.directory / "metrics.jsonl"
 
     @property
@@ -57,7 +57,7 @@ class TrialPaths:
 
     @property
     def progress(self) -> Path:
-        """Where the trial is within its epoch, replaced about once a second while it runs."""
+        """Where the trial is within its epoch, replaced about once per second while it runs."""
         return self.directory / "progress.json"
 
     @property

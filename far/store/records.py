@@ -1,8 +1,8 @@
 """The records of a trial, as types; they are written and read here alone.
 
 ``trial.json`` says what is run: identity, configuration, every start and the code that it ran. ``result.json`` says
-what came of it, and what a table has to know of the starts. ``metrics.jsonl`` has a line an epoch; ``progress.json`` is
-how far the trial is in one. Records of version 1 (up to FARLab 0.1) name no version; their results repeat
+what came of it, and what a table has to know of the starts. ``metrics.jsonl`` has a line per epoch; ``progress.json``
+is how far the trial is in one. Records of version 1 (up to FARLab 0.1) name no version; their results repeat
 ``trial.json``.
 """
 

@@ -32,7 +32,7 @@ def micro_batch(recipe: RecipeConfig, run: RunConfig, world_size: int, device: s
     if run.micro_batch is not None:
         if share % run.micro_batch:
             raise ConfigError(
-                f"{share} videos a device are not a multiple of a micro-batch of {run.micro_batch}",
+                f"{share} videos per device are not a multiple of a micro-batch of {run.micro_batch}",
                 key="run.micro_batch",
                 choices=[size for size in range(1, share + 1) if share % size == 0],
                 got=run.micro_batch,

@@ -1,4 +1,4 @@
-"""The sign of life of a running trial: where it is within its epoch, about once a second."""
+"""The sign of life of a running trial: where it is within its epoch, about once per second."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Timetable:
         now = time.monotonic()
         wait = 1
         if self._world.size > 1:
-            pace = (now - self._looked) / max(1, step - self._step)  # seconds a step
+            pace = (now - self._looked) / max(1, step - self._step)  # seconds per step
             wait = max(1, int(min(LOOK / max(pace, 1e-6), 10_000)))
         main = self._world.is_main  # whose clock and pace count
         due = main and now - self._written >= self._seconds

@@ -59,7 +59,7 @@ def configured(profile: str | None, *overrides: str) -> TrialConfig:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress on stderr: a bar on a terminal, a line a minute in a pipe."""
+    """Show progress on stderr: a bar on a terminal, a line per minute in a pipe."""
     console = make_console(stderr=True)
     if not console.is_terminal:
         with line_a_minute(what) as show:
@@ -73,7 +73,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def line_a_minute(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Print on stderr how far it is, once a minute, also while a single file takes longer than that."""
+    """Print on stderr how far it is, once per minute, also while a single file takes longer than that."""
     ended = threading.Event()
     state: list[int] = []
 

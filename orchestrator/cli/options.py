@@ -194,7 +194,7 @@ def plan_targets(
         trust: see ``load_settings``.
 
     Raises:
-        ConfigError, WeightsError: a study cannot be meant, or its initial weights cannot be what its rows start from.
+        ConfigError, WeightsError: a study is invalid, or its initial weights cannot be what its rows start from.
     """
     studies = load_targets(targets, profile, seeds)
     workspace = open_workspace(trust=trust)

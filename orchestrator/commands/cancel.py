@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def cancel(
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
     row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
-    id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so.")] = None,
+    id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key starts with this.")] = None,
     profile: ProfileOption = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
 ) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def chaos(
     targets: Targets,
     kills: Annotated[int, typer.Option(min=1, help="Faults in all.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice and the moments of the faults.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for which faults strike and when.")] = 0,
     period: Annotated[float, typer.Option(min=0.1, help="Mean seconds between two faults.")] = 10.0,
     fault: Annotated[list[str] | None, typer.Option(help="Only these faults; default: all.")] = None,
     profile: ProfileOption = None,

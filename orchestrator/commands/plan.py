@@ -39,7 +39,7 @@ def plan(
     device: Annotated[
         str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
     ] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="How many of them.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Number of devices.")] = None,
     tflops: Annotated[
         float | None, typer.Option(help="Stated dense 16-bit peak of one GPU, for one that is not in the table.")
     ] = None,

@@ -204,5 +204,5 @@ def _errors(trials: Sequence[TrialStatus]) -> list[str]:
 
 def _summary(study: StudyStatus) -> str:
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
-    driven = f"driven by {study.driver}" if study.driver else "nobody drives it"
+    driven = f"driven by {study.driver}" if study.driver else "not running"
     return f"{study.study}: {counts or 'no trials'}; submitted {study.submitted_at}; {driven}"

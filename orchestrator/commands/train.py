@@ -153,7 +153,7 @@ def _show(config: TrialConfig, notes: tuple[str, ...] = ()) -> int:
         print(f"initial weights {config.init.weights}: {start or 'not here'}")
     length = "steps unknown: the data are not here"
     if steps is not None:
-        length = f"{steps} steps an epoch, {schedule.total_steps if steps else 0} in all"
+        length = f"{steps} steps per epoch, {schedule.total_steps if steps else 0} in all"
     console.print(f"{length}; warm-up {config.recipe.warmup_epochs:g} epochs to {schedule.peak:.3g}")
     for note in notes:
         console.print(f"note: {note}", markup=False)

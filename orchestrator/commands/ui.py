@@ -28,7 +28,7 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Open MLflow's page to compare runs: one experiment a study, one run a trial. Ctrl-C ends it."""
+    """Open MLflow's page to compare runs: one experiment per study, one run per trial. Ctrl-C ends it."""
     settings = load_settings()
     if tracking_uri is None:
         note_environment(settings, "MLFLOW_TRACKING_URI")

@@ -76,7 +76,7 @@ OTHER = re.compile(r"laptop|mobile|max|d|ti|super|mig|\d+[abcq]")
 ``A10-4Q``."""
 
 OPERATIONS_A_BYTE = 150.0
-"""Peak operations a second over bytes of memory a second, of a card that is not in the table: an A100's."""
+"""Peak operations per second over bytes of memory per second, of a card that is not in the table: an A100's."""
 
 CPU_CORE_TFLOPS = 0.1
 """Peak of one CPU core in 32 bits: 2 fused multiply-adds of 512 bits a cycle at about 1.6 GHz."""
@@ -95,7 +95,7 @@ class Target:
         here: whether it is this machine's.
         card: its name in the table, None if it is not there.
         fp32: stated peak of one device in 32 bits, where known.
-        bandwidth: bytes a second between one device's processors and its memory, where known.
+        bandwidth: bytes per second between one device's processors and its memory, where known.
         cores: CPU cores beside the GPUs, None where nobody knows.
     """
 

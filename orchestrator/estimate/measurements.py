@@ -151,7 +151,7 @@ TIMEOUT = 600.0
 
 
 def probe_plan(plan: Plan, workspace: Workspace) -> None:
-    """Measure each distinct row once, one after another; rows that were probed before are measured anew.
+    """Measure each distinct row once, one after another; rows that were probed before are measured again.
 
     Raises:
         FarError: a probe failed; with the last thing it said.

@@ -110,7 +110,7 @@ def value_bytes(config: TrialConfig, device: str) -> int:
 
 
 def processes_of(trial: PlannedTrial) -> int:
-    """Return how many processes share a trial's work: one a GPU, or as many as ``run.devices`` says."""
+    """Return how many processes share a trial's work: one per GPU, or as many as ``run.devices`` says."""
     gpus = trial.resources.gpu_number
     return max(1, int(gpus)) if gpus else trial.config.run.devices
 

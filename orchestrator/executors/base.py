@@ -21,7 +21,7 @@ class Job:
     Attributes:
         directory: the trial's folder in the store, absolute.
         data_root: folder of data sets, absolute.
-        devices: processes of the trial, one a GPU where there are GPUs.
+        devices: processes of the trial, one per GPU where there are GPUs.
         cpus: CPU cores that each of these processes takes.
         gpus: GPUs that each of these processes takes, where there are any; a part of one shares it with other trials.
         retry: how often the trial is started again, by what ended it.

@@ -53,7 +53,7 @@ def ignore_stops() -> None:
 
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
-    """Close what is open in peace: a signal within these seconds is not heard."""
+    """Ignore SIGINT, SIGTERM and SIGHUP during clean-up."""
     with restored():
         ignore_stops()
         yield

@@ -1,4 +1,4 @@
-"""What a person sees while trials run: a live table on a terminal, a line an epoch when piped.
+"""What a person sees while trials run: a live table on a terminal, a line per epoch when piped.
 
 It reads the trial directories, so it shows the same whoever runs the trials and wherever.
 """

@@ -92,11 +92,11 @@ class Plan:
         return bool(self.problems or self.unusable)
 
     def unique(self) -> list[PlannedTrial]:
-        """Return one trial a key, in the order of the plan."""
+        """Return one trial per key, in the order of the plan."""
         return list({trial.key: trial for trial in reversed(self.trials)}.values())[::-1]
 
     def missing(self) -> list[PlannedTrial]:
-        """Return what is left to run, one trial a key, in the order of the plan."""
+        """Return what is left to run, one trial per key, in the order of the plan."""
         return [trial for trial in self.unique() if not trial.done]
 
     def cells(self, study: str) -> list[PlannedTrial]:

@@ -1,4 +1,4 @@
-"""The file in which Optuna keeps a search: one JSON object a line, mended where a full disk or a power cut tore it.
+"""The file in which Optuna keeps a search: one JSON object per line, mended where a full disk or a power cut tore it.
 
 Optuna appends to a line that was cut off as to a whole one, and can read nothing after it any more.
 """

@@ -31,7 +31,7 @@ KEY = "farlab.key"
 ERROR = "error"
 """Attribute of an Optuna trial that failed: why."""
 IMPOSSIBLE = 10
-"""Proposals that cannot be meant are passed over, at most so many for each trial that is wanted."""
+"""Invalid proposals tolerated per requested trial."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class SearchQueue:
         self._running: dict[str, list[optuna.Trial]] = {}
 
     def next(self) -> Job | None:
-        """Return the next trial to run; proposals that have a result already, or cannot be meant, are told at once."""
+        """Return the next trial to run; proposals that have a result already, or are invalid, are answered at once."""
         with self._stopping():
             while not self.is_empty():
                 if not self._may_start():
@@ -122,7 +122,7 @@ class SearchQueue:
         return self._submitted(trial, config, key, whole)
 
     def is_empty(self) -> bool:
-        """Return whether there are as many trials as the search wants, or far too many that cannot be meant."""
+        """Return whether there are as many trials as the search wants, or far too many invalid proposals."""
         if self.over_budget:
             return True
         if self._orphans:

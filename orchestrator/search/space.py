@@ -28,7 +28,7 @@ def configuration(study: Study, settings: dict[str, Any]) -> TrialConfig:
     """Return the study's base with a proposal over it.
 
     Raises:
-        ConfigError: the proposal cannot be meant, e.g. a ratio that does not divide the heads.
+        ConfigError: the proposal is invalid, e.g. a ratio that does not divide the heads.
     """
     config = resolve([*study.base, Layer(settings, lambda keys: f"search space of '{study.name}'", Source.BASE)])
     return config.model_copy(update={"seed": study.seeds[0]})

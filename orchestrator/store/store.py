@@ -38,7 +38,7 @@ class StudyPaths:
         return self.directory / profile / "study.lock.yaml"
 
     def submissions(self) -> list[Path]:
-        """The frozen studies that there are, one a profile."""
+        """The frozen studies that there are, one per profile."""
         return sorted(self.directory.glob("*/study.lock.yaml"))
 
     @property
@@ -113,7 +113,7 @@ class Store:
             return []
 
     def find(self, prefix: str) -> str:
-        """Return the one key that begins so.
+        """Return the unique key with this prefix.
 
         Raises:
             ConfigError: no trial or more than one does.

@@ -20,7 +20,7 @@ MOST_COMBINATIONS = 50_000
 
 
 def design(components: Sequence[str], fraction: int = 1) -> list[tuple[str, ...]]:
-    """Return the sets of present components, one a row, the set of all components first.
+    """Return the sets of present components, one per row, the set of all components first.
 
     Args:
         components: their names.

@@ -119,7 +119,7 @@ def load_study(
         seeds: instead of the study's: a number n for 0 … n-1, or a list.
 
     Raises:
-        ConfigError: anything in it cannot be meant; with file, line, dotted key and nearest valid choice.
+        ConfigError: anything in it is invalid; with file, line, dotted key and nearest valid choice.
     """
     path = find_study(path_or_name)
     document = load_document(path)

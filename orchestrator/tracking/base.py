@@ -40,7 +40,7 @@ class Tracker(Protocol):
         Args:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
-            on_wait: called about once a second with the number of things that the store has taken.
+            on_wait: called about once per second with the number of things that the store has taken.
         """
 
 

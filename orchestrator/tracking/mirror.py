@@ -122,7 +122,7 @@ class Mirror:
         Args:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
-            on_wait: called about once a second with the number of things that the store has taken.
+            on_wait: called about once per second with the number of things that the store has taken.
         """
         if self.problem is not None:
             timeout = min(timeout, HURRY)  # it has not answered for a while: the next sweep catches up

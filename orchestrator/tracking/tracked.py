@@ -18,7 +18,7 @@ class TrackedTrial:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is mirrored where: one experiment a study, one parent run a sweep, one child run a trial.
+    """What is mirrored where: one experiment per study, one parent run per sweep, one child run per trial.
 
     Attributes:
         study: the experiment's name.

@@ -42,7 +42,7 @@ class SettingsFile(Strict):
     device: str | None = None
     """Kind of GPU that plans are priced for where it is not here, e.g. ``a100-80g``."""
     devices: int | None = Field(default=None, ge=1)
-    """How many of them."""
+    """Number of devices."""
     tflops: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Stated dense 16-bit peak of one ``device`` that the table of cards does not have."""
 

@@ -189,8 +189,8 @@ def _range(least: int | None, most: int | None) -> str:
     if least is None:
         return "no number of seeds is enough: the videos are too few"
     if most is None:
-        return f"{least} seeds a row or more; by Holm no number is enough: the videos are too few"
-    return f"{least}–{most} seeds a row" if most > least else f"{least} seeds a row"
+        return f"{least} seeds per row or more; by Holm no number is enough: the videos are too few"
+    return f"{least}–{most} seeds per row" if most > least else f"{least} seeds per row"
 
 
 def published(seed_sd: float, disagreement: float, as_json: bool) -> str:

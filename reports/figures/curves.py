@@ -1,4 +1,4 @@
-"""Learning curves: validation accuracy and training loss by epoch, a line a row, a band over its seeds."""
+"""Learning curves: validation accuracy and training loss by epoch, a line per row, a band over its seeds."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _test(row: Row, delta: Mapping[str, Any]) -> dict[str, str]:
         "verdict": " ".join(filter(None, (delta["verdict"] or delta["why_no_verdict"], delta["direction"]))),
         "seeds": str(delta["seeds"]),
         "McNemar p by seed": ", ".join(f"{p:.2g}" for p in delta["mcnemar_p"].values()),
-        "gained / lost videos a seed": f"{delta['gained']:.0f} / {delta['lost']:.0f}",
+        "gained / lost videos per seed": f"{delta['gained']:.0f} / {delta['lost']:.0f}",
         "seeds for 80 % power": _range(delta["seeds_needed"]),
     }
 

@@ -26,7 +26,7 @@ class RowSettings:
 
 
 def trial_lines(results: Results) -> list[dict[str, str]]:
-    """Return a line a trial: row, seed, key, state, and the values that the table averages."""
+    """Return a line per trial: row, seed, key, state, and the values that the table averages."""
     return [_line(trial) for row in results.rows for trial in row.trials]
 
 

@@ -31,7 +31,7 @@ def write_page(
 
     Args:
         output: a folder, in which the page is ``index.html``, or the page's own file.
-        collect: reads the results anew.
+        collect: reads the results again.
         numbers: tables asked for.
         everything: whether Tables 1, 7 and 8 belong to it.
         every: seconds. Of everything, only what was submitted to the store is waited for.

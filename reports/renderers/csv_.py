@@ -1,4 +1,4 @@
-"""CSV: one line a row; averages, deviations, seeds, states and comparability in columns of their own."""
+"""CSV: one line per row; averages, deviations, seeds, states and comparability in columns of their own."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2.utils import markupsafe  # type: ignore[attr-defined]
 
 from far.text import printable
 

@@ -65,7 +65,7 @@ def collect(
         everything: add all others that were submitted to the store.
 
     Raises:
-        ConfigError: a study cannot be meant, or two have one name.
+        ConfigError: a study is invalid, or two have one name.
         TrackingError: the server cannot be read.
     """
     settings = load_settings()

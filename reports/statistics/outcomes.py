@@ -21,7 +21,7 @@ Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A row's answers: by seed, one truth value a video, in the order of ``ids``.
+    """A row's answers: by seed, one truth value per video, in the order of ``ids``.
 
     Attributes:
         ids: videos that any of the trials answered.

@@ -19,7 +19,7 @@ class Components:
     Attributes:
         seed: of a_s; as estimated it may be negative.
         video: of b_v, a video's expected difference.
-        noise: of e_sv, drawn anew for every seed and video.
+        noise: of e_sv, redrawn for every seed and video.
     """
 
     seed: float

@@ -246,7 +246,7 @@ def _between(
 
     Args:
         by_seed: mean differences, shape (seeds,).
-        least: what the noise of the videos alone makes of it; every network is drawn anew for each seed and video, so
+        least: what the noise of the videos alone makes of it; every network is redrawn for each seed and video, so
             that between seeds nothing varies less.
         row, reference: moderated variances; None: the difference's own is all there is.
     """

@@ -30,7 +30,7 @@ def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything:
 
     Args:
         numbers: tables asked for.
-        results: what was collected, one a study.
+        results: what was collected, one per study.
         everything: add those that need no results even if they were not asked for.
     """
     standing = need_no_study()

@@ -31,7 +31,7 @@ class FrameIndex:
 
     Attributes:
         count: frames that are shown.
-        fps: mean frames a second, 0 where the file does not say.
+        fps: mean frames per second, 0 where the file does not say.
         width: pixels, upright.
         height: pixels, upright.
         reader: decoder whose random access is known to be exact for this file: ``decord`` or ``pyav``.

@@ -40,7 +40,7 @@ class _Packets:
         stream: number of the stream.
         seconds: that the header announces, 0 if it says nothing that can be relied upon.
         missing_seconds: of those, after the last frame.
-        fps: mean frames a second.
+        fps: mean frames per second.
         shown: times of the packets that are to be shown; None where some have none.
         key: times of key frames at which decoding may start.
         why: why packets are not known to be frames; empty where they are.

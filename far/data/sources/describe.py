@@ -73,7 +73,7 @@ class _Clip:
 
 
 def contact_sheet(manifest: Manifest, config: TrialConfig, split: str, count: int, path: Path) -> list[str]:
-    """Draw clips exactly as the network gets them, one a row, and return what they are of.
+    """Draw clips exactly as the network gets them, one per row, and return what they are of.
 
     Args:
         manifest: the data set.

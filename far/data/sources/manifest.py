@@ -30,7 +30,7 @@ class Video:
         path: relative to the manifest's media root.
         label: class number, -1 where the data set keeps it secret.
         frames: number of frames as decoded, 0 if not known.
-        fps: frames a second, 0 if not known.
+        fps: frames per second, 0 if not known.
         width: pixels as displayed, 0 if not known.
         height: pixels as displayed, 0 if not known.
         sha256: of the file's bytes, in hexadecimal; empty if not yet computed.
