@@ -62,8 +62,9 @@ class HeadSplitAttention(nn.Module):
 
 FEW_TOKENS = 32
 """Up to this many tokens per group, attention on a GPU is written out. Flash attention computes tiles of 64 or 128
-tokens: for groups of 8, on an H200, the written-out products take two thirds of the time (``docs/performance.md``). Nor do they
-have its limit of 65,535 groups a call, which some releases keep (pytorch#142228)."""
+tokens: for groups of 8, on an H200, the written-out products take two thirds of the time
+(``docs/performance.md``). Nor do they have its limit of 65,535 groups per call, which some releases
+keep (pytorch#142228)."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
