@@ -21,8 +21,8 @@ from far.store.lock import FileLock
 from orchestrator.plan.lockfile import submission
 from orchestrator.store.store import Store
 from reports.results.results import Results, TrialRecord
+from reports.results.state import State
 from reports.statistics.verdicts import LEVELS, level_of_look
-from reports.tables.model import State
 
 Pair = tuple[str, str]
 ENDED = (State.FINISHED, State.FAILED, State.DIVERGED, State.INCOMPARABLE)

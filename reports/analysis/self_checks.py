@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.analysis.comparison import Comparison
 from reports.results.results import Results
-from reports.tables.model import number
+from reports.text import number
 
 if TYPE_CHECKING:
     from reports.statistics import Difference, Outcomes

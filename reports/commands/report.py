@@ -11,11 +11,11 @@ import typer
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
-from reports.analysis.provenance import trace
 from reports.output import deliver
 from reports.page.watch import write_page
 from reports.renderers import PAGE, RENDERERS, SUFFIXES
 from reports.selection import load, parse_tables
+from reports.tables.provenance import trace
 from reports.tables.registry import build_all
 from reports.verification.record import sealed
 

@@ -12,7 +12,7 @@ from far.store.records import read_epochs
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import PAGE, legend_label, look, titled
 from reports.results.results import Results, RowResults
-from reports.tables.model import State
+from reports.results.state import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,8 +20,10 @@ from reports.figures.style import styled
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
 from reports.results.results import Results
+from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
-from reports.tables.model import Row, State, Table, folded, number
+from reports.tables.model import Row, Table, folded
+from reports.text import number
 from reports.verification.record import sealed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from far.config import TrialConfig
 from reports.results.results import Results, TrialRecord
-from reports.tables.model import State
+from reports.results.state import State
 
 
 @dataclass(frozen=True)

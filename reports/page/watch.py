@@ -13,7 +13,8 @@ from reports.figures import Options
 from reports.output import deliver
 from reports.page.build import build_page
 from reports.results.results import Results
-from reports.tables.model import State, Table
+from reports.results.state import State
+from reports.tables.model import Table
 from reports.tables.registry import build_all
 
 PENDING = {State.MISSING, State.RUNNING}

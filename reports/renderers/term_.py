@@ -13,7 +13,8 @@ from rich.text import Text
 from far.text import printable
 from orchestrator.cli.console import PlainConsole, make_console
 from reports.renderers import RENDERERS
-from reports.tables.model import Cell, Column, Origin, State, Table, folded
+from reports.results.state import State
+from reports.tables.model import Cell, Column, Origin, Table, folded
 
 STYLE = {
     State.FINISHED: "",

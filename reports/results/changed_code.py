@@ -12,8 +12,8 @@ from far.store.paths import TrialPaths
 from far.store.records import read_spec
 from orchestrator.plan.changed_code import CHANGED, UNKNOWN, Judge, remedy
 from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.state import State
 from reports.shown import command
-from reports.tables.model import State
 
 COUNTED = (State.FINISHED, State.DIVERGED)
 """States that a change of the code puts in doubt."""

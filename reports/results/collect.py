@@ -25,8 +25,8 @@ from reports.results.closest import other_settings
 from reports.results.fingerprints import DataContent, WeightsContent
 from reports.results.mlflow import read_runs
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
-from reports.tables.model import State
-from reports.tables.search import read_search
+from reports.results.search import read_search
+from reports.results.state import State
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where ``farlab ui`` listens unless told otherwise."""

@@ -19,7 +19,7 @@ from far.redaction import redacted
 from far.store.paths import TrialPaths
 from far.store.records import STATES, read_result, read_spec
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
-from reports.tables.model import State
+from reports.results.state import State
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

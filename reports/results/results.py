@@ -12,12 +12,12 @@ from far.errors import ConfigError
 from far.store.paths import TrialPaths
 from far.store.records import read_spec
 from orchestrator.study.names import find_name
-from reports.tables.model import State
+from reports.results.state import State
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
     from orchestrator.plan.other_frames import Misread
-    from reports.tables.search import SearchFindings
+    from reports.results.search import SearchFindings
 
 STATE_OF = {
     "finished": State.FINISHED,

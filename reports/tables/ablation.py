@@ -10,6 +10,7 @@ from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
 from reports.results.results import Results, RowResults
+from reports.results.state import State
 from reports.tables import differences
 from reports.tables.cells import (
     COSTS,
@@ -23,7 +24,7 @@ from reports.tables.cells import (
     views_cell,
 )
 from reports.tables.footnotes import row_notes, scale_warning, table_notes
-from reports.tables.model import Cell, Column, Origin, Row, State, Table
+from reports.tables.model import Cell, Column, Origin, Row, Table
 
 ROW_HEADER = "Row"
 """Above the names of rows where neither the study nor the paper says what they are."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from reports.results.results import RowResults
+from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere
-from reports.tables.model import Cell, State
+from reports.tables.model import Cell
 
 METRICS = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}
 """Accuracies of a row, in the paper's order."""

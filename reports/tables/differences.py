@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.analysis.comparison import Comparison, Pair
-from reports.tables.model import Cell, Column, Note, State, number
+from reports.results.state import State
+from reports.tables.model import Cell, Column, Note
+from reports.text import number
 
 if TYPE_CHECKING:
     from reports.statistics import Difference

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
 from reports.results.results import Results
+from reports.results.state import State
 from reports.tables.footnotes import scale_warning
-from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
+from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 
 if TYPE_CHECKING:
     from reports.analysis.looks import Standing

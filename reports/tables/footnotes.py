@@ -13,9 +13,10 @@ from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
 from reports.results.changed_code import code_notes
 from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.state import State
 from reports.shown import command
 from reports.tables import differences
-from reports.tables.model import Note, State
+from reports.tables.model import Note
 
 
 def scale_warning(results: Results) -> str:

@@ -16,6 +16,7 @@ from reports.paper import PaperRow, PaperTable
 from reports.paper.costs import cost_of_table
 from reports.paper.recounts import RECOUNTS, recount
 from reports.results.results import Results, RowResults
+from reports.results.state import State
 from reports.tables import differences
 from reports.tables.ablation import best_marked
 from reports.tables.cells import (
@@ -29,7 +30,7 @@ from reports.tables.cells import (
     views_cell,
 )
 from reports.tables.footnotes import comparison_notes, doubt_notes, override_notes, problem_notes, scale_warning
-from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
+from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 
 if TYPE_CHECKING:
     from reports.paper.costs import CostRow

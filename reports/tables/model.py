@@ -7,24 +7,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from reports.results.state import State
+from reports.text import number
+
 if TYPE_CHECKING:
     from reports.results.results import Results
-
-
-class State(StrEnum):
-    """What a cell, a row or a trial is; anything but ``FINISHED`` is drawn visibly."""
-
-    FINISHED = "finished"
-    PARTIAL = "partial"
-    RUNNING = "running"
-    MISSING = "missing"
-    FAILED = "failed"
-    DIVERGED = "diverged"
-    INCOMPARABLE = "not comparable"
-    STALE = "stale"
-    """By other code than is here (``reports.results.changed_code``)."""
-    UNREPORTED = "n/a"
-    """Literature reports no number here."""
 
 
 class Origin(StrEnum):
@@ -35,9 +22,6 @@ class Origin(StrEnum):
     COUNTED = "counted"
     """Costs computed from the configuration, without a run."""
     LABEL = "label"
-
-
-MINUS = "−"
 
 
 @dataclass(frozen=True)
@@ -94,14 +78,6 @@ class Cell:
         if self.state is State.PARTIAL and self.expected:
             text += f" ({len(self.values)}/{self.expected} seeds)"
         return text
-
-
-def number(value: float, decimals: int, *, signed: bool = False) -> str:
-    """Write a number with a true minus sign; ``-0.0`` does not exist."""
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS)
 
 
 @dataclass(frozen=True)

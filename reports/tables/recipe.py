@@ -9,7 +9,8 @@ from far.config import TrialConfig, resolve
 from orchestrator.study.paper import paper_facts
 from orchestrator.study.profiles import find_profile, packaged_studies
 from reports.results.results import Results
-from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
+from reports.results.state import State
+from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 
 READ: dict[str, Callable[[TrialConfig], Any]] = {
     "learning rate": lambda c: c.recipe.lr,

@@ -24,9 +24,10 @@ from reports.renderers import RENDERERS, SUFFIXES
 from reports.results.cached_store import ReadOnce
 from reports.results.changed_code import with_stale
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
-from reports.tables.model import State, Table, folded
+from reports.results.search import read_search
+from reports.results.state import State
+from reports.tables.model import Table, folded
 from reports.tables.registry import BUILDERS, build_tables
-from reports.tables.search import read_search
 from reports.verification.printed import READERS, PrintedDocument, PrintedTable
 from reports.verification.record import (
     DIGEST,

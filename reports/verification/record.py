@@ -22,7 +22,8 @@ from orchestrator.plan.lockfile import frozen_keys
 from orchestrator.store.store import Store
 from reports.renderers.templates import as_html
 from reports.results.results import Results, TrialRecord
-from reports.tables.model import State, Table
+from reports.results.state import State
+from reports.tables.model import Table
 from reports.verification.printed import ATTRIBUTE, MARK, READERS, TRIALS, PrintedDocument, PrintedTable
 
 VERSION = 1

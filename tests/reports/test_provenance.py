@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from far.errors import ConfigError
-from reports.analysis.provenance import trace
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import save, styled
 from reports.page.build import build_page
 from reports.results.results import Results, RowResults
 from reports.shown import can_be_opened_elsewhere, without_places
 from reports.tables.ablation import build_table
+from reports.tables.provenance import trace
 from reports.tables.registry import build_all
 
 MakeResults = Callable[..., Results]

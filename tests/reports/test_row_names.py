@@ -15,7 +15,6 @@ import farlab
 from far.errors import ConfigError
 from orchestrator.study import load_study
 from orchestrator.study.names import find_name, loose, pair_names, read_names
-from reports.analysis.provenance import trace
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.classes import draw as draw_classes
 from reports.figures.style import styled
@@ -24,6 +23,7 @@ from reports.renderers import RENDERERS
 from reports.results.results import Results
 from reports.tables.ablation import build_table
 from reports.tables.literature import build_literature
+from reports.tables.provenance import trace
 
 MakeResults = Callable[..., Results]
 

@@ -16,8 +16,8 @@ from reports.analysis.comparability import findings
 from reports.renderers import RENDERERS
 from reports.results.mlflow import TrackingError, read_runs
 from reports.results.results import Results, TrialRecord
+from reports.results.state import State
 from reports.tables.ablation import build_table
-from reports.tables.model import State
 
 MakeResults = Callable[..., Results]
 

@@ -13,12 +13,12 @@ import pytest
 from far.store.atomic import write_json
 from orchestrator.store.store import Store
 from reports.analysis.comparison import Comparison, compare_rows
-from reports.analysis.provenance import trace
 from reports.renderers import RENDERERS
 from reports.results.results import Results
 from reports.statistics.verdicts import LEVELS, holm
 from reports.tables.ablation import build_table
 from reports.tables.model import Table
+from reports.tables.provenance import trace
 
 MakeResults = Callable[..., Results]
 ACCURACIES = {"1:1": 0.6, "2:1": 0.8, "1:2": 0.6}

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from far.errors import ConfigError
-from reports.analysis.provenance import command, trace
 from reports.figures import Options
 from reports.page import watch
 from reports.page.build import build_page
 from reports.renderers import RENDERERS
 from reports.results.results import Results
+from reports.results.state import State
 from reports.tables.ablation import build_table
-from reports.tables.model import State
+from reports.tables.provenance import command, trace
 from reports.tables.registry import build_all
 
 MakeResults = Callable[..., Results]

@@ -14,7 +14,7 @@ import pytest
 
 from reports.results.mlflow import TrackingError, read_runs
 from reports.results.results import Results, TrialRecord
-from reports.tables.model import State
+from reports.results.state import State
 
 MakeResults = Callable[..., Results]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.study import profiles
+from reports.results.state import State
 from reports.tables import recipe
-from reports.tables.model import State
 from reports.tables.recipe import build_settings
 
 

@@ -14,8 +14,10 @@ from far.errors import ConfigError
 from reports import paper
 from reports.renderers import RENDERERS
 from reports.results.results import Results
+from reports.results.state import State
 from reports.tables.ablation import build_table
-from reports.tables.model import Cell, State, number
+from reports.tables.model import Cell
+from reports.text import number
 
 MakeResults = Callable[..., Results]
 ERROR = {"kind": "data", "message": "no such <script>alert(1)</script> file & 50 % of_it"}

@@ -22,7 +22,8 @@ from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from reports.renderers import RENDERERS
-from reports.tables.model import Cell, Column, Note, Origin, Row, State, Table
+from reports.results.state import State
+from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 from reports.tables.registry import build_all
 from reports.verification.check import Kind, verify
 from reports.verification.printed import READERS

@@ -14,11 +14,12 @@ from reports import paper
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import asked_pairs, compare_rows
 from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere, command
 from reports.tables.cells import COSTS
 from reports.tables.differences import verdict
 from reports.tables.footnotes import scale_warning
-from reports.tables.model import State, number
+from reports.text import number
 
 if TYPE_CHECKING:
     from reports.analysis.comparison import Comparison
