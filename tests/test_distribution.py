@@ -138,3 +138,12 @@ def test_an_installed_wheel_runs_reports_and_sweeps_from_any_directory(
     assert built.commit in (tmp_path / "explained.txt").read_text()
     made = ("tables.html", "table.tex", "table.md", "pareto.png", "patterns.png", "explain.png")
     assert all((tmp_path / name).stat().st_size > 500 for name in made)
+
+
+def test_an_isolated_build_needs_the_standard_library_alone() -> None:
+    """``pip install`` builds where nothing is installed yet; setup.py asks the package for its commit there."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from far.store.environment import code_version; code_version()"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

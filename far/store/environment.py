@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from far import __version__
 from far.gpu import driver
-from far.store.records import Code
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # an isolated build runs this module, with the standard library alone
     import torch
+
+    from far.store.records import Code
 
 BUILD_FILE = "far/build.json"
 """Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""
