@@ -115,7 +115,7 @@ def test_a_contradiction_is_an_error(
 STUDY = "study: q\nrows: {a: {}, b: {recipe.lr: 0.1}}\nseeds: 1\n"
 CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("chaos",): ["q.yaml"], ("resume",): ["q"], ("retry",): ["q", "--failed"], ("cancel",): ["q"],
-    ("plan",): ["q.yaml"],
+    ("plan",): ["q.yaml"], ("accept-code",): ["q.yaml"],
     ("status",): [], ("logs",): ["0"], ("sweep",): ["q.yaml", "--dry-run"], ("sync",): [], ("train",): ["demo", "-n"],
     ("evaluate",): ["0"], ("ui",): [], ("validate",): ["q.yaml"], ("cost",): [], ("figure",): ["curves", "q.yaml"],
     ("explain",): ["q.yaml", "--study", "q.yaml"], ("power",): [], ("report",): ["q.yaml"],
@@ -136,7 +136,7 @@ NONSENSE: dict[str, list[str]] = {
     "layout": ["nonsense"], "folder": ["nonsense"], "videos": ["nonsense"], "name": [".."], "profile": ["nonsense"],
     "seeds": ["x"], "seed": ["-1"], "kills": ["0"], "period": ["0"], "fault": ["nonsense"], "executor": ["nonsense"],
     "row": ["nonsense"], "rows": ["nonsense"], "id_": ["nonsense"], "state": ["nonsense"], "budget": ["nonsense"],
-    "device": ["nonsense"], "devices": ["0"], "tflops": ["-1"],
+    "device": ["nonsense"], "devices": ["0"], "tflops": ["-1"], "rerun": ["nonsense"],
     "timeout": ["-1"], "tracking_uri": ["nonsense"], "port": ["99999"],
     "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
     "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +159,10 @@ def test_a_trained_network_answers_as_it_did(finished: TrialPaths, tiny_data: Pa
     assert (len(more.ids), views) == (6 * len(predictions.ids), (2, 3))
 
 
-def test_a_folder_without_a_trial_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_trial_is_refused(finished: TrialPaths, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a trial's folder"):
         load_trained(tmp_path)
-    (tmp_path / "trial.json").write_text(json.dumps({"config": {}}))
+    shutil.copy(finished.trial, tmp_path)
     with pytest.raises(WeightsError, match="no complete checkpoint"):
         load_trained(tmp_path)
 

@@ -71,8 +71,8 @@ def test_work_scales_as_training_does(store: Store) -> None:
 def test_the_papers_scale_is_priced_from_the_device_table(store: Store) -> None:
     plan = plan_of(
         store, "data.source=ssv2", "data.classes=174", "model.backbone=small", "model.clip=[16,224,224]",
-        "recipe.batch_size=384", "recipe.epochs=40", "recipe.augment.repeats=1", "recipe.precision=bf16",
-        "run.cpus=64", "run.workers=64",
+        "model.tubelet=[2,16,16]", "recipe.batch_size=384", "recipe.epochs=40", "recipe.augment.repeats=1",
+        "recipe.precision=bf16", "run.cpus=64", "run.workers=64",
     )  # fmt: skip
     priced = quote(plan, store, A100, count)
     one = next(iter(priced.prices.values()))

@@ -131,12 +131,14 @@ def test_the_usual_direction_is_more_accuracy_and_less_of_anything_else(tmp_path
 
 
 def test_a_search_of_an_earlier_version_is_found_again(tmp_path: Path) -> None:
+    """With what the demo profile said then."""
     text = """
 study: g
 seeds: 1
 base:
-  model: {depth: 2}
-  data: {classes: 10}
+  model: {depth: 2, clip: [16, 64, 64], tubelet: [2, 16, 16]}
+  data: {classes: 10, demo: {motion: 24.0}}
+  recipe: {epochs: 6}
 search:
   space:
     recipe.lr: {low: 1.0e-6, high: 1.0e-1, log: true}

@@ -48,7 +48,7 @@ def test_what_a_row_sets_itself_stands_over_its_scale(tmp_path: Path) -> None:
     study = load_study(written(tmp_path, "{demo: {a: {model.drop_path: 0.3, recipe.epochs: 2}}}"), profile="demo")
     a, b = (row.config for row in study.rows)
     assert (a.model.drop_path, a.recipe.epochs) == (0.1, 2)
-    assert (b.model.drop_path, b.recipe.epochs) == (0.0, 6)
+    assert (b.model.drop_path, b.recipe.epochs) == (0.0, 8)
 
 
 def test_another_profile_is_refused_with_those_there_are(tmp_path: Path) -> None:
