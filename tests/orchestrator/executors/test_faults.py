@@ -79,7 +79,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint(lab: Any, undisturbed: Any) -> Non
     for _ in range(2):
         process = lab.start("study.yaml", "--executor", "local")
         nothing: Any = None
-        running = Running(process, [], {}, lab.directory, lab.store, random.Random(0), nothing, nothing, nothing)
+        running = Running(process, [], {}, lab.directory, lab.store, random.Random(0), nothing)
         while process.poll() is None and not kill_in_checkpoint(running):
             pass
         assert lab.finish(process).returncode == -signal.SIGKILL

@@ -14,7 +14,7 @@ import pytest
 
 from far.errors import ConfigError
 from orchestrator.chaos.invariants import leftovers
-from orchestrator.executors.ray.reaper import MARK, Reaper
+from orchestrator.executors.ray.reaper import MARK, Reaper, _identity
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ def test_a_process_that_lost_its_mark_is_seen_as_left_over(start: Callable[..., 
     assert leftovers("no such mark", tmp_path) == []
 
 
-def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(
+    start: Callable[..., Any], tmp_path: Path, wait: Callable[..., Any]
+) -> None:
     script = (
         "import sys, time; from pathlib import Path; from orchestrator.executors.ray.reaper import Reaper;"
         "r = Reaper(Path(sys.argv[1])); print(r.scratch, r._guardian.pid, flush=True); time.sleep(60)"
@@ -85,6 +87,7 @@ def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(start: Callable[
     os.kill(int(guardian), signal.SIGKILL)
     driver.kill()
     driver.wait()
+    wait(lambda: not _identity(int(guardian))[1])  # a signal takes a moment; while it lives, clearing is its business
     Reaper(tmp_path).reap()
     assert renamed.wait(60) == -signal.SIGTERM
     assert not Path(scratch).exists()
