@@ -8,7 +8,7 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from far import __version__
 from far.gpu import driver
@@ -16,7 +16,7 @@ from far.gpu import driver
 if TYPE_CHECKING:  # an isolated build runs this module, with the standard library alone
     import torch
 
-    from far.store.records import Code
+    from far.store.records import Code, Environment
 
 BUILD_FILE = "far/build.json"
 """Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""
@@ -33,7 +33,7 @@ def code_version() -> Code:
     return {"version": __version__, "git": commit, "dirty": dirty}
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device) -> Environment:
     """Return the versions and the device that a trial ran with.
 
     Args:

@@ -134,6 +134,10 @@ class Loading(TypedDict, total=False):
     notes: list[str] | None
 
 
+Environment = dict[str, str | int | None]
+"""What a trial ran with, by name (``far.store.environment``): versions as text, but cuDNN's, which is a number."""
+
+
 class Result(TypedDict, total=False):
     """The content of ``result.json``."""
 
@@ -173,7 +177,7 @@ class Result(TypedDict, total=False):
     """How many videos of the data set each decoder read, by its name and version."""
     init: Loading | None
     code: Code | None
-    env: dict[str, str | None] | None
+    env: Environment | None
     """Versions of Python, torch, DeepSpeed; the device."""
     error: Failure | None
     starts: int

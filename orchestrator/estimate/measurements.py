@@ -98,7 +98,7 @@ def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, S
         if (
             result is not None
             and result["state"] == "finished"
-            and target.same((result.get("env") or {}).get("device"))
+            and target.same(str((result.get("env") or {}).get("device") or ""))
         ):
             _take(evidence, store, result, target, counts, wanted)
     for probe in read_json(probes_file(store), list[Probe]) or []:

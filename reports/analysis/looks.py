@@ -110,14 +110,12 @@ class Looks:
                 f"look {number}: the error of this study was spent in {len(LEVELS)} looks; new claims take a new study"
             )
             return Standing(number, LEVELS[-1], text, notes=notes)
-        if self.results.recorded_claims and known is None:
-            return Standing(number, level, "no report has recorded this look", notes=notes)
         return Standing(
             number, level, post_hoc=dict(self._post_hoc()), margin_withheld=self._other_margin(), notes=notes
         )
 
     def record(self, standing: Standing, verdicts: Mapping[Pair, str]) -> str:
-        """Write down that these claims are shown.
+        """Write down that these claims are shown, if the results allow more than those that were recorded before.
 
         Returns:
             Why they must not be, because that cannot be written; empty where it was, or had been before.
@@ -126,6 +124,8 @@ class Looks:
         try:
             if self._is_recorded():
                 return ""
+            if self.results.recorded_claims:
+                return "no report has recorded this look"
             with FileLock(self._path.with_suffix(".lock"), f"the looks of study '{self.results.study}'").acquire(5.0):
                 if self._is_recorded():
                     return ""

@@ -211,9 +211,9 @@ def test_a_tracking_server_gives_the_same_table(make_results: MakeResults, tmp_p
     foreign.mkdir(parents=True)
     identity = json.loads(json.dumps(other.identity))
     identity["data"]["content"], identity["seed"] = "e" * 16, 2
-    result = {**other.result, "key": foreign.name, "identity": identity, "data_hash": "e" * 16}
+    result = {**other.result, "key": foreign.name, "data_hash": "e" * 16}
     (foreign / "result.json").write_text(json.dumps(result))
-    (foreign / "trial.json").write_text(json.dumps({"key": foreign.name, "config": {}}))
+    (foreign / "trial.json").write_text(json.dumps({"key": foreign.name, "identity": identity, "config": {}}))
     tracked = TrackedTrial(foreign.name, "1:2", 2, foreign)
     place = tmp_path / "elsewhere"
     assert Mirror(uri, [Sweep("head_ratio", "demo", [tracked], place / "s.json", place / "a", {})]).close()

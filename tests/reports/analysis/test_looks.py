@@ -285,6 +285,14 @@ def test_only_recorded_claims_are_made_where_nothing_may_be_written(make_results
     assert stars(build_table(reader))
 
 
+def test_what_claims_nothing_reads_the_same_where_nothing_may_be_written(make_results: MakeResults) -> None:
+    """Its look is never recorded, so that the want of a record must not stand in place of the reason."""
+    results = make_results("head_ratio", ACCURACIES, seeds=1)
+    said = [compare_rows(each) for each in (results, replace(results, recorded_claims=True))]
+    assert said[0] is not None and said[0] == said[1] and not looks(results)
+    assert set(said[0].unclaimed.values()) == {"one shared seed"}
+
+
 def test_reports_that_claim_nothing_are_no_looks(make_results: MakeResults) -> None:
     results = make_results("head_ratio", ACCURACIES, seeds=2)
     assert compare_rows(results, claim=False) is not None
