@@ -31,6 +31,8 @@ DAEMONS = {"raylet": "Ray's node manager (raylet)", "gcs_server": "Ray's control
 """Processes of Ray that a sweep on this machine cannot do without, by name."""
 CONTROL_PATIENCE = 40.0
 """Seconds that a cluster's control service may be away; after 60 Ray's core ends the driver."""
+LOCAL_CONTROL_PATIENCE = 20
+"""Seconds that a call waits for the control service of a cluster on this machine, which nobody starts again."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -56,6 +58,8 @@ def prepare_environment(address: str | None) -> None:
         # Token authentication is on by default; a token in the environment keeps Ray from writing one into the home.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # No Python runs in a thread that waits for the control service: one that has died must not hold it for long.
+        os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", str(LOCAL_CONTROL_PATIENCE))
 
 
 @contextlib.contextmanager

@@ -261,13 +261,15 @@ def test_a_signal_interrupts_a_trial_here_and_it_goes_on(job: Any, tiny_config: 
 def test_a_sweep_on_ray_that_is_stopped_waits_for_checkpoints(
     job: Any, tiny_config: TrialConfig, ray_executor: Executor
 ) -> None:
-    augment = tiny_config.recipe.augment.model_copy(update={"crop": True, "repeats": 16})  # seconds an epoch
+    augment = tiny_config.recipe.augment.model_copy(
+        update={"crop": True, "repeats": 64}
+    )  # an epoch is longer than a look
     config = changed(tiny_config, "recipe", epochs=100, batch_size=1, lr_reference_batch=1, augment=augment)
     long, stop = job("long", config), Stop()
     paths = TrialPaths(long.directory)
 
     def interrupt() -> None:
-        while not (beat := read_heartbeat(paths)) or beat["phase"] != "train" or not 0 < beat["done"] < 30:
+        while not (beat := read_heartbeat(paths)) or beat["phase"] != "train" or not 0 < beat["done"] < 10:
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
