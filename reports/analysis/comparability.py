@@ -42,8 +42,6 @@ CHECKS: tuple[tuple[str, str, Callable[[TrialRecord], Hashable], bool], ...] = (
     ("device", "", _in_environment("device"), False),
     *((f"{said} version", "", _in_environment(name), False) for name, said in LIBRARIES.items()),
     ("video decoders", "", lambda t: ", ".join(t.result.get("decoders") or ()) or None, False),
-    ("PyTorch", "", lambda t: (t.result.get("env") or {}).get("torch"), False),
-    ("DeepSpeed", "", lambda t: (t.result.get("env") or {}).get("deepspeed"), False),
     ("code version", "", lambda t: (t.result.get("code") or {}).get("version"), False),
     ("commit", "", lambda t: (t.result.get("code") or {}).get("git"), False),
 )
