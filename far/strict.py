@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from far.errors import ConfigError
@@ -45,6 +45,14 @@ class ReadBy:
     """
 
     registry: Registry[Any]
+
+
+def named_in(registry: Registry[Any]) -> AfterValidator:
+    """Mark a setting that holds a name of a registry: ``Annotated[str, named_in(SAMPLERS)]``.
+
+    Any other name is a ``ConfigError`` about the registry's ``key``, when the setting is read.
+    """
+    return AfterValidator(lambda name: known(registry, name, registry.key))
 
 
 class Strict(BaseModel):

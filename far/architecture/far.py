@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from far.architecture import counting
 from far.architecture.classifiers import CLASSIFIERS
@@ -16,7 +16,7 @@ from far.architecture.networks import NETWORKS, ModelConfig, Network
 from far.architecture.position_embeddings import EMBEDDINGS
 from far.architecture.token_order import group_sizes
 from far.errors import ConfigError
-from far.strict import Positive, ReadBy, known
+from far.strict import Positive, ReadBy, named_in
 
 HeadLayout = dict[str, Positive]
 """Shares of the heads by attention pattern, e.g. ``{global: 2, sparse-dense: 1}``; order is head order."""
@@ -30,24 +30,9 @@ class FarConfig(ModelConfig):
         examples=[{"global": 2, "sparse-dense": 1}, [{"global": 1}, {"sparse-dense": 1}]],
     )
     """One head layout for all blocks, or a list that is tiled over the blocks."""
-    interaction: str = "bottleneck"
-    interaction_position: Annotated[str, ReadBy(INTERACTIONS)] = "before-attention"
-    classifier: str = "group-mean"
-
-    @field_validator("interaction")
-    @classmethod
-    def _interaction(cls, value: str) -> str:
-        return known(INTERACTIONS, value, "model.interaction")
-
-    @field_validator("classifier")
-    @classmethod
-    def _classifier(cls, value: str) -> str:
-        return known(CLASSIFIERS, value, "model.classifier")
-
-    @field_validator("interaction_position")
-    @classmethod
-    def _position(cls, value: str) -> str:
-        return known(POSITIONS, value, "model.interaction_position")
+    interaction: Annotated[str, named_in(INTERACTIONS)] = "bottleneck"
+    interaction_position: Annotated[str, named_in(POSITIONS), ReadBy(INTERACTIONS)] = "before-attention"
+    classifier: Annotated[str, named_in(CLASSIFIERS)] = "group-mean"
 
     def identified(self) -> dict[str, Any]:
         """See :meth:`ModelConfig.identified`; which heads have which pattern counts: pairs, not a mapping."""

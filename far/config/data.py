@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from far.architecture.sampling import SAMPLERS
-from far.strict import Fraction, Positive, ReadBy, Strict, known
+from far.strict import Fraction, Positive, ReadBy, Strict, named_in
 
 
 class DemoConfig(Strict):
@@ -45,7 +45,7 @@ class DataConfig(Strict):
     """Must be the data set's; it decides the size of the classifier before the data are there."""
     demo: DemoConfig = DemoConfig()
     """Used with the source ``demo`` only."""
-    sampling: str = "segments-mvd"
+    sampling: Annotated[str, named_in(SAMPLERS)] = "segments-mvd"
     """Segments of the whole video, or a dense window (``far.architecture.sampling``)."""
     stride: Annotated[Positive, ReadBy(SAMPLERS)] = 4
     """Frames from one of a clip's frames to the next, of dense sampling."""
@@ -60,8 +60,3 @@ class DataConfig(Strict):
         default=[0.229, 0.224, 0.225]
     )
     """Divides red, green and blue (mae_st: 0.225 for each)."""
-
-    @field_validator("sampling")
-    @classmethod
-    def _sampling(cls, value: str) -> str:
-        return known(SAMPLERS, value, "data.sampling")

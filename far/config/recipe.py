@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from far.architecture.interactions import INTERACTIONS
 from far.config.augmentation import AUGMENTATIONS
 from far.config.optimization import OPTIMIZERS, SCHEDULES
-from far.strict import Added, Fraction, NonNegative, Positive, ReadBy, Strict, known
+from far.strict import Added, Fraction, NonNegative, Positive, ReadBy, Strict, named_in
 
 
 def _ascending(value: list[float]) -> list[float]:
@@ -57,13 +57,10 @@ class AugmentConfig(Strict):
     repeat_frames: Annotated[Literal["shared", "own"], Added("own")] = "own"
     """Whether the clips of one video share their frames, as the ancestors' do, or each draws its own."""
 
-    also: Annotated[list[str], Added([])] = Field(default=[], examples=[["my-augmentation"]])
+    also: Annotated[list[Annotated[str, named_in(AUGMENTATIONS)]], Added([])] = Field(
+        default=[], examples=[["my-augmentation"]]
+    )
     """Further steps after crop and flip, in this order (``far.config.augmentation``)."""
-
-    @field_validator("also")
-    @classmethod
-    def _also(cls, values: list[str]) -> list[str]:
-        return [known(AUGMENTATIONS, value, AUGMENTATIONS.key) for value in values]
 
     @property
     def mixes(self) -> bool:
@@ -83,13 +80,13 @@ class RecipeConfig(Strict):
     lr_reference_batch: Positive = 256
     min_lr: NonNegative = 1e-6
     """Where the schedule ends; scaled with the batch like ``lr``."""
-    schedule: Annotated[str, Added("cosine")] = "cosine"
+    schedule: Annotated[str, named_in(SCHEDULES), Added("cosine")] = "cosine"
     """How the rate falls after the warm-up (``far.config.optimization``)."""
     warmup_epochs: NonNegative = 5
     """Epochs over which the rate rises linearly from 0."""
     weight_decay: NonNegative = 0.05
     """AdamW's; biases, norms and other one-dimensional parameters and position embeddings have none."""
-    optimizer: Annotated[str, Added("adamw")] = "adamw"
+    optimizer: Annotated[str, named_in(OPTIMIZERS), Added("adamw")] = "adamw"
     """Of ``far.config.optimization``."""
     betas: Annotated[
         list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2), ReadBy(OPTIMIZERS)
@@ -108,13 +105,3 @@ class RecipeConfig(Strict):
     """``auto``: bf16 where the device has it natively and is not a CPU, else fp32."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed's ZeRO stage; part of the identity because stages use different optimiser wrappers."""
-
-    @field_validator("optimizer")
-    @classmethod
-    def _optimizer(cls, value: str) -> str:
-        return known(OPTIMIZERS, value, OPTIMIZERS.key)
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule(cls, value: str) -> str:
-        return known(SCHEDULES, value, SCHEDULES.key)

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from far.config.trial import Positive, Strict
 from far.errors import ConfigError
 from far.evaluate.metrics import METRICS
-from far.strict import known
+from far.strict import named_in
 from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
 from orchestrator.study.paper import result_tables
 from orchestrator.study.search_methods import PRUNERS, SAMPLERS
@@ -264,20 +264,10 @@ class SearchConfig(Strict):
 
     space: Annotated[dict[str, Parameter], Field(min_length=1)]
     trials: Positive = 20
-    sampler: Annotated[str, _one_of(SAMPLERS)] = "tpe"
-    pruner: Annotated[str, _one_of(PRUNERS)] = "none"
+    sampler: Annotated[str, named_in(SAMPLERS), _one_of(SAMPLERS)] = "tpe"
+    pruner: Annotated[str, named_in(PRUNERS), _one_of(PRUNERS)] = "none"
     objectives: Annotated[list[Objective], Field(min_length=1)] = Field(default=[Objective()])
     seed: Seed = 0
-
-    @field_validator("sampler")
-    @classmethod
-    def _sampler(cls, value: str) -> str:
-        return known(SAMPLERS, value, SAMPLERS.key)
-
-    @field_validator("pruner")
-    @classmethod
-    def _pruner(cls, value: str) -> str:
-        return known(PRUNERS, value, PRUNERS.key)
 
     @property
     def prunes(self) -> bool:
