@@ -102,14 +102,6 @@ class Registry(Mapping[str, T], Generic[T]):
         self[name]
         return self._origins[name]
 
-    def modules(self, name: str) -> tuple[str, ...]:
-        """Return the modules whose source says what a variant does: that which registered it, and its builder's."""
-        variant: Any = self[name]
-        own = variant if isinstance(variant, type) or callable(variant) else type(variant)
-        builder = str(getattr(variant, "builder", "")).partition(":")[0]
-        found = (self._origins[name].module, getattr(own, "__module__", ""), builder)
-        return tuple(dict.fromkeys(module for module in found if module and module != "builtins"))
-
     def __getitem__(self, name: str) -> T:
         try:
             return self._entries[name]

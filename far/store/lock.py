@@ -11,13 +11,8 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from far.errors import FarError, StorageError
-
-if TYPE_CHECKING:
-    pass
-
 from far.store.atomic import read_json, storage_error, storage_errors
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)

@@ -39,7 +39,7 @@ def check_inputs(
             raise WeightsError(f"{path} is not the file of the plan; it was replaced since the sweep began")
 
 
-def check_statistics(config: TrialConfig, identity: dict[str, Any], micro: int, world: World) -> None:
+def check_statistics(identity: dict[str, Any], micro: int, world: World) -> None:
     """Refuse another micro-batch, or number of processes, than the key's where the numbers depend on them.
 
     Raises:

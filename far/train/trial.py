@@ -99,7 +99,7 @@ class TrialRun:
         if self.zero_stage != config.recipe.zero_stage and world.is_main:
             _log.warning("fp16: ZeRO stage %d, since DeepSpeed does not scale the loss at stage 0", self.zero_stage)
         self.micro = micro_batch(config.recipe, config.run, world.size, world.device.type)
-        check_statistics(config, identity, self.micro, world)
+        check_statistics(identity, self.micro, world)
         self.history: list[Record] = []
         self.interruption = interruption if interruption is not None else Interruption()  # which is false at first
         self._on_checkpoint = on_checkpoint
