@@ -184,14 +184,15 @@ def parse_json(data: bytes, like: Any = None) -> Any:
     try:
         value = json.loads(data)
         if like is not None:
-            _checker(like).validate_json(data, strict=True)
+            checker(like).validate_json(data, strict=True)
     except (ValueError, RecursionError):
         return None
     return value
 
 
 @cache
-def _checker(like: Any) -> TypeAdapter[Any]:
+def checker(like: Any) -> TypeAdapter[Any]:
+    """Return what validates a type, e.g. a dataclass; made once."""
     from pydantic import TypeAdapter  # noqa: PLC0415  (decoding processes need none)
 
     return TypeAdapter(like)

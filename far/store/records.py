@@ -12,19 +12,16 @@ import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from far.errors import ConfigError
-from far.store.atomic import append_json_line, finite, read_json, read_json_lines, write_atomic, write_json
+from far.store.atomic import append_json_line, checker, finite, read_json, read_json_lines, write_atomic, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pydantic import TypeAdapter
 
     from far.store.paths import TrialPaths
 
@@ -165,7 +162,7 @@ class Result(TypedDict, total=False):
     skipped_steps: int | None
     """Those of them that changed nothing, since a gradient was not finite."""
     peak_memory_bytes: int | None
-    """Of the trial's last start: tensors on the device where it ran on one, else the process (``far.memory``)."""
+    """Of the trial's last start: tensors on the device where it ran on one, else the process (``far.train.memory``)."""
     reserved_memory_bytes: int | None
     """What the allocator took of the device for them."""
     views: Views | None
@@ -274,7 +271,7 @@ def parse_result(data: bytes, key: str, path: Path | str = "result.json") -> Res
         ConfigError: it was written by a later version.
     """
     try:
-        stored: dict[str, Any] = _results().validate_json(data, strict=True)
+        stored: dict[str, Any] = checker(_Stored).validate_json(data, strict=True)
     except ValidationError as error:
         raise DamagedRecordError(_said(error)) from None
     _refuse_newer(stored, path)
@@ -410,11 +407,6 @@ def read_heartbeat(paths: TrialPaths) -> dict[str, Any] | None:
 
 
 # -- pieces --
-
-
-@cache
-def _results() -> TypeAdapter[Any]:
-    return TypeAdapter(_Stored)
 
 
 def _said(error: Any) -> str:
