@@ -83,10 +83,11 @@ class Registry(Mapping[str, T], Generic[T]):
         except ConfigError as error:
             if error.key is not None:
                 raise
-            possible = [other for other in self if self._passes(other, *beside)]
+            possible = [other for other in self if self.is_possible(other, *beside)]
             raise ConfigError(error.message, key=self.key, choices=possible, got=name) from None
 
-    def _passes(self, name: str, *beside: Any) -> bool:
+    def is_possible(self, name: str, *beside: Any) -> bool:
+        """Return whether a variant that has a method ``check`` is possible beside the rest of a configuration."""
         try:
             self._entries[name].check(*beside)  # type: ignore[attr-defined]
         except ConfigError:

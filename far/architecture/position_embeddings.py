@@ -35,14 +35,6 @@ class PositionEmbedding:
         """Whether the table is trained."""
         return self.table is None
 
-    def fits(self, width: int) -> bool:
-        """Return whether it has a table of this width."""
-        try:
-            self.check(width)
-        except ConfigError:
-            return False
-        return True
-
     def check(self, width: int) -> None:
         """Compute the table of one token.
 

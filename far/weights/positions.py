@@ -39,7 +39,7 @@ def computed(table: Tensor) -> tuple[str, Grid | None] | None:
 
     for name, embedding in EMBEDDINGS.items():
         # The first row is the same for all grids: what was trained ends here.
-        if embedding.table is None or not embedding.fits(width) or not same(embedding.table, (1, 1, 1)):
+        if embedding.table is None or not EMBEDDINGS.is_possible(name, width) or not same(embedding.table, (1, 1, 1)):
             continue
         if embedding.over_the_index:
             if same(embedding.table, (1, 1, tokens)):
