@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from far.collectives import greatest_over_ranks, sum_over_ranks
 from far.distributed import World
 from far.evaluate.metrics import METRICS, ranks
 from far.store import correctness
@@ -197,10 +198,9 @@ def gathered(mine: Predictions, world: World) -> Predictions:
         return mine
     import torch
 
-    longest = torch.tensor([len(mine.ids)], device=world.device)
-    torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+    (longest,) = greatest_over_ranks([len(mine.ids)], world)
     others = Predictions()
-    for start in range(0, int(longest), PIECE):
+    for start in range(0, longest, PIECE):
         pieces: list[Any] | None = [None] * world.size if world.is_main else None
         torch.distributed.gather_object(mine.piece(start, start + PIECE) if not world.is_main else None, pieces)
         for piece in pieces or ():
@@ -223,13 +223,6 @@ def score_everywhere(predictions: Predictions, expected: int, world: World) -> S
 
 def _in_step(batches: Iterable[Any], world: World) -> Iterator[Any]:
     """Yield this rank's batches, then None for as long as another rank still has one."""
-    import torch
-
     source = iter(batches)
-    while True:
-        batch = next(source, None)
-        left = torch.tensor([batch is not None], dtype=torch.int32, device=world.device)
-        torch.distributed.all_reduce(left)
-        if not left.item():
-            return
+    while sum_over_ranks((batch := next(source, None)) is not None, world):
         yield batch

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from far.collectives import barrier
 from far.distributed import World
 from far.errors import ConfigError, DamagedError
-from far.train.collectives import barrier
 from far.train.unpickle import DEEPSPEED, loading
 
 _COMPLETE = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from far.collectives import gathered, mean_over_ranks, sum_over_ranks
 from far.distributed import World
-from far.train.collectives import gathered, mean_over_ranks, sum_over_ranks
 
 
 class Tally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import time
 
+from far.collectives import greatest_over_ranks
 from far.distributed import World
-from far.train.collectives import greatest_over_ranks
 from far.train.interruption import Interruption
 
 LOOK = 2.0

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from far.collectives import gathered
 from far.config.trial import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
@@ -31,7 +32,6 @@ from far.store.paths import TrialPaths
 from far.store.records import Attempt, append_epoch, write_epochs, write_result
 from far.train import checkpoint
 from far.train.checkpoint import Place
-from far.train.collectives import gathered
 from far.train.engine import (
     dtype_of,
     make_engine,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from far.collectives import greatest_over_ranks
 from far.distributed import Launched, join_world
 from far.errors import ConfigError, TrialInterruptedError
-from far.train.collectives import greatest_over_ranks
 from orchestrator.executors.base import Job, Queue, Stop
 from orchestrator.executors.trial_runner import Readiness, TrialHost, Watcher
 
