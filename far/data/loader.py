@@ -48,6 +48,8 @@ class _Clip:
 if TYPE_CHECKING:
     _Read = Made[list[_Clip]] | str
     """What becomes of a video: its clips, or why it cannot be read."""
+    _MicroBatch = tuple[int, range, dict[int, Video]]
+    """The step, places in the batch, and the videos there and where these are mixed with, by place."""
     _Views = Made[list[tuple[torch.Tensor, int, int]]] | str
 
 
@@ -136,34 +138,27 @@ class TrainStream(_Stream):
             start_step: optimiser steps to leave out at the beginning.
         """
         order = numpy_rng(self.config.seed, "order", epoch).permutation(len(self._videos))
-        share = self.world * self.micro_batch
-        starts = [
-            (step * self._batch, micro + self.rank * self.micro_batch)
-            for step in range(start_step, self.steps_per_epoch)
-            for micro in range(0, self._batch, share)
-        ]
 
-        def videos(start: tuple[int, int]) -> dict[int, Video]:
-            """Return the videos of a micro-batch, and those that they are mixed with, by place in the batch."""
-            step, first = start
-            positions = range(first, first + self.micro_batch)
-            return {p: self._videos[order[step + p]] for p in sorted({*positions, *self._partners(positions)})}
+        def micro_batches() -> Iterator[_MicroBatch]:
+            for step in range(start_step, self.steps_per_epoch):
+                for first in range(self.rank * self.micro_batch, self._batch, self.world * self.micro_batch):
+                    positions = range(first, first + self.micro_batch)
+                    wanted = sorted({*positions, *self._partners(positions)})
+                    yield step, positions, {p: self._videos[order[step * self._batch + p]] for p in wanted}
 
-        def parts(start: tuple[int, int]) -> list[Callable[[], _Read]]:
-            return [functools.partial(self._read, video, epoch) for video in videos(start).values()]
+        def parts(wanted: _MicroBatch) -> list[Callable[[], _Read]]:
+            return [functools.partial(self._read, video, epoch) for video in wanted[2].values()]
 
-        def join(start: tuple[int, int], read: list[_Read]) -> Made[Batch]:
-            step, first = start
-            positions = range(first, first + self.micro_batch)
-            found = dict(zip(videos(start).items(), read, strict=True))
+        def join(wanted: _MicroBatch, read: list[_Read]) -> Made[Batch]:
+            step, positions, videos = wanted
             return self.feed.make(
-                lambda: self._batch_of(found, positions, epoch, step // self._batch),
+                lambda: self._batch_of(videos, read, positions, epoch, step),
                 lambda batch: (batch.clips, batch.targets),
             )
 
         workers = self.config.run.workers
         ahead = batches_ahead(workers, self.micro_batch)
-        return taken(prefetched(starts, parts, join, workers=workers, ahead=ahead))
+        return taken(prefetched(micro_batches(), parts, join, workers=workers, ahead=ahead))
 
     def _partners(self, positions: range) -> list[int]:
         """Return the places in the batch that these are mixed with; neighbours, where anything is mixed."""
@@ -181,16 +176,16 @@ class TrainStream(_Stream):
         except VideoError as error:
             return error.reason
 
-    def _batch_of(self, found: dict[tuple[int, Video], _Read], positions: range, epoch: int, step: int) -> Batch:
+    def _batch_of(self, videos: dict[int, Video], made: list[_Read], positions: range, epoch: int, step: int) -> Batch:
         """Join what was read: normalise, erase, mix."""
         import torch
 
         read = {}
-        for (p, video), made in found.items():
-            if isinstance(made, str):
-                self.failures[video.id] = made
+        for (p, video), found in zip(videos.items(), made, strict=True):
+            if isinstance(found, str):
+                self.failures[video.id] = found
             else:
-                read[p] = made.take()
+                read[p] = found.take()
         kept = [p for p in positions if p in read]
         failed = len(positions) - len(kept)
         if not kept:
@@ -206,7 +201,6 @@ class TrainStream(_Stream):
                 clip.erasure.put(pixels)
         places = [(p, view) for p in kept for view in views]
         clips, partners, shares = self._mixed(clips, rows, places, epoch, step)
-        videos = dict(found.keys())
         targets = self._targets([videos[p].label for p, _ in places], [videos[q].label for q in partners], shares)
         return Batch(
             clips,
