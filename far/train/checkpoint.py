@@ -72,10 +72,8 @@ def latest(directory: Path, *, whole_epochs: bool = False) -> Path | None:
         directory: the trial's checkpoint folder.
         whole_epochs: only those between two epochs.
     """
-    complete = _complete(directory)
-    return max(((place, path) for place, path in complete if not (whole_epochs and place.step)), default=(None, None))[
-        1
-    ]
+    complete = [each for each in _complete(directory) if not (whole_epochs and each[0].step)]
+    return max(complete)[1] if complete else None
 
 
 def _complete(directory: Path) -> list[tuple[Place, Path]]:

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class TrialRun:
         if config.run.compile:
             self.engine.compile()
         self._middle = self._resume()
-        self.account.begin_attempt(epoch=self.epochs_done, step=self._middle.get("step", 0), micro_batch=self.micro)
+        self.account.begin_attempt(epoch=self.epochs_done, step=self._saved.step, micro_batch=self.micro)
 
     # -- progress --
 
@@ -156,9 +157,20 @@ class TrialRun:
             write_epochs(self.paths, self.history)
         return middle
 
+    @property
+    def _saved(self) -> Place:
+        """The place of the last checkpoint."""
+        return Place(self.epochs_done, self._middle.get("step", 0))
+
     def _report(self, phase: str, done: int, total: int, loss: float | None = None) -> None:
         if self._heartbeat is not None:
             self._heartbeat.beat(phase, self.epochs_done, done, total, loss)
+
+    def _on_batch(self, phase: str, done: int, total: int) -> None:
+        """Say how far an evaluation is; end it, in a process alone, if somebody asks for that."""
+        self._report(phase, done, total)
+        if self.interruption and self.world.size == 1:
+            raise self._interrupted()
 
     # -- training --
 
@@ -246,14 +258,8 @@ class TrialRun:
         A process alone stops in the middle if it is asked to. Several stop after the validation: one that left would
         leave the others waiting.
         """
-
-        def on_batch(done: int, total: int) -> None:
-            self._report("validate", done, total)
-            if self.interruption and self.world.size == 1:
-                raise self._interrupted()
-
         try:
-            return self.validation.on_one_view(self.engine, self.epochs_done + 1, on_batch)
+            return self.validation.on_one_view(self.engine, self.epochs_done + 1, partial(self._on_batch, "validate"))
         except TrialInterruptedError:
             self._save_middle(tally, seconds)
             raise
@@ -261,7 +267,7 @@ class TrialRun:
     def _save_middle(self, tally: Tally, seconds: Callable[[], float]) -> None:
         """Write a checkpoint in the middle of an epoch."""
         place = Place(self.epochs_done, tally.step)
-        if place == Place(self.epochs_done, self._middle.get("step", 0)):
+        if place == self._saved:
             return  # nothing was trained since
         self._middle = tally.state(seconds())
         tally.writing += self._save(place, middle=self._middle)
@@ -289,10 +295,9 @@ class TrialRun:
         return time.monotonic() - started
 
     def _interrupted(self) -> TrialInterruptedError:
-        place = Place(self.epochs_done, self._middle.get("step", 0))
         asked = self.interruption.reason or "another of its processes"
         return TrialInterruptedError(
-            f"trial {self.paths.key} was asked to stop ({asked}); it goes on from {place.name}"
+            f"trial {self.paths.key} was asked to stop ({asked}); it goes on from {self._saved.name}"
         )
 
     def _seed_modules(self, epoch: int, index: int) -> None:
@@ -343,13 +348,9 @@ class TrialRun:
 
     def _finish(self) -> Record:
         started = time.monotonic()
-
-        def on_batch(done: int, total: int) -> None:
-            self._report("test", done, total)
-            if self.interruption and self.world.size == 1:
-                raise self._interrupted()
-
-        predictions, scores = self.validation.on_all_views(self.engine, self.epochs_done, on_batch)
+        predictions, scores = self.validation.on_all_views(
+            self.engine, self.epochs_done, partial(self._on_batch, "test")
+        )
         result = self.account.finished(
             scores,
             self.manifest,
