@@ -16,19 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.model import CLASSES, OURS, PLAIN, Clock, written_out
 from far.architecture.far import FarConfig
 from far.config.trial import RecipeConfig, TrialConfig
 from far.distributed import World, join_world
 from far.model import attention, convolution
 from far.model.vit import VideoTransformer, build
 
-CLASSES = 174
-PLAIN = {"interaction": "none", "classifier": "global-mean"}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "global": {"attention": {"global": 1}, **PLAIN},
-    "far": {},
-    "hsda": {"attention": {"global": 1, "sparse-dense": 1}, **PLAIN},
-    "sparse-dense": {"attention": {"sparse-dense": 1}, **PLAIN},
+    **OURS,
     "temporal": {"attention": {"temporal": 1}, **PLAIN},
     "far, batch norm": {"interaction": "bottleneck-batchnorm"},
     "far, ungrouped": {"interaction": "bottleneck-ungrouped"},
@@ -45,9 +41,11 @@ class Bench:
     short: bool = True
     tiny: bool = False
     device: torch.device = field(init=False)
+    clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
         self.device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        self.clock = Clock("wall", self.device.type)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32  # as trials have it
 
     @property
@@ -60,11 +58,6 @@ class Bench:
         given = {"backbone": "tiny" if self.tiny else "small", "clip": self.clip, **VARIANTS[name], **changes}
         return FarConfig.model_validate(given)
 
-    def sync(self) -> None:
-        """Wait for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
     def fresh(self) -> None:
         """Free what is not used any more."""
         gc.collect()
@@ -72,20 +65,12 @@ class Bench:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def seconds(self, run: Callable[[], object]) -> float:
-        """Return the seconds of one call, the device's work included."""
-        self.sync()
-        start = time.perf_counter()
-        run()
-        self.sync()
-        return time.perf_counter() - start
-
     def medians(self, runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
         """Return each call's median seconds over rounds that run every one once; two warm-up rounds are not counted."""
         times: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(-1 if self.tiny else -2, 1 if self.tiny else rounds):
             for name, run in runs.items():
-                taken = self.seconds(run)
+                taken = self.clock.time(run)
                 if number >= 0:
                     times[name].append(taken)
         return {name: statistics.median(taken) for name, taken in times.items()}
@@ -164,12 +149,9 @@ class _Explicit(nn.Module):
         self.net = net
 
     def forward(self, clips: Tensor) -> Tensor:
-        before, attention.attend = attention.attend, attention.attend_written_out
-        try:
+        with written_out():
             logits: Tensor = self.net(clips)
             return logits
-        finally:
-            attention.attend = before
 
 
 def model(bench: Bench) -> None:
@@ -354,12 +336,12 @@ def loader(bench: Bench) -> None:
                 F.cross_entropy(net(given).float(), batch.targets.to(bench.device)).backward()
                 net.zero_grad(set_to_none=True)
             if number == 3:
-                bench.sync()
+                bench.clock.wait()
                 start, seen = time.perf_counter(), 0
             seen += len(batch.ids)
             if number > 3 and time.perf_counter() - start > (0.2 if bench.tiny else 4 if bench.short else 8):
                 break
-        bench.sync()
+        bench.clock.wait()
         taken = time.perf_counter() - start
         batches.close()  # type: ignore[attr-defined]
         name = "data and network" if train else "data alone"
