@@ -60,8 +60,8 @@ def augmented(
 
 def crop_box(
     height: int, width: int, scale: Sequence[float], ratio: Sequence[float], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Draw the box of a random resized crop: (top, left, height, width).
+) -> geometry.Box:
+    """Draw the box of a random resized crop.
 
     The share of the area is uniform in ``scale``, the aspect (width over height) uniform in the logarithm of ``ratio``;
     after ten boxes that do not fit, it is the largest centred one whose aspect is allowed.
@@ -77,10 +77,9 @@ def crop_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def resized_crop(clip: torch.Tensor, box: tuple[int, int, int, int], size: tuple[int, int]) -> torch.Tensor:
+def resized_crop(clip: torch.Tensor, box: geometry.Box, size: tuple[int, int]) -> torch.Tensor:
     """Cut a box out of a uint8 clip (3, T, H, W) and resize it to (height, width)."""
-    top, left, height, width = box
-    return geometry.resize(clip[..., top : top + height, left : left + width], size)
+    return geometry.resize(geometry.cut(clip, box), size)
 
 
 @dataclass(frozen=True)

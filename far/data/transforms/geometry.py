@@ -10,12 +10,21 @@ from far.data.decoding.decoder import Frames
 if TYPE_CHECKING:
     import torch
 
+Box = tuple[int, int, int, int]
+"""Top, left, height, width."""
+
 
 def to_tensor(frames: Frames) -> torch.Tensor:
     """Return frames (T, H, W, 3) as a uint8 tensor (3, T, H, W) on the same memory, colours innermost."""
     import torch
 
     return torch.from_numpy(frames).permute(3, 0, 1, 2)
+
+
+def cut(clip: torch.Tensor, box: Box) -> torch.Tensor:
+    """Return a box of a clip (..., H, W)."""
+    top, left, height, width = box
+    return clip[..., top : top + height, left : left + width]
 
 
 def resize(clip: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from far.config.trial import AugmentConfig
 from far.data.feed import send
+from far.data.transforms.geometry import Box, cut
 from far.registry import Registry
 
 Operation = Callable[[torch.Tensor, float], torch.Tensor]
@@ -50,10 +51,6 @@ def draw(config: AugmentConfig, rng: np.random.Generator) -> list[Draw]:
     return draws
 
 
-Box = tuple[int, int, int, int]
-"""Top, left, height, width."""
-
-
 def apply(clip: torch.Tensor, draws: list[Draw], box: Box | None = None, resampling: str = "bicubic") -> torch.Tensor:
     """Apply operations in turn to a uint8 clip (3, T, H, W), and cut a box out of the result.
 
@@ -78,12 +75,6 @@ def apply(clip: torch.Tensor, draws: list[Draw], box: Box | None = None, resampl
             clip = operation(cut(clip, box) if number == before else clip, one.strength)
             box = (0, 0, *box[2:]) if number == before else box
     return cut(clip, box)
-
-
-def cut(clip: torch.Tensor, box: Box) -> torch.Tensor:
-    """Return a box of a clip (..., H, W)."""
-    top, left, height, width = box
-    return clip[..., top : top + height, left : left + width]
 
 
 POINTWISE: set[str] = set()

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 
 from far.config.trial import AugmentConfig
-from far.data.transforms import mixup, randaugment
+from far.data.transforms import geometry, mixup, randaugment
 from far.data.transforms.augment import crop_box, draw_erasure, resized_crop
 from far.randomness import numpy_rng
 
@@ -109,7 +109,7 @@ def test_a_box_of_the_result_is_cut_from_the_whole(resampling: str) -> None:
         draws = randaugment.draw(config, numpy_rng(number, "ops"))
         box = crop_box(40, 56, (0.1, 0.9), (0.75, 4 / 3), numpy_rng(number, "box"))
         whole = randaugment.apply(clip, draws, None, resampling)
-        assert torch.equal(randaugment.apply(clip, draws, box, resampling), randaugment.cut(whole, box)), draws
+        assert torch.equal(randaugment.apply(clip, draws, box, resampling), geometry.cut(whole, box)), draws
 
 
 def test_bilinear_differs_from_bicubic_in_motions_alone() -> None:
