@@ -12,6 +12,7 @@ from reports.results.results import Results
 if TYPE_CHECKING:
     from reports.analysis.looks import Standing
     from reports.statistics import Difference, Outcomes, Verdict
+    from reports.statistics.study import SeedVariance
 
 Pair = tuple[str, str]
 """A row and the one that it is compared with."""
@@ -122,7 +123,7 @@ def compare_rows(results: Results, metric: str = "top1", *, claim: bool = True) 
     spread = seed_variances(rows)
     looks = Looks(results, pairs)
     standing = looks.standing() if claim else Standing(withheld="nothing is claimed here")
-    differences, wrong = _differences(rows, pairs, results.equal_within, standing.level)
+    differences, wrong = _differences(rows, pairs, results.equal_within, standing.level, spread)
     base = Comparison(
         results.baseline if results.baseline_asked else None,
         differences,
@@ -143,11 +144,14 @@ def compare_rows(results: Results, metric: str = "top1", *, claim: bool = True) 
 
 
 def _differences(
-    rows: Mapping[str, Outcomes], pairs: Sequence[Pair], margin: float | None, level: float
+    rows: Mapping[str, Outcomes],
+    pairs: Sequence[Pair],
+    margin: float | None,
+    level: float,
+    spread: Mapping[str, SeedVariance],
 ) -> tuple[dict[Pair, Difference], list[str]]:
-    from reports.statistics import compare_pairs, seed_variances
+    from reports.statistics import compare_pairs
 
-    spread = seed_variances(rows)
     found, problems = {}, []
     for pair in pairs:
         try:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from far.errors import DataError
@@ -87,6 +85,9 @@ def read_ids(path: Path) -> tuple[str, ...]:
 
 
 def _columns(path: Path, *names: str) -> Any:
+    import pyarrow as pa  # noqa: PLC0415  (20 MiB that tables do not need: results hold the answers)
+    import pyarrow.parquet as pq  # noqa: PLC0415  (see above)
+
     try:
         with pq.ParquetFile(path) as file:  # an order of magnitude faster for small files than pq.read_table
             return file.read(columns=list(names), use_threads=False)

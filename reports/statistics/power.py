@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ from reports.statistics.study import PSEUDO, SIZE, borrowed_df
 
 MOST_SEEDS = 1000
 GOAL = 0.8
+STEPS = 10_000
+"""Parts of a percentage point to which a detectable difference is told."""
 SURE = 0.8
 """Confidence of the range of seeds that a claim would take."""
 
@@ -115,22 +118,12 @@ def seed_variance_range(design: Design, seeds: int) -> tuple[Design, Design]:
 
 def detectable(design: Design, seeds: int, *, goal: float = GOAL) -> float:
     """Smallest difference, in percentage points, that is found with probability ``goal``; it may exceed 100."""
-    from scipy import optimize  # noqa: PLC0415  (slow to import, and tables do not need it)
-
-    most = 1.0
-    while power(most, design, seeds) < goal:
-        most *= 2
-    return float(optimize.brentq(lambda d: power(d, design, seeds) - goal, 0, most, xtol=1e-4))
+    return _smallest_points(lambda difference: power(difference, design, seeds), goal)
 
 
 def detectable_margin(design: Design, seeds: int, *, goal: float = GOAL) -> float:
     """Smallest margin, in percentage points, within which a true difference of 0 is shown with probability ``goal``."""
-    from scipy import optimize  # noqa: PLC0415  (see above)
-
-    most = 1.0
-    while power_equal(most, design, seeds) < goal:
-        most *= 2
-    return float(optimize.brentq(lambda m: power_equal(m, design, seeds) - goal, 0, most, xtol=1e-4))
+    return _smallest_points(lambda margin: power_equal(margin, design, seeds), goal)
 
 
 def assumed(seed_sd: float, disagreement: float, *, stable: float = 0.2) -> Components:
@@ -147,10 +140,12 @@ def assumed(seed_sd: float, disagreement: float, *, stable: float = 0.2) -> Comp
 
 
 def _smallest(reached: Callable[[int], float], goal: float) -> int | None:
-    if reached(MOST_SEEDS) < goal:
-        return None
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) >= goal else (middle + 1, high)
-    return low
+    needed = 2 + bisect_left(range(2, MOST_SEEDS + 1), goal, key=reached)
+    return needed if needed <= MOST_SEEDS else None
+
+
+def _smallest_points(reached: Callable[[float], float], goal: float) -> float:
+    most = 1
+    while reached(most) < goal:
+        most *= 2
+    return bisect_left(range(most * STEPS), goal, key=lambda steps: reached(steps / STEPS)) / STEPS
