@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from reports.statistics.outcomes import Outcomes
+from reports.statistics.outcomes import Outcomes, on_common_videos
 from reports.statistics.study import PSEUDO, SIZE, SeedVariance, seed_variances
 
 MOST_CROSSED = 3
@@ -109,19 +109,9 @@ def _with_aliases(effect: Effect, aliases: Sequence[tuple[str, ...]]) -> Effect:
 
 def _stacked(design: Mapping[str, Outcomes], seeds: Sequence[int]) -> tuple[NDArray[np.bool_], int]:
     """Return correctness of shape (rows, seeds, videos) on the videos that any row answered, and the number in all."""
-    every = [row.ids for row in design.values()]
-    expected = max((row.expected for row in design.values()), default=0)
-    if all(ids is every[0] or ids == every[0] for ids in every[1:]):
-        stacked = np.array([[row.correct[seed] for seed in seeds] for row in design.values()])
-        return stacked, max(expected, len(every[0]))
-    ids = sorted(set().union(*every))
-    place = {name: index for index, name in enumerate(ids)}
-    stacked = np.zeros((len(design), len(seeds), len(ids)), dtype=bool)
-    for i, row in enumerate(design.values()):
-        at = [place[name] for name in row.ids]
-        for j, seed in enumerate(seeds):
-            stacked[i, j, at] = row.correct[seed]
-    return stacked, max(expected, len(ids))
+    rows = on_common_videos(*design.values())
+    correct = np.array([[row.correct[seed] for seed in seeds] for row in rows])
+    return correct, max(len(rows[0].ids), *(row.expected for row in rows))
 
 
 def _effect(

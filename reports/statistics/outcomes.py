@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,30 +127,39 @@ def stack(trials: Mapping[int, tuple[Sequence[str], Bits]], expected: int = 0) -
         expected: videos that should have been answered, the denominator of accuracies.
     """
     every = [ids for ids, _ in trials.values()]
-    if all(ids is every[0] or ids == every[0] for ids in every[1:]):
+    if _alike(every):
         return Outcomes(every[0] if every else (), {seed: bits for seed, (_, bits) in trials.items()}, expected)
-    ids = tuple(sorted(set().union(*every)))
-    return Outcomes(ids, {seed: _spread(names, bits, ids) for seed, (names, bits) in trials.items()}, expected)
+    ids, spread = _common(every)
+    return Outcomes(ids, {seed: spread(names, bits) for seed, (names, bits) in trials.items()}, expected)
 
 
-def on_common_videos(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
-    """Put two rows on the videos that any trial of either answered; one that a trial did not answer counts as wrong.
+def on_common_videos(*rows: Outcomes) -> Sequence[Outcomes]:
+    """Put rows on the videos that any trial of any answered; one that a trial did not answer counts as wrong.
 
     Raises:
         DataError: they answered different videos, and the lists of these cannot be read.
     """
-    if a.ids is b.ids or a.ids == b.ids:
-        return a, b
-    ids = tuple(sorted({*a.ids, *b.ids}))
-    wide = [
-        Outcomes(ids, {seed: _spread(row.ids, bits, ids) for seed, bits in row.correct.items()}, row.expected)
-        for row in (a, b)
+    every = [row.ids for row in rows]
+    if _alike(every):
+        return rows
+    ids, spread = _common(every)
+    return [
+        Outcomes(ids, {seed: spread(row.ids, bits) for seed, bits in row.correct.items()}, row.expected) for row in rows
     ]
-    return wide[0], wide[1]
 
 
-def _spread(names: Sequence[str], bits: Bits, ids: Sequence[str]) -> Bits:
+def _alike(every: Sequence[Sequence[str]]) -> bool:
+    return all(ids is every[0] or ids == every[0] for ids in every[1:])
+
+
+def _common(every: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], Callable[[Sequence[str], Bits], Bits]]:
+    """Return all videos, and what puts answers to some of them in their places."""
+    ids = tuple(sorted(set().union(*every)))
     place = {name: index for index, name in enumerate(ids)}
-    wide = np.zeros(len(ids), dtype=bool)
-    wide[[place[name] for name in names]] = bits
-    return wide
+
+    def spread(names: Sequence[str], bits: Bits) -> Bits:
+        wide = np.zeros(len(ids), dtype=bool)
+        wide[[place[name] for name in names]] = bits
+        return wide
+
+    return ids, spread
