@@ -56,10 +56,6 @@ class Comparison:
 
         return verdict(self.adjusted[pair], self.equal.get(pair)) if pair in self.adjusted else None
 
-    def against_baseline(self, row: str) -> Difference | None:
-        """The difference of a row to the baseline."""
-        return self.differences.get((row, self.baseline)) if self.baseline is not None else None
-
     def others(self, row: str) -> list[Pair]:
         """Pairs of a row with another one than the baseline."""
         return [pair for pair in self.differences if pair[0] == row and pair[1] != self.baseline]
