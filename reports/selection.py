@@ -127,9 +127,14 @@ def one_study(
     found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
     if len(found) != 1:
         raise wrong
-    for text in (*found[0].remarks, *code_notes(found[0])):
-        typer.echo(f"note: {text}", err=True)
+    say_notes(found[0])
     return found[0]
+
+
+def say_notes(results: Results) -> None:
+    """Print on standard error what a reader must know of a study and of the code behind its numbers."""
+    for text in (*results.remarks, *code_notes(results)):
+        typer.echo(f"note: {text}", err=True)
 
 
 def named_rows(row: list[str] | None, rows: str | None, results: Results | None) -> tuple[str, ...]:

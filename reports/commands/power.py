@@ -13,8 +13,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
-from reports.results.changed_code import code_notes
-from reports.selection import load, parse_tables
+from reports.selection import load, parse_tables, say_notes
 
 if TYPE_CHECKING:
     from reports.statistics import Design
@@ -122,8 +121,7 @@ def measured(
 
     found, rows = [], 2
     for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
-        for text in (*results.remarks, *code_notes(results)):
-            typer.echo(f"note: {text}", err=True)
+        say_notes(results)
         comparison = compare_rows(results.without(incomparable(findings(results))), claim=False)
         if comparison:
             found += [d for d in comparison.differences.values() if d.components is not None]

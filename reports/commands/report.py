@@ -14,7 +14,7 @@ from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from reports.output import deliver
 from reports.page.watch import write_page
 from reports.renderers import PAGE, RENDERERS, SUFFIXES
-from reports.selection import load, parse_tables
+from reports.selection import StoreOption, StudyOption, load, parse_tables
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all
 from reports.verification.record import sealed
@@ -38,9 +38,7 @@ def report(
         list[str] | None,
         typer.Option("--table", "-t", help="Numbers of the paper's tables: 5, or 2-6, or 2,5.", show_default=False),
     ] = None,
-    study: Annotated[
-        list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)
-    ] = None,
+    study: StudyOption = None,
     all_: Annotated[bool, typer.Option("--all", help="The paper's tables, and every study in the store.")] = False,
     profile: ProfileOption = None,
     seeds: SeedsOption = None,
@@ -49,7 +47,7 @@ def report(
         typer.Option("--format", "-f", help="term, md, latex, html, csv or json; default: by -o, else term."),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")] = None,
+    store: StoreOption = None,
     from_: Annotated[
         str | None,
         typer.Option("--from", help="Read 'mlflow' (the workspace's) or a tracking URI instead of the store."),

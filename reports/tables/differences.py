@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from reports.analysis.comparison import Comparison, Pair
 from reports.results.state import State
 from reports.tables.model import Cell, Column, Note
-from reports.text import number
 
 if TYPE_CHECKING:
+    from reports.analysis.looks import Standing
     from reports.statistics import Difference
 
 MOST_SEEDS_WORTH_NAMING = 100
@@ -146,12 +146,17 @@ def _how(comparison: Comparison) -> str:
 def _withheld(comparison: Comparison) -> list[str]:
     standing = comparison.standing
     if standing.withheld:
-        return [f"{'Interim, no claims' if standing.interim else 'No claims'}: {standing.withheld}."]
+        return [withheld_text(standing)]
     reasons: dict[str, list[str]] = {}
     for pair, why in comparison.unclaimed.items():
         reasons.setdefault(why, []).append(pair[0])
     said = [f"No claim about {', '.join(rows)}: {why}." for why, rows in reasons.items()]
     return [*said, *([f"{standing.margin_withheld}."] if standing.margin_withheld else [])]
+
+
+def withheld_text(standing: Standing) -> str:
+    """Why a table claims nothing."""
+    return f"{'Interim, no claims' if standing.interim else 'No claims'}: {standing.withheld}."
 
 
 def _why(comparison: Comparison, pair: Pair) -> str:
@@ -200,8 +205,3 @@ def _cell(comparison: Comparison, pair: Pair) -> Cell:
         values=tuple(found.per_seed.values()),
         stars=stars(comparison.adjusted[pair]) if pair in comparison.adjusted else "",
     )
-
-
-def points(value: float) -> str:
-    """A difference as it stands in a text."""
-    return number(value, 1, signed=True)

@@ -8,6 +8,7 @@ from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
 from reports.results.results import Results
 from reports.results.state import State
+from reports.tables.differences import withheld_text
 from reports.tables.footnotes import scale_warning
 from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 
@@ -111,7 +112,7 @@ def _notes(results: Results, effects: list[Effect], standing: Standing | None) -
     ]
     assert standing is not None
     if standing.withheld:
-        notes.append(f"{'Interim, no claims' if standing.interim else 'No claims'}: {standing.withheld}.")
+        notes.append(withheld_text(standing))
     else:
         notes.append(
             f"Intervals at this look's level ({standing.level:g}); stars: p < 0.05, 0.01, 0.001 by Holm over the "

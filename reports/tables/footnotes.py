@@ -125,12 +125,17 @@ def table_notes(
     notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
     notes += [Note(f"{text}.") for text in code_notes(results)]
     notes += [Note(f"{text}.") for text in self_checks(results, comparison)]
-    notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
+    notes += finding_notes(found)
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
     if printed and about and results.comparable:
         notes += [Note(text) for text in cost_of_table(printed.number).notes]
     return notes + problem_notes(results)
+
+
+def finding_notes(found: Sequence[Finding]) -> list[Note]:
+    """Return in what trials differ that should be the same in all."""
+    return [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
 
 
 def comparison_notes(

@@ -29,7 +29,14 @@ from reports.tables.cells import (
     paper_cell,
     views_cell,
 )
-from reports.tables.footnotes import comparison_notes, doubt_notes, override_notes, problem_notes, scale_warning
+from reports.tables.footnotes import (
+    comparison_notes,
+    doubt_notes,
+    finding_notes,
+    override_notes,
+    problem_notes,
+    scale_warning,
+)
 from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         comparison = compare_rows(results)
         notes += override_notes(results)
         notes += [Note(text) for text in results.remarks]
-        notes += [Note(f"{'Not comparable' if f.fatal else 'Careful'}: {f.text}.") for f in found]
+        notes += finding_notes(found)
     ours = {row.name: row for row in results.rows} if results else {}
     names = {theirs: own for own, theirs in pair_names(ours, [row.name for row in printed.rows]).items()}
     marks, why = _recount_notes(number)
