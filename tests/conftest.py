@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,20 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.start()
     yield made
     made.close()
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[..., Path]]:
+    """Return ``mount(place, *options)``: a file system at a folder until the test ends, where this user may mount."""
+    places: list[Path] = []
+
+    def mount(place: Path, *options: str | Path) -> Path:
+        if os.geteuid() or subprocess.run(["mount", *options, place]).returncode:
+            pytest.skip("mounting needs rights that this user lacks")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        if f" {place} " in Path("/proc/mounts").read_text():
+            subprocess.run(["umount", "-l", place], check=True)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -118,14 +118,11 @@ def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Serv
 
 
 @pytest.fixture
-def small_disk(lab: Any) -> Iterator[Path]:
+def small_disk(lab: Any, mount: Callable[..., Path]) -> Path:
     """The store on a file system of 1.5 MiB."""
     store = lab.store.root
     store.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1536k", "none", store]).returncode:
-        pytest.skip("mounting a tmpfs needs rights that this user lacks")
-    yield store
-    subprocess.run(["umount", "-l", store], check=True)
+    return mount(store, "-t", "tmpfs", "-o", "size=1536k", "none")
 
 
 def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbed: Any, small_disk: Path) -> None:
@@ -143,21 +140,16 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbe
 
 
 @pytest.fixture
-def write_protected(lab: Any) -> Iterator[Callable[[], None]]:
+def write_protected(lab: Any, mount: Callable[..., Path]) -> Callable[[], None]:
     """Protect the store from writing; what is open stays open, as when a file system is remounted after an error."""
     store = lab.store.root
     store.mkdir()
-    mounted = []
 
     def protect() -> None:
-        if os.geteuid() or subprocess.run(["mount", "--bind", store, store]).returncode:
-            pytest.skip("mounting needs rights that this user lacks")
-        mounted.append(store)
+        mount(store, "--bind", store)
         subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
 
-    yield protect
-    for place in mounted:
-        subprocess.run(["umount", "-l", place], check=False)
+    return protect
 
 
 @pytest.mark.parametrize("executor", ["ray", "local"])

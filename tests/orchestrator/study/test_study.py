@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -17,18 +16,6 @@ from orchestrator.study.profiles import packaged_studies
 PAPER = ["attention_pattern", "interaction", "classifier", "head_ratio", "interaction_position"]
 SHIPPED = sorted(path for path in packaged_studies().rglob("*.yaml") if path.parent.name != "profiles")
 PROFILES = profile_names([packaged_studies() / "profiles"])
-
-
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-
-    def load(text: str, **options) -> Study:
-        path = tmp_path / "s.yaml"
-        path.write_text(dedent(text))
-        return load_study(path, **options)
-
-    return load
 
 
 def names(study: Study) -> list[str]:

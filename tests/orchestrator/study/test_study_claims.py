@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -22,8 +20,8 @@ from orchestrator.study import Study, load_study
 from orchestrator.study.checks import placebo_seeds
 from orchestrator.study.factorial import design, fewest_rows
 from orchestrator.study.profiles import packaged_studies, profile_names
+from tests.orchestrator.study.conftest import Load
 
-Load = Callable[..., Study]
 ROWS = """
 study: s
 rows:
@@ -41,18 +39,6 @@ ablate:
     mean: {without: {model.classifier: global-mean}}
 """
 NINE = ["lr", "min_lr", "weight_decay", "layer_decay", "label_smoothing", "warmup_epochs", "gradient_clipping"]
-
-
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    monkeypatch.chdir(tmp_path)
-
-    def load(text: str, **options) -> Study:
-        path = tmp_path / "s.yaml"
-        path.write_text(dedent(text))
-        return load_study(path, **options)
-
-    return load
 
 
 def plan_of(study: Study, store: Store) -> Plan:
