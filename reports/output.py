@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from far.errors import ConfigError
 from far.text import encodable
-
-if TYPE_CHECKING:
-    pass
 
 
 def deliver(text: str, output: Path | None) -> None:

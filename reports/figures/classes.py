@@ -39,7 +39,7 @@ def by_class(row: RowResults, labels: Mapping[str, int]) -> NDArray[np.float64]:
     for trial in row.finished:
         assert trial.directory is not None
         scores = read_scores(TrialPaths(trial.directory).predictions)
-        classes = max([scores.probabilities.shape[1], *(label + 1 for label in labels.values())])
+        classes = max([scores.classes, *(label + 1 for label in labels.values())])
         counts = np.bincount(list(labels.values()), minlength=classes).astype(float)
         hits = np.bincount(scores.labels, weights=scores.correct(), minlength=classes)
         rows.append(100 * np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0))

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
 
 from far.redaction import redacted
 from far.store.atomic import read_json
@@ -23,13 +22,10 @@ from reports.results.cached_store import ReadOnce
 from reports.results.changed_code import with_stale
 from reports.results.closest import other_settings
 from reports.results.fingerprints import DataContent, WeightsContent
-from reports.results.mlflow import read_runs
+from reports.results.mlflow import read_runs, run_address
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.results.search import read_search
 from reports.results.state import State
-
-LOCAL_UI = "http://127.0.0.1:5000"
-"""Where ``farlab ui`` listens unless told otherwise."""
 
 if TYPE_CHECKING:
     from orchestrator.plan.other_frames import Misread
@@ -159,12 +155,6 @@ def run_links(store: Store, study: str, profile: str, uri: str) -> dict[str, str
     """Return the address of each trial's run in the tracking UI: the server's, or that of ``farlab ui``."""
     known = read_json(store.study(study).directory / f"mlflow-{profile}.json", Remembered) or {"runs": {}}
     return {key: run_address(uri, str(known.get("experiment")), run["run_id"]) for key, run in known["runs"].items()}
-
-
-def run_address(uri: str, experiment: str, run: str) -> str:
-    """Return the address of a run's page, without the credentials that the tracking URI may hold."""
-    base = redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
-    return f"{base}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
 
 
 def _record(trial: PlannedTrial, store: Store, link: str | None) -> TrialRecord:

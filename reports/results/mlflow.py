@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from far.errors import FarError
 from far.redaction import redacted
@@ -29,6 +30,8 @@ ROWS_TOGETHER = " = "
 STATE_OF_RUN = {"RUNNING": State.RUNNING, "SCHEDULED": State.RUNNING, "FAILED": State.FAILED, "KILLED": State.MISSING}
 ENDED = ("FINISHED", "FAILED")
 """States of a run that holds a trial's files."""
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``farlab ui`` listens unless told otherwise."""
 PAGE = 1000
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -94,6 +97,12 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
     return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri, submitted=bool(experiment))
 
 
+def run_address(uri: str, experiment: str, run: str) -> str:
+    """Return the address of a run's page, without the credentials that the tracking URI may hold."""
+    base = redacted(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+    return f"{base}/#/experiments/{quote(experiment, safe='')}/runs/{quote(run, safe='')}"
+
+
 def _runs(client: MlflowClient, experiment: str, profile: str) -> Sequence[Any]:
     """Return all runs of trials, oldest first, so that of two runs of one trial the newer counts."""
     query = f"tags.`farlab.kind` = 'trial' and tags.`farlab.profile` = '{profile}'"
@@ -119,8 +128,6 @@ def _but_data(identity: Any) -> Any:
 
 
 def _record(client: MlflowClient, trial: TrialRecord, run: Any, uri: str, cache: Path) -> TrialRecord:
-    from reports.results.collect import run_address  # noqa: PLC0415  (which imports this)
-
     if run is None:
         return TrialRecord(trial.row, trial.seed, trial.key, State.MISSING, identity=trial.identity)
     directory = cache / _folder(run.info.run_id)

@@ -58,11 +58,20 @@ class Scores:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
 
-    def correct(self, k: int = 1) -> Bits:
-        """Whether the label is among the k highest; a tie counts against the model, as does what is not a number."""
+    @cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """Of each video's label, from 1; a tie counts against the model, as does what is not a number."""
         own = self.probabilities[np.arange(len(self.labels)), self.labels]
-        rank = self.probabilities.shape[1] - (self.probabilities < own[:, None]).sum(axis=1)
-        return rank <= min(k, self.probabilities.shape[1])
+        return self.classes - (self.probabilities < own[:, None]).sum(axis=1)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.probabilities.shape[1]
+
+    def correct(self, k: int = 1) -> Bits:
+        """Whether the label is among the k highest."""
+        return self.ranks <= min(k, self.classes)
 
 
 def read_labels(path: Path) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -279,10 +278,9 @@ def _recomputed(trial: TrialRecord, verdict: Verdict) -> dict[str, Any]:
         verdict.found(Kind.UNTRACEABLE, f"the predictions of trial {trial.key} ('{trial.row}'): {error}")
         return result
     expected = max(int(result.get("expected") or 0), len(scores.ids), 1)
-    right = {name: scores.correct(k) for name, k in correctness.TOP.items()}
     metrics = dict(result.get("metrics") or {})
-    for name, bits in right.items():
-        value = 100 * float(np.count_nonzero(bits)) / expected
+    for name, k in correctness.TOP.items():
+        value = 100 * float(np.count_nonzero(scores.correct(k))) / expected
         if metrics.get(name) is None or abs(metrics[name] - value) > SAME * 100:
             verdict.found(
                 Kind.WRONG,
@@ -290,17 +288,12 @@ def _recomputed(trial: TrialRecord, verdict: Verdict) -> dict[str, Any]:
                 f"and its predictions give {value:g}",
             )
             metrics[name] = value
-    packed = {name: _packed(bits) for name, bits in right.items()}
-    answers = {"videos": correctness.digest(scores.ids), "count": len(scores.ids), **packed}
+    answers = correctness.pack(scores.ids, scores.ranks, scores.classes)
     if result.get("answers") and dict(result["answers"]) != answers:
         verdict.found(
             Kind.WRONG, f"trial {trial.key} ('{trial.row}'): result.json has other answers than its predictions"
         )
     return {**result, "metrics": metrics, "answers": answers, "evaluated": len(scores.ids)}
-
-
-def _packed(bits: correctness.Bits) -> str:
-    return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
 def _made_again(record: Record, results: Results | None, store: Store) -> Table | None:
