@@ -17,8 +17,8 @@ from far.data.sources.open import DEMO, locate, open_manifest
 from far.errors import ConfigError
 from orchestrator.cli.console import make_console
 from orchestrator.study.profiles import find_profile, profile_directories
-from orchestrator.workspace.fingerprints import is_generated
 from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import is_generated
 
 if TYPE_CHECKING:
     from far.config import TrialConfig

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from far.config import TrialConfig, resolve
+from far.config import DataConfig, InitConfig, TrialConfig, resolve
 from far.config.identity import identity, trial_keys
 from far.errors import ConfigError, DataError, FarError, WeightsError
 from orchestrator.store.store import DONE, Store, TrialState
@@ -20,7 +20,10 @@ from orchestrator.study.schema import ResourcesConfig
 if TYPE_CHECKING:
     from orchestrator.plan.changed_code import Verdict
     from orchestrator.plan.starts import Start
-    from orchestrator.workspace.fingerprints import DataProblems, ManifestHash, WeightsHash
+
+ManifestHash = Callable[[DataConfig], str | None]
+WeightsHash = Callable[[InitConfig], str | None]
+DataProblems = Callable[[TrialConfig], list[str]]
 
 SEEDS_LOOKED_AT = 100
 """Seeds 0, 1, … at which a baseline may be finished already, for its placebo."""

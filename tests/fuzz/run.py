@@ -84,19 +84,16 @@ class Site:
     def _make(self) -> None:
         from orchestrator.plan.lockfile import freeze
         from orchestrator.plan.plan import make_plan
-        from orchestrator.store.store import Store
         from orchestrator.study import load_study
-        from orchestrator.workspace.settings import load_settings
+        from orchestrator.workspace.workspace import open_workspace
 
         for folder in ("studies", "profiles", "lists", "weights", "empty", "mine", "data"):
             (self.template / folder).mkdir(parents=True)
         (self.template / "studies" / "q.yaml").write_text(STUDY)
         (self.template / "profiles" / "tiny.yaml").write_text(PROFILE)
         with inside(self.template, {}):
-            from orchestrator.workspace.fingerprints import manifest_hash
-
-            study, store = load_study("q"), Store(load_settings().store)
-            data_hash = manifest_hash(load_settings())
+            workspace = open_workspace()
+            study, store, data_hash = load_study("q"), workspace.store, workspace.data_hash
             plan = make_plan(study, store, manifest_hash=data_hash)
             freeze(plan, store)
             store.identity()

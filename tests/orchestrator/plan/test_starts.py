@@ -18,9 +18,7 @@ from far.store.atomic import write_json
 from far.weights.coverage import Coverage, brief, uneven
 from orchestrator.cli.options import load_targets
 from orchestrator.plan.plan import make_plan
-from orchestrator.store.store import Store
-from orchestrator.workspace.fingerprints import manifest_hash, weights_hash
-from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.workspace import open_workspace
 
 STUDY = """
 study: heads
@@ -93,8 +91,9 @@ def test_train_asks_before_it_writes_anything(dry_run: tuple[str, ...], say: Say
 def test_what_has_run_is_not_asked_about(say: Say, tmp_path: Path) -> None:
     """Trials of earlier versions keep their keys and their answer; only what is to be run must be clear."""
     studies = load_targets(["heads.yaml", "init.weights=ft.pt"], None, None)
-    settings, store = load_settings(), Store(tmp_path / "runs")
-    plan = make_plan(studies, store, manifest_hash=manifest_hash(settings), weights_hash=weights_hash(settings))
+    workspace = open_workspace()
+    store = workspace.store
+    plan = make_plan(studies, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
     account = {"family": "videomae", "loaded": ["head.weight"], "fresh": {}, "ignored": {}, "notes": []}
     other = {**account, "loaded": [], "fresh": {"head.weight": "the file's head is (10, 96)"}}
     for trial, init in zip(plan.trials, (account, other), strict=True):
