@@ -34,11 +34,6 @@ def evaluate(
     json_: JsonOption = False,
 ) -> int:
     """Test a trained network on the validation videos, with any views."""
-    return _evaluate(checkpoint, views, order, output, json_)
-
-
-def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | None, json_: bool) -> int:
-
     from far.trained.network import evaluate_trained, load_trained
 
     workspace = open_workspace()
@@ -66,7 +61,6 @@ def _evaluate(checkpoint: str, views: str | None, order: str, output: Path | Non
 
 
 def _parse_views(text: str) -> tuple[int, int]:
-
     match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)
     if match is None:
         raise ConfigError(f"'{text}' is not clips x crops, such as 2x3", key="--views", where="command line")
@@ -74,6 +68,5 @@ def _parse_views(text: str) -> tuple[int, int]:
 
 
 def _directory(checkpoint: str, store: Store) -> Path:
-
     path = Path(checkpoint)
     return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

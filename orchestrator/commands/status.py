@@ -28,9 +28,6 @@ from orchestrator.study import submitted_name
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
-
     from orchestrator.monitor.status import StudyStatus, TrialStatus
     from orchestrator.plan.changed_code import Verdict
     from orchestrator.plan.other_frames import Misread
@@ -52,8 +49,6 @@ SubmittedProfile = Annotated[
 NOTHING = "no study was submitted to this store yet: farlab sweep STUDY"
 TABLE_FRAME = 4
 """Lines of a table that are no rows."""
-WIDE, NARROW = 100, 75
-"""Columns of a terminal from which everything about a trial fits on its line, and most of it."""
 WIDE, NARROW = 100, 75
 """Columns of a terminal from which everything about a trial fits on its line, and most of it."""
 INTEREST = (

@@ -49,7 +49,6 @@ from orchestrator.store.remote import Replica, ReplicaError
 if TYPE_CHECKING:
     from far.distributed import World
     from far.train.trial import TrialRun
-    from orchestrator.store.remote import Replica
 
 LOCK_WAIT = 1.0
 """Seconds of one try for a trial's lock. Its former process outlives a killed driver by a few seconds."""

@@ -28,9 +28,6 @@ from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.store.store import is_held
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
-
     from orchestrator.cli.console import PlainConsole
 
 TABLE_FRAME = 5

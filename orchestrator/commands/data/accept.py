@@ -12,10 +12,5 @@ from orchestrator.workspace.workspace import open_workspace
 
 def accept(source: Annotated[str, typer.Argument(help="A prepared data set: its name or path.")]) -> None:
     """Let finished trials that an earlier version showed other frames stand beside new ones, on record."""
-    run_accept(source)
-
-
-def run_accept(source: str) -> None:
-    """Put it on record, and say what was accepted."""
     accepted = put_on_record(source, open_workspace())
     typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")

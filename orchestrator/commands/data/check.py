@@ -25,17 +25,12 @@ def check(
     json_: JsonOption = False,
 ) -> int:
     """Decode every frame of every file; exit 3 if any is missing, damaged or too short."""
-    return run_check(source, clip, json_)
-
-
-def run_check(source: str, clip: int, as_json: bool) -> int:
-    """Check every file, list what is wrong, and return the exit code."""
     manifest = load(source)
     with progress_bar("decoding files") as progress:
         findings = check_files(manifest, clip=clip, progress=progress)
     _, differ = misread(manifest.directory)
     good = len(manifest.videos) - len({(f.split, f.id) for f in findings if f.reason != "listed, but not there"})
-    if as_json:
+    if json_:
         report = {"videos": len(manifest.videos), "good": good, "shares": shares(manifest, findings)}
         report["misread_by_earlier_versions"] = differ
         typer.echo(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))

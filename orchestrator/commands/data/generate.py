@@ -20,13 +20,9 @@ def generate(
     profile: ProfileOption = None,
 ) -> None:
     """Generate the demo data set of a profile; a sweep and a training run do so by themselves."""
-    run_generate(profile, overrides or [])
-
-
-def run_generate(profile: str | None, overrides: list[str]) -> None:
-    """Generate a profile's demo data set, if it is not there."""
-    refuse_same_key(overrides)
-    config = configured(profile, *overrides)
+    given = overrides or []
+    refuse_same_key(given)
+    config = configured(profile, *given)
     if config.data.source != DEMO:
         raise ConfigError(f"the data set '{config.data.source}' is not generated but prepared", key="data.source")
     with progress_bar("generating the demo data set") as progress:

@@ -32,11 +32,6 @@ def prepare(
     name: Annotated[str | None, typer.Option(help="Its name here; default: the folder's.", show_default=False)] = None,
 ) -> None:
     """Read a data set's lists, look into its files, write one manifest, and say what is odd."""
-    run_prepare(layout, folder, name)
-
-
-def run_prepare(layout: str, folder: Path, name: str | None) -> None:
-    """Write a manifest under the data root and say what it holds."""
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
     name = folder.resolve().name if name is None else name

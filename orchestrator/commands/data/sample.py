@@ -26,16 +26,12 @@ def sample(
     ] = None,
 ) -> None:
     """Draw clips as the network gets them."""
-    run_sample(source, overrides or [], out, split, count, profile)
-
-
-def run_sample(source: str, overrides: list[str], out: Path, split: str, count: int, profile: str | None) -> None:
-    """Draw clips into an image file."""
+    given = overrides or []
     if "=" in source and not is_there(source):
-        source, overrides = "demo", [source, *overrides]
-    refuse_same_key(overrides)
-    manifest = load(source, profile, *(text for text in overrides if text.startswith("data.demo.")))
-    config = configured(profile, f"data.classes={manifest.classes}", *overrides)
+        source, given = "demo", [source, *given]
+    refuse_same_key(given)
+    manifest = load(source, profile, *(text for text in given if text.startswith("data.demo.")))
+    config = configured(profile, f"data.classes={manifest.classes}", *given)
     if not out.parent.is_dir():
         raise ConfigError(f"no folder {out.parent} to write into", where="--out")
     drawn = contact_sheet(manifest, config, split, count, out)

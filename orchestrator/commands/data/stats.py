@@ -17,13 +17,8 @@ from orchestrator.cli.options import JsonOption
 
 def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
     """Show counts by split and class, lengths, rates and sizes."""
-    run_stats(source, json_)
-
-
-def run_stats(source: str, as_json: bool) -> None:
-    """Print the statistics of a data set."""
     numbers = statistics(load(source))
-    if as_json:
+    if json_:
         typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))
         return
     typer.echo(f"{numbers['source']}: {numbers['classes']} classes, content {numbers['content_hash'][:16]}")
