@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,8 @@ from far.config.layers import flatten
 from far.errors import ConfigError
 from far.redaction import redacted
 from far.store.atomic import is_there
-from orchestrator.cli.inputs import COMMAND_LINE
-from orchestrator.executors.registry import EXECUTORS, find_executor
+from orchestrator.cli.inputs import COMMAND_LINE, F, mode, modes
+from orchestrator.executors.registry import EXECUTORS, find_executor, looks_at
 from orchestrator.plan.changed_code import with_code
 from orchestrator.plan.other_frames import with_other_frames
 from orchestrator.plan.plan import make_plan
@@ -67,6 +67,17 @@ ExecutorOption = Annotated[
     str, typer.Option("--executor", metavar="NAME", help=f"Who runs the trials: {' or '.join(EXECUTORS)}.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SubmittedArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
+RowsOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")]
+IdsOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key starts with this.")]
+
+
+def runs_trials(*used: str) -> Callable[[F], F]:
+    """Declare a command that runs trials: beside these parameters it looks at a cluster's where its executor does."""
+    return modes(
+        mode("with --executor {executor}", used, when=lambda given: not looks_at(given, "address")),
+        mode("here", (*used, "address", "trust")),
+    )
 
 
 def refuse_same_key(overrides: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from orchestrator.plan.changed_code import with_code
 from orchestrator.plan.lockfile import frozen_keys, load_frozen, refuse_namesake
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import accounts, with_starts
+from orchestrator.store.store import refuse_unknown
 from orchestrator.study import submitted_name
 from orchestrator.sweep import run_sweep
 
@@ -129,9 +130,6 @@ def frozen_plan(
     study = load_frozen(path)
     for row in rows:
         study.row(row)
-    keys = [key for seeds in frozen_keys(path).values() for key in seeds.values()]
-    for beginning in ids:
-        if not any(key.startswith(beginning) for key in keys):
-            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+    refuse_unknown(ids, [key for seeds in frozen_keys(path).values() for key in seeds.values()])
     plan = make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
     return with_code(plan, store)

@@ -14,7 +14,7 @@ import typer
 from far.errors import ConfigError, FarError
 from far.store.atomic import read_json
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import ProfileOption
+from orchestrator.cli.options import IdsOption, ProfileOption, RowsOption
 from orchestrator.monitor.status import chosen, statuses
 from orchestrator.store.store import is_held
 from orchestrator.study import submitted_name
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 )
 def cancel(
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
-    row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
-    id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key starts with this.")] = None,
+    row: RowsOption = None,
+    id_: IdsOption = None,
     profile: ProfileOption = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a clean stop of the whole sweep.")] = 120.0,
 ) -> None:

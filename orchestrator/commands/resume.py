@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import AddressOption, ExecutorOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.cli.options import (
+    AddressOption,
+    ExecutorOption,
+    ProfileOption,
+    SubmittedArgument,
+    TrackingOption,
+    TrustOption,
+    chosen,
+    runs_trials,
+)
 from orchestrator.cli.sweeps import execute, frozen_plan
-from orchestrator.executors.registry import DEFAULT, looks_at
+from orchestrator.executors.registry import DEFAULT
 from orchestrator.workspace.workspace import open_workspace
 
-Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
-LOCAL = ("study", "profile", "executor", "tracking_uri")
 
-
-@modes(
-    mode("with --executor {executor}", LOCAL, when=lambda given: not looks_at(given, "address")),
-    mode("here", (*LOCAL, "address", "trust")),
-)
+@runs_trials("study", "profile", "executor", "tracking_uri")
 def resume(
-    study: Name,
+    study: SubmittedArgument,
     profile: ProfileOption = None,
     executor: ExecutorOption = DEFAULT,
     address: AddressOption = None,

@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
-from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import AddressOption, ExecutorOption, ProfileOption, TrackingOption, TrustOption, chosen
+from orchestrator.cli.options import (
+    AddressOption,
+    ExecutorOption,
+    IdsOption,
+    ProfileOption,
+    RowsOption,
+    SubmittedArgument,
+    TrackingOption,
+    TrustOption,
+    chosen,
+    runs_trials,
+)
 from orchestrator.cli.sweeps import execute, frozen_plan
-from orchestrator.executors.registry import DEFAULT, looks_at
+from orchestrator.executors.registry import DEFAULT
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -20,20 +30,14 @@ if TYPE_CHECKING:
     from orchestrator.store.store import Store
     from orchestrator.workspace.workspace import Workspace
 
-Name = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
-RETRIED = ("study", "profile", "executor", "tracking_uri", "failed", "diverged", "row", "id_")
 
-
-@modes(
-    mode("with --executor {executor}", RETRIED, when=lambda given: not looks_at(given, "address")),
-    mode("here", (*RETRIED, "address", "trust")),
-)
+@runs_trials("study", "profile", "executor", "tracking_uri", "failed", "diverged", "row", "id_")
 def retry(
-    study: Name,
+    study: SubmittedArgument,
     failed: Annotated[bool, typer.Option("--failed", help="Trials that failed.")] = False,
     diverged: Annotated[bool, typer.Option("--diverged", help="Trials whose loss diverged.")] = False,
-    row: Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")] = None,
-    id_: Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key starts with this.")] = None,
+    row: RowsOption = None,
+    id_: IdsOption = None,
     profile: ProfileOption = None,
     executor: ExecutorOption = DEFAULT,
     address: AddressOption = None,

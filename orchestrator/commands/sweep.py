@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import (
     AddressOption,
     ExecutorOption,
@@ -17,19 +16,15 @@ from orchestrator.cli.options import (
     TrustOption,
     chosen,
     plan_targets,
+    runs_trials,
 )
 from orchestrator.cli.sweeps import execute, rehearse
 from orchestrator.estimate import parse_budget
-from orchestrator.executors.registry import DEFAULT, EXECUTORS, looks_at
+from orchestrator.executors.registry import DEFAULT, EXECUTORS
 from orchestrator.plan.rerun import run_again
 
-SWEEP_INPUTS = ("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget", "rerun")
 
-
-@modes(
-    mode("with --executor {executor}", SWEEP_INPUTS, when=lambda given: not looks_at(given, "address")),
-    mode("here", (*SWEEP_INPUTS, "address", "trust")),
-)
+@runs_trials("targets", "profile", "seeds", "dry_run", "tracking_uri", "executor", "budget", "rerun")
 def sweep(
     targets: Targets,
     profile: ProfileOption = None,

@@ -9,7 +9,7 @@ from typing import Any
 from far.errors import ConfigError
 from far.store.records import Attempt, read_epochs, read_heartbeat
 from orchestrator.plan.lockfile import frozen_keys, submission
-from orchestrator.store.store import Store, TrialState, is_held
+from orchestrator.store.store import Store, TrialState, is_held, refuse_unknown
 from orchestrator.study.names import find_name
 
 STATES: tuple[TrialState, ...] = (
@@ -110,10 +110,7 @@ def chosen(
         if found is None:
             raise ConfigError(f"no row '{row}'", key="--row", choices=names, got=row)
 
-    keys = [trial.key for study in studies for trial in study.trials]
-    for beginning in ids:
-        if not any(key.startswith(beginning) for key in keys):
-            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+    refuse_unknown(ids, [trial.key for study in studies for trial in study.trials])
 
     def wanted(trial: TrialStatus) -> bool:
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -193,6 +193,17 @@ def plain_name(name: str, what: str) -> str:
 def is_plain_name(name: str) -> bool:
     """Return whether a path that ends in this name stays in the folder before it."""
     return name not in ("", ".", "..") and not any(character in name for character in "/\\\0")
+
+
+def refuse_unknown(beginnings: Iterable[str], keys: Sequence[str]) -> None:
+    """Refuse what ``--id`` says where no trial's key begins so.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    for beginning in beginnings:
+        if not any(key.startswith(beginning) for key in keys):
+            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
 
 
 def is_held(lock: Path) -> bool:
