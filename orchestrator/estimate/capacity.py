@@ -80,11 +80,7 @@ def packed(plan: Plan, store: Store, target: Target, counts: Counts) -> Plan:
     """
     if all(trial.resources.gpus != AUTO for trial in plan.trials):
         return plan
-    wanted: dict[str, list[str]] = {shape(trial.identity): [] for trial in plan.missing()}
-    for trial in plan.unique():
-        if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
-            wanted[name].append(trial.key)
-    evidence = collect(store, target, counts, wanted) if target.kind == "gpu" else Evidence()
+    evidence = collect(plan, store, target, counts) if target.kind == "gpu" else Evidence()
     return replace(plan, trials=tuple(_packed(trial, evidence, target) for trial in plan.trials))
 
 

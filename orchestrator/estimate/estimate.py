@@ -117,11 +117,9 @@ class Quote:
     @property
     def hours_range(self) -> tuple[float, float]:
         """The same at best and at worst."""
-        prices = self.prices.values()
-        low, high = (sum(each * price.devices for each, price in zip(side, prices, strict=True)) / 3600 for side in (
-            [price.low for price in prices], [price.high for price in prices],
-        ))  # fmt: skip
-        return low, high
+        low = sum(price.low * price.devices for price in self.prices.values())
+        high = sum(price.high * price.devices for price in self.prices.values())
+        return low / 3600, high / 3600
 
     @property
     def kept(self) -> int:
@@ -159,11 +157,7 @@ def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
         return counts(data) or VIDEOS.get(data.source)
 
     todo = plan.missing()
-    wanted: dict[str, list[str]] = {shape(trial.identity): [] for trial in todo}
-    for trial in plan.unique() if todo else ():
-        if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
-            wanted[name].append(trial.key)
-    evidence = collect(store, target, known, wanted) if todo else Evidence()
+    evidence = collect(plan, store, target, known) if todo else Evidence()
     prices = _prices(todo, evidence, target, known)
     largest = max((price.memory for price in prices.values()), default=0)
     at_once = _slots(todo, target)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,16 +82,20 @@ def shape(identity: dict[str, Any]) -> str:
     return trial_key({key: value for key, value in identity.items() if key != "seed"})
 
 
-def collect(store: Store, target: Target, counts: Counts, wanted: Mapping[str, Sequence[str]]) -> Evidence:
-    """Read finished trials on the target's kind of device: those wanted, and the newest for the rate.
+def collect(plan: Plan, store: Store, target: Target, counts: Counts) -> Evidence:
+    """Read finished trials on the target's kind of device: those of the plan's open rows, and the newest for the rate.
 
     Args:
+        plan: of which the rest is to be priced.
         store: where they lie.
         target: the devices that are to be priced.
         counts: videos of a data set.
-        wanted: keys of finished trials by the shape (see ``shape``) that is to be priced.
     """
     evidence = Evidence()
+    wanted: dict[str, list[str]] = {shape(trial.identity): [] for trial in plan.missing()}
+    for trial in plan.unique() if wanted else ():
+        if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
+            wanted[name].append(trial.key)
     first = [key for keys in wanted.values() for key in keys[:SAME]]
     for key in dict.fromkeys([*first, *_newest(store)]):
         result = store.result(key)
@@ -127,7 +131,7 @@ def _take(
     result: Result,
     target: Target,
     counts: Counts,
-    wanted: Mapping[str, Sequence[str]],
+    wanted: Collection[str],
 ) -> None:
     try:
         spec = store.trial(result["key"])
