@@ -7,23 +7,20 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from far.errors import ConfigError
 from far.evaluate.frame_order import ORDERS
-from far.store.atomic import is_there
 from orchestrator.cli.options import JsonOption
+from orchestrator.cli.trials import TrialArgument, find_trial
 from orchestrator.plan.changed_code import verdict_of
 from orchestrator.workspace.workspace import open_workspace
 
-if TYPE_CHECKING:
-    from orchestrator.store.store import Store
-
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="A trial's key, its beginning, or its folder.")],
+    checkpoint: TrialArgument,
     views: Annotated[
         str | None, typer.Option(help="Temporal clips x spatial crops, e.g. 2x3; default: the trial's.")
     ] = None,
@@ -39,7 +36,7 @@ def evaluate(
     workspace = open_workspace()
     arrange = ORDERS[order]
     clips_crops = _parse_views(views) if views else None
-    directory = _directory(checkpoint, workspace.store)
+    directory = find_trial(checkpoint, workspace.store).directory
     trained = load_trained(directory)
     predictions, scores, used = evaluate_trained(
         trained, data_root=workspace.settings.data_root, views=clips_crops, arrange=arrange
@@ -65,8 +62,3 @@ def _parse_views(text: str) -> tuple[int, int]:
     if match is None:
         raise ConfigError(f"'{text}' is not clips x crops, such as 2x3", key="--views", where="command line")
     return int(match[1]), int(match[2])
-
-
-def _directory(checkpoint: str, store: Store) -> Path:
-    path = Path(checkpoint)
-    return path if is_there(checkpoint) and path.is_dir() else store.paths(store.find(checkpoint)).directory

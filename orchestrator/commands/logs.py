@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.errors import ConfigError
+from orchestrator.cli.trials import TrialArgument, find_trial
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def logs(
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's key, or its beginning.")],
+    trial: TrialArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
 ) -> None:
     """Print everything that a trial's processes have said."""
     store = open_workspace().store
-    key = store.find(trial)
+    key = find_trial(trial, store).key
     path = store.paths(key).log
     if not path.exists() and not follow:
         raise ConfigError(f"trial {key} ({store.state(key)}) has said nothing yet", where=str(path))

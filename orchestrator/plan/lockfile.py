@@ -16,6 +16,7 @@ from typing import Any
 
 from far import __version__
 from far.config import TrialConfig
+from far.config.differences import differences, shown
 from far.config.layers import Layer, Source, flatten
 from far.errors import ConfigError
 from far.store.atomic import parse_json, write_atomic
@@ -65,13 +66,13 @@ def freeze(plan: Plan, store: Store) -> list[str]:
         if study.file is None:
             continue  # it was read from its submission: resumed or retried as it was frozen
         path = store.study(study.name).frozen(study.profile.name)
-        record = _record(study, {(t.row, t.seed): t.key for t in plan.cells(study.name)})
+        record = record_of(study, {(t.row, t.seed): t.key for t in plan.cells(study.name)})
         before = _read(path) if path.exists() else None
         if before is not None:
-            changes = _changes(before, record)
-            if not changes and before["source_sha256"] == record["source_sha256"]:
+            differ = changes(before, record)
+            if not differ and before["source_sha256"] == record["source_sha256"]:
                 continue
-            said += [f"study '{study.name}' since {before['submitted_at']}: {change}" for change in changes]
+            said += [f"study '{study.name}' since {before['submitted_at']}: {change}" for change in differ]
             stamp = before["submitted_at"].replace(":", "")
             write_atomic(path.parent / "history" / f"study.lock.{stamp}.yaml", path.read_bytes())
         write_atomic(path, _text(record))
@@ -161,7 +162,13 @@ def submission(path: Path) -> dict[str, Any]:
     return _read(path) or {}
 
 
-def _record(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+def record_of(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+    """Return what a submission of a study says.
+
+    Args:
+        study: the study.
+        keys: of its trials, by row and seed.
+    """
     source = study.path.read_bytes() if study.path.is_file() else b""
     base: dict[str, Any] = {}
     for layer in study.base:
@@ -208,15 +215,11 @@ def _text(record: Mapping[str, Any]) -> str:
     lines = []
     for key, value in record.items():
         if key == "rows":
-            rows = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {_line(row)}" for name, row in value.items())
+            rows = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {shown(row)}" for name, row in value.items())
             lines.append(f' "rows": {{\n{rows}\n }}')
         else:
-            lines.append(f" {json.dumps(key)}: {_line(value)}")
+            lines.append(f" {json.dumps(key)}: {shown(value)}")
     return HEADER + "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -228,31 +231,21 @@ def _read(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    said = []
-    for key in ("seeds", "baseline", "compare", "equal_within", "resources", "retry", "budget", "search"):
-        if before.get(key) != now[key]:
-            said.append(f"{key} {_line(before.get(key))} -> {_line(now[key])}")
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words what differs between two submissions of a study."""
+    said = [
+        f"{key} {shown(before.get(key))} -> {shown(now.get(key))}"
+        for key in ("seeds", "baseline", "compare", "equal_within", "resources", "retry", "budget", "search")
+        if before.get(key) != now.get(key)
+    ]
     old, new = before["rows"], now["rows"]
     said += [f"row '{name}' added" for name in new if name not in old]
     said += [f"row '{name}' removed" for name in old if name not in new]
     for name in new:
         if name in old:
-            a, b = _leaves(old[name]["config"]), _leaves(new[name]["config"])
-            different = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-            moves = ", ".join(f"{key} {_line(a.get(key))} -> {_line(b.get(key))}" for key in different)
+            moves = ", ".join(map(str, differences(old[name]["config"], new[name]["config"])))
             if moves:
                 said.append(f"row '{name}': {moves}")
-            elif old[name]["trials"] != new[name]["trials"] and before.get("seeds") == now["seeds"]:
+            elif old[name]["trials"] != new[name]["trials"] and before.get("seeds") == now.get("seeds"):
                 said.append(f"row '{name}': other data or weights")
     return said
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and prefix + key != "model.attention":
-            flat.update(_leaves(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -37,6 +37,10 @@ class StudyPaths:
         """The study as it was last submitted at this scale, with the resolved configuration of every trial."""
         return self.directory / profile / "study.lock.yaml"
 
+    def earlier(self, profile: str) -> list[Path]:
+        """What was submitted at this scale before that, from the first."""
+        return sorted((self.directory / profile / "history").glob("study.lock.*.yaml"))
+
     def submissions(self) -> list[Path]:
         """The frozen studies that there are, one per profile."""
         return sorted(self.directory.glob("*/study.lock.yaml"))

@@ -1,0 +1,44 @@
+"""What the submissions of a store name: each cell of each study, with the trial that stands in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.plan.lockfile import frozen_keys
+
+if TYPE_CHECKING:
+    from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of a submitted study at one seed.
+
+    Attributes:
+        study: the study's name.
+        profile: the scale of the submission.
+        row: the row's name.
+        seed: the seed.
+        key: of the trial.
+    """
+
+    study: str
+    profile: str
+    row: str
+    seed: int
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.study} (profile {self.profile}): {self.row}, seed {self.seed}"
+
+
+def cells(store: Store) -> list[Cell]:
+    """Return the cells of all submissions as they stand, study by study; damaged submissions have none."""
+    return [
+        Cell(study, path.parent.name, row, seed, key)
+        for study in store.studies()
+        for path in store.study(study).submissions()
+        for row, seeds in frozen_keys(path).items()
+        for seed, key in seeds.items()
+    ]
