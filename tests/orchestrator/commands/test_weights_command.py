@@ -99,7 +99,7 @@ def test_every_file_that_a_profile_names_is_listed_with_its_source() -> None:
             named[path.stem] = (init.weights, init.family)
     assert len(named) == 8
     for profile, (weights, family) in named.items():
-        (line,) = [line for line in text.splitlines() if f"`{profile}`" in line]
+        (line,) = [line for line in text.splitlines() if line.startswith("|") and f"`{profile}`" in line.split("|")[1]]
         assert f"| `{weights}` |" in line and "https://drive.google.com/" in line
         assert family is not None and weights.startswith(family)
     assert not any("ssv2" in weights for weights, family in named.values() if family == "mvd")  # MVD has none
