@@ -1,8 +1,9 @@
-"""Text from files, names and servers, made safe to show: a control character never reaches a terminal raw."""
+"""What is shown: text from files, names and servers without raw control characters, numbers rounded half up."""
 
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 _HIDDEN = re.compile(
     "["
@@ -44,3 +45,20 @@ def _has(encoding: str, character: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+_ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)  # digits enough for any float
+_NOISE = 8
+"""Decimals beyond those shown in which binary arithmetic may have left a number off its decimal value."""
+
+
+def rounded(value: float, decimals: int) -> Decimal:
+    """Round half up (away from zero), as a person does: 62.25 is 62.3, and so is a mean of 62.249999999999996.
+
+    Accuracies are fractions of at most some million videos and seeds, so that none but a tie lies as close to a tie as
+    the noise that is rounded away first: the digits are those of the exact counts.
+    """
+    exact = Decimal(value) if isinstance(value, int) else Decimal(repr(float(value)))
+    for places in (decimals + _NOISE, decimals) if exact.is_finite() else ():
+        exact = exact.quantize(Decimal(1).scaleb(-places), context=_ROUNDING)
+    return exact

@@ -9,6 +9,7 @@ from far.config import TrialConfig
 from far.config.identity import trial_key
 from far.distributed import Launched
 from far.errors import CancelledError, FarError
+from far.text import rounded
 from orchestrator.executors.base import Job, ListQueue, Stop
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.local import LocalExecutor
@@ -38,7 +39,7 @@ class _Narrator(Watcher):
         skipped = record.get("skipped_steps")
         self.say(
             f"epoch {record['epoch'] + 1}/{self.config.recipe.epochs}  loss {record['train_loss']:.3f}  "
-            f"val top-1 {record['val_top1']:.1f} %  {record['seconds']:.1f} s"
+            f"val top-1 {rounded(record['val_top1'], 1)} %  {record['seconds']:.1f} s"
             + (f"  {skipped} steps skipped: gradients not finite" if skipped else "")
         )
 

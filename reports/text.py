@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from far.text import rounded
+
 MINUS = "−"
 
 
 def number(value: float, decimals: int, *, signed: bool = False) -> str:
-    """Write a number with a true minus sign; ``-0.0`` does not exist."""
-    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS)
+    """Write a number, rounded half up, with a true minus sign; ``-0.0`` does not exist."""
+    shown = rounded(value, decimals)
+    if shown == 0:
+        shown = abs(shown)
+    return f"{shown:{'+' if signed and shown else ''}f}".replace("-", MINUS)

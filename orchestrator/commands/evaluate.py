@@ -13,6 +13,7 @@ import typer
 
 from far.errors import ConfigError
 from far.evaluate.frame_order import ORDERS
+from far.text import rounded
 from orchestrator.cli.options import JsonOption
 from orchestrator.cli.trials import TrialArgument, find_trial
 from orchestrator.plan.changed_code import verdict_of
@@ -51,7 +52,7 @@ def evaluate(
                           "code": verdict.text or verdict.state}))  # fmt: skip
     else:
         print(
-            f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, "
+            f"top-1 {rounded(scores.top1, 2)} %, top-5 {rounded(scores.top5, 2)} %, loss {scores.loss:.4f}, "
             f"evaluated {scores.evaluated} of {scores.expected} videos, {used[0]} clips x {used[1]} crops, {order}"
         )
     return 0

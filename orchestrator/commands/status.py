@@ -16,6 +16,7 @@ from rich.table import Table
 
 from far.config import TrialConfig
 from far.errors import ConfigError
+from far.text import rounded
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
@@ -186,7 +187,7 @@ def _table(study: StudyStatus, trials: Sequence[TrialStatus], width: int | None 
             "state": state if width is None or width >= NARROW else trial.state,
             "epoch": f"{trial.epoch}/{trial.epochs}" if trial.state != "missing" else "",
             "loss": "" if trial.loss is None else f"{trial.loss:.3f}",
-            "top-1": "" if trial.top1 is None else f"{trial.top1:.1f}",
+            "top-1": "" if trial.top1 is None else str(rounded(trial.top1, 1)),
             "starts": str(trial.attempts or ""),
         }
         table.add_row(*(cells[header] for header in headers))

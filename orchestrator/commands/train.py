@@ -19,6 +19,7 @@ from far.distributed import Launched
 from far.errors import ConfigError
 from far.store.atomic import is_there
 from far.store.environment import code_version
+from far.text import rounded
 from far.train.schedule import Schedule
 from orchestrator.cli.console import make_console
 from orchestrator.cli.inputs import refuse_given
@@ -121,7 +122,7 @@ def _train(config: TrialConfig, profile: str, record: Record | None = None, note
 def _line(result: Mapping[str, Any]) -> str:
     metrics = result["metrics"]
     return (
-        f"top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %, "
+        f"top-1 {rounded(metrics['top1'], 2)} %, top-5 {rounded(metrics['top5'], 2)} %, "
         f"evaluated {result['evaluated']} of {result['expected']} videos"
     )
 

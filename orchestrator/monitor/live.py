@@ -24,6 +24,7 @@ from far.errors import FarError
 from far.store.atomic import read_json
 from far.store.paths import TrialPaths
 from far.store.records import Attempt, Result, read_epochs, read_heartbeat, read_result, read_spec
+from far.text import rounded
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.store.store import is_held
 
@@ -120,7 +121,9 @@ class Watched:
         assert self.result is not None
         if self.result["state"] == "finished":
             metrics = self.result["metrics"] or {}
-            return f"finished: top-1 {metrics['top1']:.1f} %, top-5 {metrics['top5']:.1f} %"
+            values = {"top-1": metrics.get("top1"), "top-5": metrics.get("top5")}
+            said = [f"{title} {rounded(value, 1)} %" for title, value in values.items() if value is not None]
+            return f"finished: {', '.join(said)}"
         return f"{self.result['state']}: {(self.result.get('error') or {}).get('message', '')}"
 
     @property
@@ -136,7 +139,7 @@ class Watched:
     def _line(self, record: dict[str, Any]) -> str:
         return (
             f"{self.name}  epoch {record['epoch'] + 1}/{self.epochs}  loss {record['train_loss']:.3f}"
-            f"  val top-1 {record['val_top1']:.1f} %  {record['seconds']:.1f} s"
+            f"  val top-1 {rounded(record['val_top1'], 1)} %  {record['seconds']:.1f} s"
         )
 
 
@@ -254,7 +257,7 @@ class Progress:
                 *([ProgressBar(total=1.0, completed=trial.fraction, width=bar)] if bar else []),
                 f"{len(trial.records)}/{trial.epochs}",
                 f"{loss:.3f}" if loss is not None else "",
-                f"{last['val_top1']:.1f}" if last else "",
+                str(rounded(last["val_top1"], 1)) if last else "",
                 state if width is None else cropped(state, width - name - bar - OTHER_COLUMNS),
             )
         return table

@@ -9,6 +9,7 @@ import typer
 
 from far.config import parse_override, resolve
 from far.errors import ConfigError
+from far.text import rounded
 from orchestrator.cli.options import JsonOption, ProfileOption, load_targets, split_targets
 from orchestrator.study import find_profile
 from orchestrator.study.paper import result_tables
@@ -75,8 +76,9 @@ def text(table: CostTable) -> str:
         f"{'row':{width}}  {'FLOPs':>16}  {'(G)':>9}  {'paper':>6}  {'params':>12}  {'(M)':>8}  {'paper':>6}",
     ]
     for row in table.rows:
-        cells = [f"{row.row:{width}}", f"{row.flops:>16,}", f"{row.flops / GIGA:>9.4f}", _paper(row.paper.get("flops"))]
-        cells += [f"{row.params:>12,}", f"{row.params / MEGA:>8.4f}", _paper(row.paper.get("params"))]
+        flops, params = rounded(row.flops / GIGA, 4), rounded(row.params / MEGA, 4)
+        cells = [f"{row.row:{width}}", f"{row.flops:>16,}", f"{flops:>9}", _paper(row.paper.get("flops"))]
+        cells += [f"{row.params:>12,}", f"{params:>8}", _paper(row.paper.get("params"))]
         lines.append("  ".join(cells))
     return "\n".join([*lines, *table.notes])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from far.errors import ConfigError, DataError
+from far.text import rounded
 from reports.figures.classes import class_names
 from reports.figures.style import PAGE
 from reports.results.results import Results, RowResults, TrialRecord
@@ -63,7 +64,7 @@ def draw(
             found = explain(network, load_clip(video, network.config), target)
             score = float(found.probabilities[found.target])
             _strip(axes[line], [_over(clip.frames[i], found.heat[i]) for i in shown],
-                   f"{row.name}\n{names[found.target]}\nP = {score:.2f}")  # fmt: skip
+                   f"{row.name}\n{names[found.target]}\nP = {rounded(score, 2)}")  # fmt: skip
     figure.suptitle(f"Grad-CAM, red is high (profile {results.profile}; P: softmax score)", fontsize=9)
     return figure
 

@@ -16,6 +16,7 @@ from far.data.sources.demo import digit_pool, render
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import PAGE
 from reports.results.results import Results
+from reports.text import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def draw(results: Results | None, options: Options) -> Figure:
             if column == 0:
                 axis.set_ylabel(f"frames {2 * t + 1}, {2 * t + 2}")
         axes[0][column].set_title(f"({string.ascii_lowercase[column]}) {name}")
-        axes[1][column].set_xlabel(f"{100 * share:.1f} % of pairs")
+        axes[1][column].set_xlabel(f"{number(100 * share, 1)} % of pairs")
     return figure
 
 

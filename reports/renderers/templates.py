@@ -10,6 +10,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from jinja2.utils import markupsafe  # type: ignore[attr-defined]
 
 from far.text import printable
+from reports.text import number
 
 # fmt: off
 LATEX = {
@@ -58,7 +59,7 @@ def _environment(html: bool) -> Any:
         lstrip_blocks=True,
         **marks,
     )
-    environment.filters |= {"latex": latex, "markdown": markdown}
+    environment.filters |= {"latex": latex, "markdown": markdown, "number": number}
     return environment
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from far.text import rounded
 from reports import paper
 from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
@@ -140,7 +141,7 @@ def best_marked(rows: Sequence[Row]) -> list[Row]:
     marked = list(rows)
     for metric in METRICS:
         complete = {i: c for i, r in enumerate(rows) if (c := r.cells.get(metric)) and c.state is State.FINISHED}
-        numbers = {i: round(float(c.value), c.decimals) for i, c in complete.items() if isinstance(c.value, float)}
+        numbers = {i: rounded(c.value, c.decimals) for i, c in complete.items() if isinstance(c.value, float)}
         if len(set(numbers.values())) < 2:
             continue  # nothing to tell apart
         for index, value in numbers.items():

@@ -11,6 +11,7 @@ from reports.results.results import RowResults
 from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere
 from reports.tables.model import Cell
+from reports.text import number
 
 METRICS = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}
 """Accuracies of a row, in the paper's order."""
@@ -52,7 +53,7 @@ def cost_cell(line: RowResults, name: str, decimals: int) -> Cell:
     if not values:
         return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
     if len(values) > 1:
-        return Cell(" or ".join(f"{v:.{decimals}f}" for v in values), state=State.INCOMPARABLE, trials=keys)
+        return Cell(" or ".join(number(v, decimals) for v in values), state=State.INCOMPARABLE, trials=keys)
     return Cell(values[0], decimals=decimals, trials=keys)
 
 
