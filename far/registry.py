@@ -9,6 +9,7 @@ A variant is a function, a class or an object that holds all that is known of it
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any, Generic, TypeVar
 from far.errors import ConfigError
 
 T = TypeVar("T")
+Accepts = Callable[[Any], str]
+"""Returns what is wrong with an entry, in words that follow its name; empty if nothing is."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,20 @@ class Registry(Mapping[str, T], Generic[T]):
         axis: what is being chosen, in the user's words, e.g. ``"attention pattern"``.
         key: the setting that holds the name of the chosen variant, e.g. ``"data.sampling"``.
         reads: returns the settings that a variant reads; default: its attribute ``reads``.
+        accepts: returns why something cannot be a variant that a plug-in adds, in words that follow its name; empty if
+            it can. Default: see ``far.plugins.axes``.
     """
 
-    def __init__(self, axis: str, key: str = "", reads: Callable[[T], Collection[str]] = _reads) -> None:
-        self.axis, self.key = axis, key
+    def __init__(
+        self,
+        axis: str,
+        key: str = "",
+        reads: Callable[[T], Collection[str]] = _reads,
+        accepts: Accepts | None = None,
+    ) -> None:
+        self.axis, self.key, self.accepts = axis, key, accepts
+        self.module: str = sys._getframe(1).f_globals["__name__"]
+        REGISTRIES.append(self)
         self._reads = reads
         self._entries: dict[str, T] = {}
         self._origins: dict[str, Origin] = {}
@@ -54,10 +67,12 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return a decorator that files its argument under ``name``.
 
         Raises:
-            ConfigError: the name is taken.
+            ConfigError: the name is taken, or is none.
         """
         caller = sys._getframe(1)
         origin = Origin(caller.f_globals["__name__"], caller.f_code.co_filename, caller.f_lineno)
+        if not isinstance(name, str):
+            raise ConfigError(f'a {self.axis} is registered under a name: register("name")(…)', where=str(origin))
         if name in self._entries:
             first = self._origins[name]
             raise ConfigError(f"{self.axis} '{name}' is registered twice: in {first} as well", where=str(origin))
@@ -117,6 +132,52 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+REGISTRIES: list[Registry[Any]] = []
+"""All that there are in this process."""
+
+
+def instance_of(kind: type, more: Accepts = lambda entry: "") -> Accepts:
+    """Return what accepts objects of a class, if there is nothing more against them."""
+
+    def accepts(entry: Any) -> str:
+        if isinstance(entry, type) and issubclass(entry, kind):
+            return f"is the class {entry.__name__}, and an object is needed: register {entry.__name__}()"
+        if not isinstance(entry, kind):
+            return f"is a {type(entry).__name__}, and a {kind.__module__}.{kind.__name__} is needed"
+        return more(entry)
+
+    return accepts
+
+
+def function_of(*arguments: str, more: Accepts = lambda entry: "") -> Accepts:
+    """Return what accepts functions that can be called with these arguments, if ``more`` has nothing against them."""
+
+    def accepts(entry: Any) -> str:
+        if isinstance(entry, type):
+            return f"is the class {entry.__name__}, and a function of ({', '.join(arguments)}) is needed"
+        return callable_with(*arguments)(entry) or more(entry)
+
+    return accepts
+
+
+def callable_with(*arguments: str) -> Accepts:
+    """Return what accepts functions, and classes, that can be called with these arguments."""
+
+    def accepts(entry: Any) -> str:
+        needed = f"a function of ({', '.join(arguments)}) is needed"
+        if not callable(entry):
+            return f"is a {type(entry).__name__}, and {needed}"
+        try:
+            inspect.signature(entry).bind(*arguments)
+        except TypeError as error:
+            return f"takes other arguments ({error}): {needed}"
+        except ValueError:  # built in, without a signature
+            pass
+        return ""
+
+    return accepts
 
 
 def named(path: str) -> Any:

@@ -7,17 +7,13 @@ stands beside a trial's numbers and is no part of its key.
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.util
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far.architecture.backbones import BACKBONES
 from far.architecture.classifiers import CLASSIFIERS
 from far.architecture.interactions import INTERACTIONS, POSITIONS
 from far.architecture.networks import NETWORKS
@@ -26,7 +22,10 @@ from far.architecture.position_embeddings import EMBEDDINGS
 from far.architecture.sampling import SAMPLERS
 from far.config.augmentation import AUGMENTATIONS
 from far.config.optimization import OPTIMIZERS, SCHEDULES
-from far.registry import Registry
+from far.definitions import Module, bytes_digest, read, short
+from far.evaluate.metrics import METRICS
+from far.plugins import load as plugins
+from far.registry import REGISTRIES, Registry
 
 if TYPE_CHECKING:
     from far.config.trial import TrialConfig
@@ -44,13 +43,6 @@ ALWAYS = (
     "far.train.validation",
 )  # fmt: skip
 """Modules that decide the numbers of every trial."""
-
-REACHED = (
-    "far.model.attention", "far.model.batch_norm", "far.model.convolution", "far.model.drop_path", "far.model.init",
-    "far.model.interaction", "far.model.interface", "far.model.permutation", "far.model.pooling", "far.model.precise",
-    "far.model.transformers_network", "far.model.vit",
-)  # fmt: skip
-"""Modules that decide the numbers of trials whose variants import them."""
 
 WITH_WEIGHTS = (
     "far.weights.build", "far.weights.facts", "far.weights.families", "far.weights.positions", "far.weights.source",
@@ -75,6 +67,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.collectives": "sends between processes",
     "far.config": "what it resolves stands in the configuration, and so in the key",
     "far.cpus": "threads of a process",
+    "far.definitions": "reads source",
     "far.data.decoding.cache": "keeps what was read",
     "far.data.decoding.earlier": "what earlier versions read",
     "far.data.decoding.indexes": "keeps frame indexes, which have a version of their own",
@@ -89,6 +82,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.gpu": "settings of a device, which the result names",
     "far.interpreter": "starts processes",
     "far.pictures": "figures",
+    "far.plugins": "loads variants, which count themselves",
     "far.redaction": "words",
     "far.registry": "finds variants, which count themselves",
     "far.source": "this one",
@@ -127,9 +121,6 @@ WINGS = {
 MOST_NAMED = 3
 """Changed parts that are named; the rest is counted."""
 
-_POINTER = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
-"""How a variant names what builds it, where it must not import that."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -146,7 +137,7 @@ class Source:
     @property
     def digest(self) -> str:
         """The whole in 16 hexadecimal digits."""
-        return _short(json.dumps(sorted(self.parts.items())).encode())
+        return short(json.dumps(sorted(self.parts.items())).encode())
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """Return plain values, for a trial's record."""
@@ -158,7 +149,9 @@ def source_of(config: TrialConfig) -> Source:
 
     A module is read once per process: what a process has imported is what it goes on running.
     """
-    return _source(tuple(variants(config)), tuple(_modules(config)))
+    metrics = [(METRICS.axis, name) for name in METRICS if plugins.plugin_of(METRICS.axis, name) is not None]
+    data = tuple((name, content) for plugin in plugins_of(config) for name, content in _data_of(plugin))
+    return _source((*variants(config), *metrics), tuple(_modules(config)), data)
 
 
 AXES: Mapping[str, Registry[Any]] = {
@@ -171,13 +164,32 @@ AXES: Mapping[str, Registry[Any]] = {
 """Registries whose variants decide a trial's numbers."""
 
 
+def _axes() -> Mapping[str, Registry[Any]]:
+    """Return these, that of metrics, and those that plug-ins have made for settings of their own."""
+    theirs = {each.axis: each for each in REGISTRIES if each.key and not plugins.is_ours(each.module)}
+    return {**theirs, METRICS.axis: METRICS, **AXES}
+
+
+def plugins_of(config: TrialConfig) -> list[plugins.Plugin]:
+    """Return the plug-ins whose variants a configuration names, or whose metrics every trial is scored by."""
+    backbone = (BACKBONES.axis, config.model.backbone)
+    metrics = [(METRICS.axis, name) for name in METRICS]
+    found = [plugins.plugin_of(axis, name) for axis, name in (*variants(config), backbone, *metrics)]
+    return list({each.code.module: each for each in found if each is not None}.values())
+
+
+def _data_of(plugin: plugins.Plugin) -> list[tuple[str, bytes]]:
+    """Return the files of a folder that are no Python: what its variants may read."""
+    return [(name, content) for name, content in plugin.code.files.items() if not name.endswith(".py")]
+
+
 def variants(config: TrialConfig) -> list[tuple[str, str]]:
     """Return the variants that a configuration names, as axis and name."""
     model: Any = config.model
     patterns = {name for layout in getattr(model, "layouts", ()) for name in layout}
     if (classifier := getattr(model, "classifier", None)) is not None:
         patterns |= set(CLASSIFIERS[classifier].patterns)
-    found = [(registry, name) for registry in AXES.values() if registry.key for name in _names(config, registry.key)]
+    found = [(registry, name) for registry in _axes().values() if registry.key for name in _names(config, registry.key)]
     found += [(EMBEDDINGS, model.embedding), *((PATTERNS, name) for name in sorted(patterns))]
     return list(dict.fromkeys((registry.axis, name) for registry, name in found if name in registry))
 
@@ -192,12 +204,14 @@ def _names(config: TrialConfig, key: str) -> list[str]:
 
 def files_are_here(files: Mapping[str, str]) -> bool:
     """Return whether the modules are here as they were, byte for byte."""
-    return bool(files) and all(_bytes_digest(module) == digest for module, digest in files.items())
+    return bool(files) and all(bytes_digest(module) == digest for module, digest in files.items())
 
 
 def changed_parts(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     """Return the parts in which two sources differ."""
-    return [part for part in dict.fromkeys((*here, *recorded)) if recorded.get(part) != here.get(part)]
+    parts = [part for part in dict.fromkeys((*here, *recorded)) if recorded.get(part) != here.get(part)]
+    # A trial without a metric that is here now, or with one that is not, has the numbers of the others all the same.
+    return [part for part in parts if not part.startswith(f"{METRICS.axis} '") or {part} <= {*here} & {*recorded}]
 
 
 def in_words(parts: Iterable[str]) -> str:
@@ -227,177 +241,28 @@ def _modules(config: TrialConfig) -> Iterator[str]:
 
 
 @cache
-def _source(named: tuple[tuple[str, str], ...], modules: tuple[str, ...]) -> Source:
-    parts: dict[str, str] = {}
-    files: dict[str, str] = {}
-    whole = list(modules)
+def _source(
+    named: tuple[tuple[str, str], ...], modules: tuple[str, ...], data: tuple[tuple[str, bytes], ...] = ()
+) -> Source:
+    parts = {f"file '{name}'": short(content) for name, content in data}
+    files = dict(parts)
+    whole, axes = list(modules), _axes()
     for axis, name in named:
-        module = AXES[axis].origin(name).module
-        code, imported = _Module.of(module).definition(name)
-        parts[f"{axis} '{name}'"] = _short(code.encode())
-        files[module] = _bytes_digest(module) or ""
+        module = axes[axis].origin(name).module
+        code, imported = Module.of(module).definition(name)
+        parts[f"{axis} '{name}'"] = short(code.encode())
+        files[module] = bytes_digest(module) or ""
         whole += imported
     counted: set[str] = set()
     while whole:
         module = whole.pop()
-        if module not in counted and _read(module) is not None:
+        if module not in counted and read(module) is not None:
             counted.add(module)
-            whole += _Module.of(module).imported()
+            whole += Module.of(module).imported()
     for module in sorted(counted):
-        parts[module] = _Module.of(module).digest
-        files[module] = _bytes_digest(module) or ""
+        parts[module] = Module.of(module).digest
+        files[module] = bytes_digest(module) or ""
     return Source(dict(sorted(parts.items())), dict(sorted(files.items())))
 
 
-class _Module:
-    """A module's source, taken apart."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.tree = ast.parse(_read(name) or b"")
-        self.digest = _short(_canonical(self.tree).encode())
-
-    @staticmethod
-    @cache
-    def of(name: str) -> _Module:
-        """Return a module, taken apart once."""
-        return _Module(name)
-
-    def imported(self) -> list[str]:
-        """Return the modules that it imports and that count whole."""
-        return [module for module in _imports(self.tree, self.name) if self._counts(module)]
-
-    def definition(self, variant: str) -> tuple[str, list[str]]:
-        """Return the code that says what a variant is, in canonical form, and the modules that this imports.
-
-        That is the statement that registers the name, and what that uses of its module; where no statement names it, as
-        in a loop, it is the whole module.
-        """
-        roots = [node for node in self.tree.body if variant in _registered(node)]
-        nodes = self._used_by(roots) if roots else list(self.tree.body)
-        imported = [module for node in nodes for module in _imports(node, self.name) if self._counts(module)]
-        return "\n".join(_canonical(node) for node in nodes), imported
-
-    def _used_by(self, roots: list[ast.stmt]) -> list[ast.stmt]:
-        """Return the statements at the module's top that these use, and these, in the order of the module."""
-        by_name: dict[str, list[ast.stmt]] = {}
-        for node in self.tree.body:
-            for name in _defined(node):
-                by_name.setdefault(name, []).append(node)
-        used, left = set[int](), list(roots)
-        while left:
-            node = left.pop()
-            if id(node) not in used:
-                used.add(id(node))
-                names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-                left += [each for name in names for each in by_name.get(name, ())]
-        return [node for node in self.tree.body if id(node) in used]
-
-    def _counts(self, module: str) -> bool:
-        """Return whether an imported module counts: ours by the lists, those of others if they are beside this one."""
-        if module.split(".")[0] == "far":
-            return module in REACHED
-        return module.split(".")[0] == self.name.split(".")[0] and _read(module) is not None
-
-
-def _defined(node: ast.stmt) -> list[str]:
-    """Return the names that a statement at a module's top gives a meaning."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]
-
-
-def _registered(node: ast.stmt) -> set[str]:
-    """Return the names under which a statement registers something: ``REGISTRY.register("name")``."""
-    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-    return {
-        str(argument.value)
-        for call in calls
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "register"
-        for argument in call.args[:1]
-        if isinstance(argument, ast.Constant)
-    }
-
-
-def _imports(tree: ast.AST, own: str) -> Iterator[str]:
-    """Yield what may be the names of the modules that some code imports, or points to as ``"module:name"``."""
-    if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
-        return
-    if isinstance(tree, ast.Import):
-        yield from (alias.name for alias in tree.names)
-    elif isinstance(tree, ast.ImportFrom):
-        above = own.split(".")[: -tree.level] if tree.level else []
-        base = ".".join([*above, *([tree.module] if tree.module else [])])
-        yield base
-        yield from (f"{base}.{alias.name}" for alias in tree.names)
-    elif isinstance(tree, ast.Constant):
-        if isinstance(tree.value, str) and (pointer := _POINTER.fullmatch(tree.value)):
-            yield pointer[1]
-    else:
-        for child in ast.iter_child_nodes(tree):
-            yield from _imports(child, own)
-
-
-def _canonical(tree: ast.AST) -> str:
-    """Write code in a form that says what it does: the same for every Python version, formatting and comment."""
-    said: list[str] = []
-    _write(tree, said)
-    return " ".join(said)
-
-
-def _write(node: ast.AST, said: list[str]) -> None:
-    said.append(type(node).__name__)
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if isinstance(value, ast.AST):
-            if name != "ctx":
-                said.append(name)
-                _write(value, said)
-        elif isinstance(value, list):
-            if not value:  # so that lists that a later Python brought make no difference
-                continue
-            said.append(f"{name}[")
-            for each in value:
-                if not isinstance(each, ast.AST):
-                    said.append(repr(each))
-                elif not _is_text(each):
-                    _write(each, said)
-            said.append("]")
-        elif value is not None and name not in ("kind", "type_comment"):
-            said.append(f"{name}={value!r}")
-
-
-def _is_text(node: ast.AST) -> bool:
-    """Return whether a statement only says something: a docstring, of whatever."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-@cache
-def _read(module: str) -> bytes | None:
-    """Return a module's source, None if there is none."""
-    own = Path(__file__).parent
-    if module.split(".")[0] == "far":
-        place = own.joinpath(*module.split(".")[1:])
-        files = [place.with_suffix(".py"), place / "__init__.py"]
-    else:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-        files = [Path(spec.origin)] if spec is not None and spec.origin else []
-    for file in files:
-        if file.suffix == ".py" and file.is_file():
-            return file.read_bytes()
-    return None
-
-
-@cache
-def _bytes_digest(module: str) -> str | None:
-    text = _read(module)
-    return None if text is None else _short(text)
-
-
-def _short(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+plugins.on_change.append(_source.cache_clear)

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from far.architecture.classifiers import CLASSIFIERS
-from far.architecture.interactions import INTERACTIONS
-from far.architecture.patterns import PATTERNS
-from far.data.sources.layouts import LAYOUTS, read_listing
+from far.data.sources.layouts import read_listing
 from far.errors import ConfigError
-from far.registry import Registry
+from far.plugins import load_plugin, only_within
 from far.testing import conformance
 from orchestrator.executors.registry import EXECUTORS
-from orchestrator.tracking.base import TRACKERS, make_tracker
+from orchestrator.tracking.base import make_tracker
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 from orchestrator.workspace.settings import checked_uri
 
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples" / "variants").glob("*.py"))
-REGISTRIES: list[Registry[Any]] = [PATTERNS, INTERACTIONS, CLASSIFIERS, LAYOUTS, EXECUTORS, TRACKERS]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def examples() -> Iterator[None]:
-    before = {registry.axis: set(registry) for registry in REGISTRIES}
-    for path in EXAMPLES:
-        spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    yield
-    for registry in REGISTRIES:
-        for name in set(registry) - before[registry.axis]:
-            registry.unregister(name)
+    with only_within():
+        for path in EXAMPLES:
+            load_plugin(path)
+        yield
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ SOURCES = [
     *(path for name in ("far", "orchestrator", "reports") for path in (ROOT / name).rglob("*.py")),
 ]
 MEANT_OTHERWISE = {
-    ("far/source.py", "far"),  # the package
+    ("far/definitions.py", "far"),  # the package
     ("reports/selection.py", "mlflow"),  # what --from takes for the workspace's own tracking store
     ("reports/results/collect.py", "mlflow"),
     ("far/weights/facts.py", "farlab"),  # an entry of a file's metadata

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from far.errors import ConfigError
-from far.registry import Registry, named
+from far.registry import Registry, instance_of, named
 from orchestrator.estimate import find_target
 from orchestrator.estimate.capacity import misfits, several_processes
 from orchestrator.executors.ray.cluster import prepare_environment
@@ -89,7 +89,7 @@ class Ray(ExecutorSpec):
         return executor
 
 
-EXECUTORS: Registry[ExecutorSpec] = Registry("executor", "--executor")
+EXECUTORS: Registry[ExecutorSpec] = Registry("executor", "--executor", accepts=instance_of(ExecutorSpec))
 EXECUTORS.register("ray")(Ray())
 EXECUTORS.register("local")(Local())
 DEFAULT = "ray"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from far.registry import Registry, named
+from far.registry import Registry, callable_with, named
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 
@@ -44,7 +44,9 @@ class Tracker(Protocol):
         """
 
 
-TRACKERS: Registry[Callable[[str, Sequence[Sweep], bool], Tracker]] = Registry("tracker", "tracking_uri")
+TRACKERS: Registry[Callable[[str, Sequence[Sweep], bool], Tracker]] = Registry(
+    "tracker", "tracking_uri", accepts=callable_with("uri", "sweeps", "rebuild")
+)
 """By the scheme of ``tracking_uri``; a scheme that is not here is MLflow's. Each is made with the URI, what is to be
 mirrored, and whether all of it is to be written again.
 """

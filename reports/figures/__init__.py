@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far.registry import Registry
+from far.registry import Registry, instance_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ class FigureSpec:
     needs_results: bool = True
 
 
-FIGURES: Registry[FigureSpec] = Registry("figure")
+FIGURES: Registry[FigureSpec] = Registry("figure", accepts=instance_of(FigureSpec))
 NUMBERS = {"2": "patterns", "6": "explain", "7": "explain"}
 """The paper's numbers of figures; 6 and 7 are ``farlab explain``."""
 

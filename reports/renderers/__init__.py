@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 
-from far.registry import Registry
+from far.registry import Registry, callable_with
 from reports.tables.model import Table
 
 Renderer = Callable[[Sequence[Table]], str]
 """Turns tables into the text of one document."""
 
-RENDERERS: Registry[Renderer] = Registry("format")
+RENDERERS: Registry[Renderer] = Registry("format", accepts=callable_with("tables"))
 PAGE = "html"
 """The format of what a folder gets: tables and figures in one page."""
 SUFFIXES = {

@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 import far
-from far import source
+from far import definitions, source
 from far.architecture.patterns import PATTERNS
 from far.config import TrialConfig, parse_override, resolve
 from far.registry import Registry
 from far.source import BY_VARIANT, LEFT_OUT, changed_parts, files_are_here, in_words, source_of
 
-LISTS = (source.ALWAYS, source.REACHED, source.WITH_WEIGHTS, source.WITH_RANDAUGMENT, source.WITH_MIXING, BY_VARIANT)
+LISTS = (
+    source.ALWAYS,
+    definitions.REACHED,
+    source.WITH_WEIGHTS,
+    source.WITH_RANDAUGMENT,
+    source.WITH_MIXING,
+    BY_VARIANT,
+)
 PLUGIN = '''
 """Patterns of one's own."""
 
@@ -49,8 +56,8 @@ def made(*settings: str) -> TrialConfig:
 
 def reread() -> None:
     """Forget what this process has read, as a new one would."""
-    for known in (source._source, source._Module.of, source._read, source._bytes_digest):
-        known.cache_clear()
+    source._source.cache_clear()
+    definitions.forget(everything=True)
 
 
 @pytest.fixture
@@ -79,7 +86,7 @@ def test_every_module_is_known_to_decide_numbers_or_not() -> None:
         packages = [module.rsplit(".", n)[0] for n in range(module.count(".") + 1)]
         places = sum(module in each for each in LISTS) or sum(name in LEFT_OUT for name in packages)
         assert places == 1, f"{module} stands in {places} lists of far/source.py"
-    known = {*modules(), "far.config", "far.data.sources", "far.store", "far.testing", "far.trained"}
+    known = {*modules(), "far.config", "far.data.sources", "far.plugins", "far.store", "far.testing", "far.trained"}
     listed = {name for each in (*LISTS, tuple(LEFT_OUT)) for name in each}
     assert listed <= known, f"no such module: {sorted(listed - known)}"
 

@@ -16,9 +16,11 @@ from far.data.sources.layouts.path_lists import read_path_lists
 from far.data.sources.layouts.ssv2 import read_something_something
 from far.data.sources.listing import Listing, check_encoding
 from far.errors import DataError
-from far.registry import Registry
+from far.registry import Registry, function_of
 
-LAYOUTS: Registry[Callable[[Path, Diagnostics], Listing]] = Registry("data set layout")
+LAYOUTS: Registry[Callable[[Path, Diagnostics], Listing]] = Registry(
+    "data set layout", accepts=function_of("root", "diagnostics")
+)
 """Each maps the data set's folder to its listing, or raises ``DataError`` naming what it misses there."""
 
 LAYOUTS.register("ssv2")(read_something_something)
