@@ -214,6 +214,7 @@ def plan_targets(
         workspace.store,
         manifest_hash=workspace.data_hash if generate else workspace.present_data_hash,
         weights_hash=workspace.weights_hash,
+        present_hash=workspace.present_data_hash,
         data_problems=workspace.data_problems,
     )
     plan = with_code(with_other_frames(with_starts(plan, workspace), workspace), workspace.store)

@@ -131,5 +131,11 @@ def frozen_plan(
     for row in rows:
         study.row(row)
     refuse_unknown(ids, [key for seeds in frozen_keys(path).values() for key in seeds.values()])
-    plan = make_plan(study, store, manifest_hash=workspace.data_hash, weights_hash=workspace.weights_hash)
+    plan = make_plan(
+        study,
+        store,
+        manifest_hash=workspace.data_hash,
+        weights_hash=workspace.weights_hash,
+        present_hash=workspace.present_data_hash,
+    )
     return with_code(plan, store)

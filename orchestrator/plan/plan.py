@@ -113,6 +113,7 @@ def make_plan(
     *,
     manifest_hash: ManifestHash,
     weights_hash: WeightsHash | None = None,
+    present_hash: ManifestHash | None = None,
     data_problems: DataProblems | None = None,
 ) -> Plan:
     """Expand studies into trials and look each up in the store.
@@ -123,6 +124,8 @@ def make_plan(
         manifest_hash: content hash of the data a configuration asks for, None if they are still to be generated; may
             raise ``DataError``.
         weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
+        present_hash: ``manifest_hash`` of data that are here already, for finding results of earlier versions, which is
+            no reason to generate any. Default: ``manifest_hash``.
         data_problems: why a trial would fail on its data; nothing where these are not here. Default: nobody looks.
     """
     studies = (studies,) if isinstance(studies, Study) else tuple(studies)
@@ -148,7 +151,8 @@ def make_plan(
         for study, row, seed, key, config, own, known in cells
     )
     damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
-    earlier = tuple(text for study in studies for text in _earlier(study, trials, contents, store))
+    looking = _Contents(present_hash, contents.weights) if present_hash else contents
+    earlier = tuple(text for study in studies for text in _earlier(study, trials, looking, store))
     plan = Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
     if data_problems is None:
         return plan
@@ -206,14 +210,14 @@ class _Contents:
     """Content hashes by configuration, each computed once; what is not there is noted, not fatal."""
 
     def __init__(self, manifest_hash: ManifestHash, weights_hash: WeightsHash) -> None:
-        self._manifest, self._weights = manifest_hash, weights_hash
+        self._manifest, self.weights = manifest_hash, weights_hash
         self._known: dict[str, str | None] = {}
         self.problems: list[str] = []
 
     def identity(self, config: TrialConfig) -> tuple[dict[str, Any], bool]:
         """Return the identity, and whether it is the final one."""
         data = self._once("data " + config.data.model_dump_json(), lambda: self._manifest(config.data))
-        weights = self._once("init " + config.init.model_dump_json(), lambda: self._weights(config.init))
+        weights = self._once("init " + config.init.model_dump_json(), lambda: self.weights(config.init))
         stand_in = f"to be generated: {config.data.model_dump_json()}"
         return identity(config, data_hash=data or stand_in, weights_hash=weights), data is not None
 

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from far.config.data import DataConfig
 from far.errors import DataError
 from far.store.atomic import write_json
 from orchestrator.plan.plan import Plan, make_plan
@@ -54,6 +55,18 @@ def test_a_finished_trial_is_done_in_every_study_that_holds_it(plan, tmp_path: P
         ("interaction_position", "Before Attention", 1),
     }
     assert len(again.missing()) == 25
+
+
+def test_a_sweep_generates_no_data_but_its_own(tmp_path: Path) -> None:
+    asked: set[str] = set()
+
+    def generate(data: DataConfig) -> str:
+        asked.add(data.model_dump_json())
+        return "data"
+
+    study = load_study("head_ratio")
+    make_plan(study, Store(tmp_path), manifest_hash=generate, present_hash=lambda data: None)
+    assert asked == {row.config.data.model_dump_json() for row in study.rows}
 
 
 def test_results_of_an_earlier_versions_profile_are_named(plan, tmp_path: Path) -> None:
