@@ -122,7 +122,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("data", "prepare"): ["folder", "clips"],
     ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
     ("data", "sample"): [],
-    ("show",): ["0"], ("diff",): ["q", "q.yaml"],
+    ("show",): ["0"], ("doctor",): [], ("diff",): ["q", "q.yaml"],
     ("study", "schema"): [], ("verify",): ["q.yaml"], ("weights", "inspect"): ["q.yaml"],
     ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
 }  # fmt: skip
