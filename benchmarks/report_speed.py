@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from far.source import source_of
 from far.store import correctness
 from far.store.records import Attempt, Spec, with_start, write_result, write_spec
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -85,7 +85,7 @@ def measure(workspace: Path, trials: int, videos: int) -> dict[str, float]:
 def fill(store: Store, seeds: int, videos: int) -> None:
     """Write the finished trials."""
     plan = make_plan(load_study(STUDY, profile="demo", seeds=seeds), store, manifest_hash=lambda data: "d" * 64)
-    freeze(plan, store)
+    write_lockfile(plan, store)
     rng = np.random.default_rng(0)
     kept = [predictions(rng, videos) for _ in range(ANSWERS_KEPT)]
     configs = {trial.row: trial.config.model_dump(mode="json") for trial in plan.trials}

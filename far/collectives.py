@@ -1,4 +1,4 @@
-"""What the processes of a trial tell each other beside DeepSpeed."""
+"""Collective operations between a trial's processes, outside DeepSpeed."""
 
 from __future__ import annotations
 

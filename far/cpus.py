@@ -1,6 +1,6 @@
 """How many CPUs this process may use: the least of its affinity and the quotas of its control groups.
 
-The affinity knows cpusets alone; ``docker --cpus 4`` or a limit of Kubernetes is a quota, under which a process still
+The affinity covers cpusets alone; ``docker --cpus 4`` or a limit of Kubernetes is a quota, under which a process still
 sees every core of the machine.
 """
 

@@ -118,7 +118,7 @@ def join_world(
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
     if cuda:
         torch.cuda.set_device(local_rank)
-        # cuDNN's convolutions take TF32 unless told otherwise, linear layers do not: fp32 would be half of each
+        # cuDNN's convolutions use TF32 by default, linear layers do not: fp32 would be half of each
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
     return World(rank, size, torch.device("cuda", local_rank) if cuda else torch.device("cpu"))
 

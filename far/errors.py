@@ -129,7 +129,7 @@ class LostError(FarError):
 
 
 class CancelledError(FarError):
-    """Somebody asked for this one trial to stop. It keeps its checkpoint, and a later sweep goes on with it."""
+    """This one trial was cancelled. It keeps its checkpoint, and a later sweep goes on with it."""
 
     exit_code = 130
     kind = "cancelled"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, OutOfMemoryError
-from far.library_errors import typed
+from far.library_errors import classify_error
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def _fault(local_rank: int) -> str | None:
         ones = torch.ones(2, device=f"cuda:{local_rank}")
         return None if float(ones.sum()) == 2 else "1 + 1 is not 2 on it"
     except Exception as error:  # a card that the wheel has no kernels for, an ordinal that is not there, …
-        if isinstance(cause := typed(error), OutOfMemoryError):
+        if isinstance(cause := classify_error(error), OutOfMemoryError):
             raise cause from error
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

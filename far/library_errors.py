@@ -16,7 +16,7 @@ _MEMORY = (
     "cannot allocate memory",
     "out of memory",
     "bad_alloc",
-    # the same on a GPU, whose libraries each have words of their own for it, above all beside a neighbour
+    # the same on a GPU, whose libraries each have words of their own for it, above all when the GPU is shared
     "out_of_memory",
     "memoryallocation",
     "_status_alloc_failed",
@@ -37,7 +37,7 @@ _ONEDNN = "could not create a primitive"
 _PROBE_BYTES = 2**20
 
 
-def typed(error: BaseException, directory: Path | None = None) -> BaseException:
+def classify_error(error: BaseException, directory: Path | None = None) -> BaseException:
     """Return the ``FarError`` that an error stands for, or the error itself if it is nothing known.
 
     Args:
@@ -64,7 +64,7 @@ def typed(error: BaseException, directory: Path | None = None) -> BaseException:
 
 
 def write_problem(directory: Path) -> StorageError | None:
-    """Return why a mebibyte cannot be written, None if it can; the numbers of ``statvfs`` know nothing of quotas."""
+    """Return why a mebibyte cannot be written, None if it can; ``statvfs`` ignores quotas."""
     probe = scratch_path(directory / "room")
     try:
         with probe.open("wb") as stream:
@@ -80,7 +80,7 @@ def write_problem(directory: Path) -> StorageError | None:
 
 
 def _is_within(name: object, directory: Path | None) -> bool:
-    """Return whether a file of the trial is meant, and not, e.g., a video on another disk."""
+    """Return whether the error is about a file of the trial and not, e.g., a video on another disk."""
     return directory is not None and isinstance(name, str) and directory.absolute() in Path(name).absolute().parents
 
 

@@ -87,30 +87,30 @@ class Registry(Mapping[str, T], Generic[T]):
         """Forget a variant, e.g. that of a test."""
         del self._entries[name], self._origins[name]
 
-    def check(self, name: str, *beside: Any) -> None:
-        """Ask a variant that has a method ``check`` whether it is possible beside the rest of a configuration.
+    def check(self, name: str, *context: Any) -> None:
+        """Check a variant that has a method ``check`` against the rest of a configuration.
 
         Raises:
             ConfigError: it is not; the error names those that are, unless the variant's own names another setting.
         """
         try:
-            self._entries[name].check(*beside)  # type: ignore[attr-defined]
+            self._entries[name].check(*context)  # type: ignore[attr-defined]
         except ConfigError as error:
             if error.key is not None:
                 raise
-            possible = [other for other in self if self.is_possible(other, *beside)]
+            possible = [other for other in self if self.is_possible(other, *context)]
             raise ConfigError(error.message, key=self.key, choices=possible, got=name) from None
 
-    def is_possible(self, name: str, *beside: Any) -> bool:
-        """Return whether a variant that has a method ``check`` is possible beside the rest of a configuration."""
+    def is_possible(self, name: str, *context: Any) -> bool:
+        """Return whether a variant that has a method ``check`` is compatible with the rest of a configuration."""
         try:
-            self._entries[name].check(*beside)  # type: ignore[attr-defined]
+            self._entries[name].check(*context)  # type: ignore[attr-defined]
         except ConfigError:
             return False
         return True
 
     def reads(self, name: str) -> Collection[str]:
-        """Return the settings, by dotted key, that a variant reads beside those that all variants read."""
+        """Return the settings, by dotted key, that a variant reads in addition to those that all variants read."""
         return self._reads(self[name])
 
     def origin(self, name: str) -> Origin:

@@ -1,8 +1,8 @@
 """The source that decides a trial's numbers: which modules and variants, and a digest of each.
 
 Modules count whole, variants (an attention pattern, an interaction, …) by their own definitions, so that a new pattern
-beside the others changes nothing for trials that do not name it. Comments, docstrings and formatting do not count. It
-stands beside a trial's numbers and is no part of its key.
+changes nothing for trials that do not name it. Comments, docstrings and formatting do not count. It
+is recorded with a trial's numbers and is not part of its key.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Added:
 class ReadBy:
     """Marks a setting that only some variants of an axis read: ``Annotated[Positive, ReadBy(SAMPLERS)]``.
 
-    Beside a variant that does not read it, it has no effect and does not count in a trial's identity.
+    With a variant that does not read it, it has no effect and does not count in a trial's identity.
 
     Attributes:
         registry: of the axis; its variants say what they read.

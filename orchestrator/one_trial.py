@@ -10,7 +10,7 @@ from far.config.identity import trial_key
 from far.distributed import Launched
 from far.errors import CancelledError, FarError
 from far.text import rounded
-from orchestrator.executors.base import Job, ListQueue, Stop
+from orchestrator.executors.base import Job, ListQueue, StopRequest
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.trial_runner import Watcher
@@ -31,8 +31,8 @@ class _Narrator(Watcher):
 
     def built(self, run: TrialRun) -> None:
         """Say what of the initial weights was loaded."""
-        if run.coverage is not None:
-            self.say(f"initial weights {self.config.init.weights}: {run.coverage}")
+        if run.load_report is not None:
+            self.say(f"initial weights {self.config.init.weights}: {run.load_report}")
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Say how an epoch went."""
@@ -63,7 +63,7 @@ def train_here(
         say: called with a line whenever something happens.
 
     Raises:
-        LockedError: somebody else is training it.
+        LockedError: another process is training it.
         KeyboardInterrupt: it was asked to stop, and can go on later.
         FarError: what the trial ended by; its result says the same.
     """
@@ -79,11 +79,11 @@ def train_here(
         data_root=workspace.settings.data_root,
         devices=launched.size,
         cpus=config.run.cpus,
-        replica=workspace.settings.replica,
+        remote_store=workspace.settings.remote_store,
     )
     executor = LocalExecutor(launched, _Narrator(config, say))
     try:
-        executor.run(ListQueue([job]), Stop())
+        executor.run(ListQueue([job]), StopRequest())
     except FarError as error:
         if launched.rank:  # the launcher ends the others, whichever process met it; a result that is there stays
             write_failure(job.directory, error)

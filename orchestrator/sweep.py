@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, FarError, StorageError, StorageFullError
-from orchestrator.estimate import find_target, quote
-from orchestrator.estimate.estimate import afford, purchase_order
-from orchestrator.executors.base import Chain, Executor, Job, ListQueue, Queue, Stop
+from orchestrator.estimate import estimate_plan, find_target
+from orchestrator.estimate.estimate import priority_order, select_within_budget
+from orchestrator.executors.base import ChainedQueue, Executor, Job, ListQueue, Queue, StopRequest
 from orchestrator.executors.signals import STOPS, WAKE, ignore_stops
 from orchestrator.monitor.live import Progress, Watched
 from orchestrator.plan.jobs import make_job, submit
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import Plan, PlannedTrial
-from orchestrator.store.poller import Follower
-from orchestrator.store.remote import ReplicaError
+from orchestrator.store.poller import Poller
+from orchestrator.store.remote import RemoteStoreError
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
 from orchestrator.tracking.base import Tracker, make_tracker
@@ -90,7 +90,7 @@ def run_sweep(
         StorageError: results can no longer be written; what had finished is kept.
         FarError: nothing can be run at all.
     """
-    stop, ran, store = Stop(), _Ran(), workspace.store
+    stop, ran, store = StopRequest(), _SweepState(), workspace.store
     unkept, untracked = None, None
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
@@ -103,11 +103,11 @@ def run_sweep(
                 if todo or any(study.search for study in plan.studies):
                     running.enter_context(executor.opened(stop))
                     executor.check(jobs)  # before anything is written
-                for change in freeze(plan, store):
+                for change in write_lockfile(plan, store):
                     console.print(f"note: {change}")
                 for trial in todo:
                     submit(workspace, trial)
-                ran.replicate = _replicated(stack, workspace, todo)
+                ran.synchronise = _synchronisation(stack, workspace, todo)
                 ran.mirror = mirror = make_tracker(workspace.settings.tracking_uri, sweeps_of(plan, store))
                 mirror.start()
                 _run(plan, todo, jobs, workspace, executor, console, mirror, stop, budget, ran)
@@ -117,7 +117,7 @@ def run_sweep(
             stop.request(error)
         finally:
             ignore_stops()  # until the handlers are put back
-            unkept = ran.replicate([*todo, *ran.proposed])
+            unkept = ran.synchronise([*todo, *ran.proposed])
             patience, longest = (HURRY, LONGEST_HURRY) if stop else (PATIENCE, PATIENCE)
             if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=longest):
                 untracked = ran.mirror.reason
@@ -154,26 +154,26 @@ def _jobs(plan: Plan, todo: Sequence[PlannedTrial], workspace: Workspace) -> lis
     return [make_job(workspace, trial, retry[trial.study]) for trial in todo]
 
 
-def _replicated(
+def _synchronisation(
     stack: ExitStack, workspace: Workspace, todo: Sequence[PlannedTrial]
 ) -> Callable[[Sequence[PlannedTrial]], str | None]:
     """Tell a store at a URL what is to run, and follow what comes back.
 
     Returns:
-        What brings both sides up to date in the end; it returns what is wrong, if it could not.
+        A function that brings both sides up to date at the end and returns what is wrong, if it could not.
     """
-    replica, store = workspace.replica, workspace.store
-    if replica is None:
+    remote_store, store = workspace.remote_store, workspace.store
+    if remote_store is None:
         return lambda trials: None
 
-    replica.push(store, [])
-    stack.enter_context(Follower(replica, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
+    remote_store.push(store, [])
+    stack.enter_context(Poller(remote_store, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
 
     def settle(trials: Sequence[PlannedTrial]) -> str | None:
         try:
-            replica.push(store, [trial.key for trial in trials])
-            replica.pull(store)
-        except ReplicaError as error:
+            remote_store.push(store, [trial.key for trial in trials])
+            remote_store.pull(store)
+        except RemoteStoreError as error:
             return str(error)
         return None
 
@@ -181,7 +181,7 @@ def _replicated(
 
 
 @dataclass
-class _Ran:
+class _SweepState:
     """What a run did beyond the plan's own trials."""
 
     proposed: list[PlannedTrial] = field(default_factory=list)
@@ -190,7 +190,7 @@ class _Ran:
     """How far each search has come."""
     over_budget: bool = False
     """Whether the clock or a count kept something from starting."""
-    replicate: Callable[[Sequence[PlannedTrial]], str | None] = lambda trials: None
+    synchronise: Callable[[Sequence[PlannedTrial]], str | None] = lambda trials: None
     """Brings the store and its copy at a URL up to date; returns what is wrong, if it could not."""
     mirror: Tracker | None = None
 
@@ -203,9 +203,9 @@ def _run(
     executor: Executor,
     console: PlainConsole,
     mirror: Tracker,
-    stop: Stop,
+    stop: StopRequest,
     budget: BudgetConfig | None,
-    ran: _Ran,
+    ran: _SweepState,
 ) -> None:
     """Run the executor over the trials, and then over what searches propose."""
     watched = [
@@ -229,7 +229,7 @@ def _run(
             may_propose = _counted(may_start, budget, searches, len(jobs))
             searches.append(SearchQueue(study, workspace, show, may_propose, stop))
     queues += searches
-    whole = queue if len(queues) == 1 else Chain(queues)
+    whole = queue if len(queues) == 1 else ChainedQueue(queues)
     try:
         if not whole.is_empty():
             with progress:
@@ -245,7 +245,7 @@ def _counted(
 ) -> Callable[[], bool]:
     """Return whether a search may propose another trial: by the clock, and by the budget's number of trials.
 
-    GPU-hours cannot be priced before a proposal is known; a search with such a budget proposes nothing.
+    GPU-hours cannot be estimated before a proposal is known; a search with such a budget proposes nothing.
     """
 
     def may() -> bool:
@@ -269,19 +269,19 @@ def _shown(progress: Progress, mirror: Tracker, study: str) -> Callable[[Planned
 
 def _affordable(plan: Plan, workspace: Workspace, budget: BudgetConfig | None) -> tuple[list[PlannedTrial], int]:
     """Return what is to be run, most useful first, and how many trials the budget leaves out."""
-    todo = purchase_order(plan)
+    todo = priority_order(plan)
     if budget is None or budget == BudgetConfig() or not todo:
         return todo, 0
 
     settings = workspace.settings
     target = find_target(settings.device, settings.devices, settings.tflops)
-    prices = quote(plan, workspace.store, target, workspace.video_counts)
-    bought = afford(plan, prices, budget)
-    return bought, len(todo) - len(bought)
+    costs = estimate_plan(plan, workspace.store, target, workspace.video_counts)
+    selected = select_within_budget(plan, costs, budget)
+    return selected, len(todo) - len(selected)
 
 
 def _clock(budget: BudgetConfig | None) -> Callable[[], bool]:
-    """Return whether the budget's wall clock still allows a start: prices are estimates, the clock is not."""
+    """Return whether the budget's wall clock still allows a start: estimates may be wrong, the clock is not."""
     if budget is None or budget.hours is None:
         return lambda: True
     end = time.monotonic() + budget.hours * 3600
@@ -318,7 +318,7 @@ def _outcome(
 
 
 @contextmanager
-def _stoppable(stop: Stop) -> Iterator[None]:
+def _stoppable(stop: StopRequest) -> Iterator[None]:
     """Treat Ctrl-C, SIGTERM and a closed terminal alike: one clean stop.
 
     The request is also noted, because an exception raised by a signal is lost where it meets a callback or a finaliser.
@@ -345,7 +345,7 @@ def _stoppable(stop: Stop) -> Iterator[None]:
     finally:
         signal.signal(WAKE, woken)
         if isinstance(stop.reason, KeyboardInterrupt):
-            ignore_stops()  # the command ends now, and says so in peace
+            ignore_stops()  # the command is about to end; its last lines are not cut off
         else:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -37,7 +37,7 @@ RowOption = Annotated[
     list[str] | None,
     typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False),
 ]
-RowsOption = Annotated[str | None, typer.Option(help="The same, names separated by commas.", show_default=False)]
+RowsOption = Annotated[str | None, typer.Option(help="Only these rows, separated by commas.", show_default=False)]
 StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
 
 

@@ -152,7 +152,7 @@ NONSENSE: dict[str, list[str]] = {
 @pytest.fixture(scope="module")
 def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which a study was submitted."""
-    from orchestrator.plan.lockfile import freeze
+    from orchestrator.plan.lockfile import write_lockfile
     from orchestrator.plan.plan import make_plan
     from orchestrator.store.store import Store
     from orchestrator.study import load_study
@@ -160,7 +160,7 @@ def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("submitted")
     (place / "q.yaml").write_text(STUDY)
     store = Store(place / "runs")
-    freeze(make_plan(load_study(place / "q.yaml"), store, manifest_hash=lambda data: "d"), store)
+    write_lockfile(make_plan(load_study(place / "q.yaml"), store, manifest_hash=lambda data: "d"), store)
     return place
 
 

@@ -64,10 +64,10 @@ TINY = ["data.demo={train_clips: 40, val_clips: 20, size: 32, motion: 12.0}"]
 def test_names_keep_their_brackets_and_lose_their_escapes(
     call: list[str], hostile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from orchestrator.plan.lockfile import freeze
+    from orchestrator.plan.lockfile import write_lockfile
 
     store = Store(hostile / "runs")
-    freeze(make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d"), store)
+    write_lockfile(make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d"), store)
     assert farlab.run(call) == 0
     said = capsys.readouterr()
     text = said.out + said.err

@@ -43,37 +43,37 @@ def values(number: int) -> Count:
 
 
 def kept(number: int) -> Count:
-    """Activations that are kept beside those of the layers: an activation function's input, a copy."""
+    """Activations kept in addition to the layers' inputs: an activation function's input, a copy."""
     return Count(activations=number)
 
 
 def norm(tokens: int, width: int) -> Count:
-    """LayerNorm of so many tokens."""
+    """LayerNorm over ``tokens`` tokens."""
     return Count(NORM * tokens * width, 2 * width, tokens * width)
 
 
 def batch_norm(tokens: int, width: int) -> Count:
-    """BatchNorm of so many tokens; its running statistics are not trained."""
+    """BatchNorm over ``tokens`` tokens; its running statistics are not trained."""
     return Count(BATCH_NORM * tokens * width, 2 * width, tokens * width)
 
 
 def linear(tokens: int, inside: int, outside: int, *, biases: int | None = None) -> Count:
-    """A linear layer, or a convolution whose stride is its kernel; ``biases``: other than one an output."""
+    """A linear layer, or a convolution whose stride is its kernel; ``biases``: other than one per output."""
     params = inside * outside + (outside if biases is None else biases)
     return Count(tokens * inside * outside, params, tokens * inside)
 
 
 def convolution(tokens: int, channels: int, groups: int, kernel: Sequence[int], *, biases: int | None = None) -> Count:
-    """A grouped convolution over the grid that keeps channels and size; ``biases``: other than one a channel."""
+    """A grouped convolution over the grid that keeps channels and size; ``biases``: other than one per channel."""
     weights = channels * (channels // groups) * math.prod(kernel)
     return Count(tokens * weights, weights + (channels if biases is None else biases), tokens * channels)
 
 
 def products(channels: int, groups: Iterable[int], *, maps: int = 0) -> Count:
-    """Attention's two products, over heads of so many channels in all, within groups of so many tokens each.
+    """The two matrix products of attention within groups of tokens.
 
     Args:
-        channels: of all its heads.
+        channels: of all heads together.
         groups: tokens of each group.
         maps: heads whose softmax is kept, where attention is not fused; fused attention keeps its inputs alone.
     """
@@ -83,7 +83,7 @@ def products(channels: int, groups: Iterable[int], *, maps: int = 0) -> Count:
 
 
 def attention(tokens: int, width: int, groups: Iterable[int], *, biases: int, maps: int = 0) -> Count:
-    """Queries, keys and values (with so many biases in all), attention within groups, and the projection."""
+    """Queries, keys and values (with ``biases`` biases in total), attention within groups, and the projection."""
     qkv = linear(tokens, width, 3 * width, biases=biases)
     return qkv + products(width, groups, maps=maps) + linear(tokens, width, width)
 

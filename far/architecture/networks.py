@@ -17,7 +17,7 @@ from far.registry import Registry, named
 from far.strict import Added, Fraction, NonNegative, Positive, Strict, known
 
 MOST_TOKENS = 1_000_000
-"""Tokens of a clip; attention over so many is out of reach, and so is an array over them in the planner."""
+"""Tokens of a clip; attention over more is out of reach, and so is an array over them in the planner."""
 
 
 class ModelConfig(Strict):
@@ -124,7 +124,7 @@ class ModelConfig(Strict):
         return self
 
     def identified(self) -> dict[str, Any]:
-        """Return what counts in a trial's identity; the backbone is only a name for the sizes beside it."""
+        """Return what counts in a trial's identity; the backbone is only a name for sizes that count themselves."""
         return self.counted(exclude=["backbone"])
 
     @property
@@ -135,7 +135,7 @@ class ModelConfig(Strict):
 
     @property
     def needs_the_batch(self) -> bool:
-        """Whether a clip's result in training depends on the clips beside it, so that the micro-batch counts."""
+        """Whether a clip's result in training depends on the rest of its micro-batch, which then counts."""
         return False
 
     @property

@@ -38,12 +38,12 @@ def sparse_dense(grid: Grid) -> NDArray[np.int64]:
 
 @PATTERNS.register("temporal")
 def temporal(grid: Grid) -> NDArray[np.int64]:
-    """One group a tube: a token attends to its own place in every frame (paper, Eq. 4, Figure 2b)."""
+    """One group per tube: a token attends to its own place in every frame (paper, Eq. 4, Figure 2b)."""
     t, h, w = grid
     return np.broadcast_to(np.arange(h * w).reshape(h, w), (t, h, w)).astype(np.int64)
 
 
 @PATTERNS.register("spatial")
 def spatial(grid: Grid) -> NDArray[np.int64]:
-    """One group a frame: a token attends to its own frame only (not in the paper)."""
+    """One group per frame: a token attends to its own frame only (not in the paper)."""
     return np.broadcast_to(np.arange(grid[0])[:, None, None], grid).astype(np.int64)

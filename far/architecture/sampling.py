@@ -62,14 +62,14 @@ class MvdSegments:
         return (start + end).astype(np.int64) // 2
 
     def span(self, size: int) -> int:
-        """One frame a segment."""
+        """One frame per segment."""
         return size
 
 
 @SAMPLERS.register("segments-videomae")
 @dataclass(frozen=True)
 class VideomaeSegments:
-    """VideoMAE's segments for Something-Something V2: whole frames a segment; what is left over is never trained on.
+    """VideoMAE's segments for Something-Something V2: whole frames per segment; what is left over is never trained on.
 
     A video shorter than the clip trains on its first frame alone, as in VideoMAE.
     """
@@ -88,7 +88,7 @@ class VideomaeSegments:
         return (offset + tick * np.arange(size)).astype(np.int64)
 
     def span(self, size: int) -> int:
-        """One frame a segment."""
+        """One frame per segment."""
         return size
 
 

@@ -22,7 +22,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Run:
+class Segment:
     """``groups`` groups of ``size`` tokens each, stored one after the other from token ``start`` on."""
 
     start: int
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def stop(self) -> int:
-        """The first token after the run."""
+        """The first token after the segment."""
         return self.start + self.groups * self.size
 
 
@@ -40,12 +40,12 @@ class Grouping:
     """How one pattern's groups are found among the stored tokens.
 
     Attributes:
-        runs: the groups, which together hold every token once.
-        gather: stored index of each token that the runs speak of, shape (N,); None: the tokens as they are
+        segments: the groups, which together hold every token once.
+        gather: stored index of each token that the segments speak of, shape (N,); None: the tokens as they are
             stored.
     """
 
-    runs: tuple[Run, ...]
+    segments: tuple[Segment, ...]
     gather: Indices | None = None
 
 
@@ -81,7 +81,7 @@ def token_order(patterns: Iterable[str], grid: Grid) -> Indices:
     for name in sorted(set(patterns), key=lambda name: (len(group_sizes(name, grid)), name)):
         labels = PATTERNS[name](grid).ravel()
         if _refines(labels, finest):
-            keys += [-np.bincount(labels)[labels], labels]  # equal sizes side by side: they form one run
+            keys += [-np.bincount(labels)[labels], labels]  # equal sizes side by side: they form one segment
             finest = labels
     return np.lexsort(keys[::-1]) if keys else np.arange(len(finest))
 
@@ -89,11 +89,11 @@ def token_order(patterns: Iterable[str], grid: Grid) -> Indices:
 def grouping(pattern: str, grid: Grid, order: Indices) -> Grouping:
     """Return how the pattern's groups are found among tokens stored in this order."""
     labels = PATTERNS[pattern](grid).ravel()
-    found = _runs(labels[order])
+    found = _segments(labels[order])
     if found is not None:
         return Grouping(found)
     own = token_order([pattern], grid)
-    torn = _runs(labels[own])
+    torn = _segments(labels[own])
     assert torn is not None
     return Grouping(torn, np.argsort(order)[own])
 
@@ -104,15 +104,15 @@ def _refines(fine: Indices, coarse: Indices) -> bool:
     return pairs.shape[1] == len(np.unique(fine))
 
 
-def _runs(labels: Indices) -> tuple[Run, ...] | None:
-    """Return the runs of equal labels, groups of one size merged; None if a label comes back after a gap."""
+def _segments(labels: Indices) -> tuple[Segment, ...] | None:
+    """Return the segments of equal labels, groups of one size merged; None if a label comes back after a gap."""
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     if len(starts) != len(np.unique(labels)):
         return None
-    found: list[Run] = []
+    found: list[Segment] = []
     for start, size in zip(starts.tolist(), np.diff(starts, append=len(labels)).tolist(), strict=True):
         if found and found[-1].size == size:
-            found[-1] = Run(found[-1].start, found[-1].groups + 1, size)
+            found[-1] = Segment(found[-1].start, found[-1].groups + 1, size)
         else:
-            found.append(Run(start, 1, size))
+            found.append(Segment(start, 1, size))
     return tuple(found)

@@ -21,7 +21,7 @@ EXTRA = "pip install 'farlab[compare]'"
 """What brings transformers."""
 
 GELU_STEPS = 6
-"""Values beside its input that ViViT's GELU keeps of each of its inputs: transformers writes its formula out."""
+"""Values per input that ViViT's GELU keeps in addition to the input: transformers writes its formula out."""
 
 
 class BaselineConfig(ModelConfig):

@@ -1,6 +1,6 @@
-"""Settings that are each right and make no sense together, and settings that have no effect beside others.
+"""Settings that are valid alone but not together, and settings that have no effect given others.
 
-A stored trial's configuration is not asked these questions, only what somebody writes: earlier trials stay readable.
+Checked for what a user writes, not for a stored trial's configuration: earlier trials stay readable.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _batch(config: TrialConfig) -> Iterator[Conflict]:
     recipe, augment, run = config.recipe, config.recipe.augment, config.run
     if augment.mixes and recipe.batch_size == 1:
         mixing = [f"recipe.augment.{name}" for name in ("mixup", "cutmix") if getattr(augment, name)]
-        yield Conflict((*mixing, "recipe.batch_size"), "a batch of one holds nobody to mix a video with")
+        yield Conflict((*mixing, "recipe.batch_size"), "a batch of one has no second video to mix with")
     elif augment.mixes and augment.mix_group > recipe.batch_size + recipe.batch_size % 2:
         yield Conflict(("recipe.augment.mix_group", "recipe.batch_size"), "a group is a part of the batch")
     if augment.crop and augment.crop_scale[1] > 1:
@@ -89,7 +89,7 @@ def _statistics(config: TrialConfig) -> Iterator[Conflict]:
 
 
 def without_effect(config: TrialConfig) -> dict[str, str]:
-    """Return the settings that change nothing beside the others of a configuration, each with the reason."""
+    """Return the settings that have no effect given the rest of a configuration, each with the reason."""
     found = unread(config)
 
     def unused(reason: str, *keys: str) -> None:

@@ -56,7 +56,7 @@ def load_document(path: Path | str) -> Document:
     """
     path = Path(path)
     try:
-        data = read_head(path, LARGEST_FILE + 1)  # a device or a pipe does not tell its size
+        data = read_head(path, LARGEST_FILE + 1)  # a device or a pipe has no size
         if len(data) > LARGEST_FILE:
             raise ConfigError(f"is larger than {LARGEST_FILE // 2**20} MiB", where=str(path))
         text = data.decode("utf-8-sig")

@@ -1,9 +1,9 @@
 """A trial's identity: what makes its numbers what they are, and nothing else.
 
 In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, output directory,
-number of devices and micro-batch, unless the model has batch statistics. The version of the code is recorded beside it.
+number of devices and micro-batch, unless the model has batch statistics; nor the version of the code.
 A setting that came later than the trials in people's stores is marked where it is declared (``far.strict.Added``), and
-so is one that only some variants read (``far.strict.ReadBy``): beside others it is null.
+so is one that only some variants read (``far.strict.ReadBy``): with others it is null.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def identity(config: TrialConfig, *, data_hash: str, weights_hash: str | None = 
         "model": _model(config, weights_hash is not None),
         "data": {**config.data.counted(exclude=["source", "demo"]), "content": data_hash},
         "recipe": _recipe(config),
-        # Beside the content: the family decides how the same bytes are read.
+        # In addition to the content: the family decides how the same bytes are read.
         "init": {**config.init.counted(exclude=["weights"]), "content": weights_hash} if weights_hash else None,
         "seed": config.seed,
     }

@@ -32,7 +32,7 @@ class Source(IntEnum):
     BASE = 2
     """A study, for all of its rows."""
     TYPED = 3
-    """A row, an axis or the command line: it is meant for just these trials."""
+    """A row, an axis or the command line: set for just these trials."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def refuse_without_effect(trials: Iterable[tuple[TrialConfig, Sequence[Layer]]])
 def _with_scaled_warmup(
     config: TrialConfig, settings: Mapping[tuple[str, ...], Setting], profile_epochs: int
 ) -> Resolved:
-    """Scale a warm-up that nobody but the profile asked for to a training that somebody made shorter than it."""
+    """Scale a warm-up set only by the profile to a training that is shorter than it."""
     recipe = config.recipe
     own = WARMUP in settings and settings[WARMUP].source is not Source.PROFILE
     shortened = EPOCHS in settings and settings[EPOCHS].source is not Source.PROFILE
@@ -249,8 +249,8 @@ def _as_error(conflict: Conflict, config: TrialConfig, settings: Mapping[tuple[s
     def said(key: str) -> str:
         return f"{key} = {_value(config, key)}" + (f" ({places[key]})" if key in places else "")
 
-    beside = f"{_value(config, key)} beside {' and '.join(map(said, others))}: " if others else ""
-    return ConfigError(beside + conflict.message, key=key, where=places.get(key))
+    given = f"{_value(config, key)} with {' and '.join(map(said, others))}: " if others else ""
+    return ConfigError(given + conflict.message, key=key, where=places.get(key))
 
 
 def _value(config: TrialConfig, key: str) -> str:
@@ -258,7 +258,7 @@ def _value(config: TrialConfig, key: str) -> str:
 
 
 def _nearest(places: Mapping[tuple[str, ...], str], path: tuple[str, ...]) -> str:
-    """Return the place of a setting, of its nearest ancestor, or of what was set last below it or else beside it."""
+    """Return the place of a setting, of its nearest ancestor, or of what was set last below it, else of a sibling."""
     for length in range(len(path), 0, -1):
         if path[:length] in places:
             return places[path[:length]]

@@ -62,7 +62,7 @@ class Feed:
         self._mine = threading.local()
 
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor of the CPU on the device; from pinned memory on CUDA, so that nobody waits."""
+        """Copy a CPU tensor to the device; on CUDA from pinned memory, without blocking."""
         return send(tensor, self.device)
 
     def make(self, work: Callable[[], T], tensors: Callable[[T], Iterable[torch.Tensor]]) -> Made[T]:
@@ -89,5 +89,5 @@ class Feed:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor of the CPU on a device; from pinned memory on CUDA, so that nobody waits."""
+    """Copy a CPU tensor to a device; on CUDA from pinned memory, without blocking."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type in STREAMED else tensor.to(device)

@@ -63,12 +63,12 @@ def prefetched(
 
 
 def batches_ahead(workers: int, videos: int) -> int:
-    """Return how many micro-batches of so many videos are made ahead: more where one has no work for all threads."""
+    """Return how many micro-batches of ``videos`` videos are made ahead: more where one has no work for all threads."""
     return max(AHEAD, math.ceil(2 * workers / videos))
 
 
 def loader_bytes(config: TrialConfig, micro_batch: int, value_bytes: int) -> int:
-    """Return the bytes on the training device that the loader takes at most, beside the batch that is trained on.
+    """Return the most bytes that the loader takes on the training device, the batch in training not counted.
 
     Args:
         config: the trial.

@@ -25,7 +25,7 @@ PIECE = 4096
 
 @dataclass
 class Predictions:
-    """One entry a view: ids, labels, temporal clip and spatial crop, and logits of shape (views, classes)."""
+    """One entry per view: ids, labels, temporal clip and spatial crop, and logits of shape (views, classes)."""
 
     ids: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Scores:
+class Evaluation:
     """What a test came to: every registered metric by name (``far.evaluate.metrics``)."""
 
     metrics: dict[str, float]
@@ -102,7 +102,7 @@ class Scores:
         return self.metrics["loss"]
 
 
-def score(predictions: Predictions, expected: int) -> Scores:
+def score(predictions: Predictions, expected: int) -> Evaluation:
     """Merge the views of each video (mean of their softmax, duplicates of a view dropped) and score them.
 
     Args:
@@ -110,7 +110,9 @@ def score(predictions: Predictions, expected: int) -> Scores:
         expected: videos that should have been answered; the denominator of both accuracies.
     """
     if not predictions.ids:
-        return Scores({name: 0.0 if m.larger_is_better else float("nan") for name, m in METRICS.items()}, 0, expected)
+        return Evaluation(
+            {name: 0.0 if m.larger_is_better else float("nan") for name, m in METRICS.items()}, 0, expected
+        )
     views: dict[str, dict[tuple[int, int], int]] = {}
     for index, (name, clip, crop) in enumerate(zip(predictions.ids, predictions.clips, predictions.crops, strict=True)):
         views.setdefault(name, {}).setdefault((clip, crop), index)
@@ -126,7 +128,7 @@ def score(predictions: Predictions, expected: int) -> Scores:
         piece = _probabilities(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
         merged[start:end] = piece.reshape(end - start, count, classes).mean(axis=1)
         start = end
-    return Scores(
+    return Evaluation(
         {name: metric.compute(merged, labels, expected) for name, metric in METRICS.items()},
         evaluated=len(labels),
         expected=expected,
@@ -210,7 +212,7 @@ def gathered(mine: Predictions, world: World) -> Predictions:
     return mine
 
 
-def score_everywhere(predictions: Predictions, expected: int, world: World) -> Scores:
+def score_everywhere(predictions: Predictions, expected: int, world: World) -> Evaluation:
     """Score the views that rank 0 has (see ``score``) and return the scores on every rank."""
     import torch
 

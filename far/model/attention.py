@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from far.architecture.token_order import Grouping, Run
+from far.architecture.token_order import Grouping, Segment
 from far.model.permutation import Permutation
 
 
@@ -24,14 +24,14 @@ class GroupedAttention(nn.Module):
     def __init__(self, heads: int, grouping: Grouping) -> None:
         super().__init__()
         self.heads = heads
-        self.runs = grouping.runs
+        self.segments = grouping.segments
         self.gather = None if grouping.gather is None else Permutation(grouping.gather)
 
     def forward(self, qkv: Tensor) -> Tensor:
         """Map (B, N, 3, heads, d) to (B, N, heads, d)."""
         if self.gather is not None:
             qkv = self.gather(qkv)
-        parts = [attend_within(qkv, run) for run in self.runs]
+        parts = [attend_within(qkv, segment) for segment in self.segments]
         y = torch.cat(parts, dim=1) if parts[1:] else parts[0]
         return y if self.gather is None else self.gather.undo(y)
 
@@ -80,9 +80,9 @@ def attend_written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return scores.softmax(dim=-1) @ v
 
 
-def attend_within(qkv: Tensor, run: Run) -> Tensor:
+def attend_within(qkv: Tensor, segment: Segment) -> Tensor:
     """Attend within each group of a run: (B, N, 3, heads, d) to (B, groups * size, heads, d)."""
-    groups = qkv[:, run.start : run.stop].unflatten(1, (run.groups, run.size))  # B, G, S, 3, heads, d
+    groups = qkv[:, segment.start : segment.stop].unflatten(1, (segment.groups, segment.size))  # B, G, S, 3, heads, d
     q, k, v = groups.permute(3, 0, 1, 4, 2, 5).flatten(1, 2).unbind(0)  # B * G, heads, S, d
     y = attend(q, k, v)
-    return y.unflatten(0, (-1, run.groups)).transpose(2, 3).flatten(1, 2)
+    return y.unflatten(0, (-1, segment.groups)).transpose(2, 3).flatten(1, 2)

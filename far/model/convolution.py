@@ -32,7 +32,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Ten
     if x.is_cuda:
         return (stacked_conv2d if conv3d_is_wrong(x.dtype, CUDNN) else conv3d)(x, weight, bias, groups)
     if x.dtype in (torch.bfloat16, torch.float16):
-        # oneDNN's gradient of bf16 weights is memory that nobody wrote where T is 2 (torch 2.13, AVX-512 with bf16)
+        # oneDNN's gradient of bf16 weights is uninitialised memory where T is 2 (torch 2.13, AVX-512 with bf16)
         return conv3d(x.float(), weight.float(), None if bias is None else bias.float(), groups).to(x.dtype)
     return conv3d(x, weight, bias, groups)
 

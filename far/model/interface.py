@@ -16,7 +16,7 @@ class VideoNetwork(nn.Module):
 
     Attributes:
         config: the validated model section it was built from.
-        not_decayed: ends of the names of parameters without weight decay, beside one-dimensional ones and biases.
+        not_decayed: suffixes of parameters without weight decay; biases and one-dimensional ones never have it.
     """
 
     config: ModelConfig

@@ -14,12 +14,15 @@ class GroupMean(nn.Module):
 
     def __init__(self, grouping: Grouping) -> None:
         super().__init__()
-        self.runs = grouping.runs
+        self.segments = grouping.segments
         self.gather = None if grouping.gather is None else Permutation(grouping.gather)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map stored tokens (B, N, D) to (B, groups, D)."""
         if self.gather is not None:
             x = self.gather(x)
-        means = [x[:, run.start : run.stop].unflatten(1, (run.groups, run.size)).mean(2) for run in self.runs]
+        means = [
+            x[:, segment.start : segment.stop].unflatten(1, (segment.groups, segment.size)).mean(2)
+            for segment in self.segments
+        ]
         return torch.cat(means, dim=1) if means[1:] else means[0]

@@ -66,7 +66,7 @@ def storage_error(error: OSError, path: Path) -> StorageError | None:
 
 @cache
 def machine() -> str:
-    """Return what tells where a process number means the same process: this boot, and this container's numbers."""
+    """Return an ID of the namespace in which process numbers are unique: this boot and this container."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     try:
         text = boot.read_text() + str(Path("/proc/self/ns/pid").readlink())
@@ -76,14 +76,14 @@ def machine() -> str:
 
 
 def scratch_path(path: Path, suffix: str = "partial") -> Path:
-    """Return where to write what becomes ``path`` in one step: a name that tells whose it is."""
+    """Return a temporary path, named by its owner, to be renamed to ``path``."""
     return path.with_name(f".{path.name}.{machine()}.{os.getpid()}.{suffix}")
 
 
 def clear_abandoned(*folders: Path) -> None:
     """Remove what processes of this machine that are gone have left half written in folders.
 
-    What another machine's processes left cannot be told from what they are writing; it goes when it is a week old.
+    Files of another machine may still be in use; they are removed when a week old.
     """
     own = re.compile(rf"\.(?:.+\.{machine()}|mlflow\.db)\.(\d+)\.(?:tmp|partial)")  # the latter by version 0.1
     for folder in folders:
@@ -101,7 +101,7 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # it is somebody else's
+        pass  # another user's
     return True
 
 
@@ -128,7 +128,7 @@ def read_head(path: Path, size: int) -> bytes:
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[IO[bytes]], object]) -> None:
-    """Replace a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
+    """Replace a file in one step: temporary file in the same folder, fsync, rename, fsync of the directory.
 
     Args:
         path: the file.

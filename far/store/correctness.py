@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP = {"top1": 1, "top5": 5}
-"""The label must be among so many highest scores."""
+"""Highest scores among which the label must be, by metric."""
 Bits = NDArray[np.bool_]
 
 

@@ -1,4 +1,4 @@
-"""Which code, on which machine: recorded beside every number, never part of a trial's identity."""
+"""Which code, on which machine: recorded with every number, never part of a trial's identity."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class LockedError(FarError):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
     exit_code = 2
     kind = "locked"
@@ -53,7 +53,7 @@ def _not_yours(path: Path, error: OSError) -> str:
 class FileLock:
     """An advisory lock on a file, released by the kernel when its holder dies, however it dies.
 
-    The file tells who holds it (host, process, since when), for the message that the second comer gets.
+    The file names the holder (host, process, since when) for the error that others get.
 
     Args:
         path: the lock file; it stays when the lock is released.

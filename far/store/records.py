@@ -1,7 +1,7 @@
 """The records of a trial, as types; they are written and read here alone.
 
 ``trial.json`` says what is run: identity, configuration, every start and the code that it ran. ``result.json`` says
-what came of it, and what a table has to know of the starts. ``metrics.jsonl`` has a line per epoch; ``progress.json``
+what came of it, and what a table needs of the starts. ``metrics.jsonl`` has a line per epoch; ``progress.json``
 is how far the trial is in one. Records of version 1 (up to FARLab 0.1) name no version; their results repeat
 ``trial.json``.
 """
@@ -95,10 +95,10 @@ class Failure(TypedDict, total=False):
     """Why a trial failed."""
 
     kind: str
-    """``FarError.kind``, or the class of an error that nobody expected."""
+    """``FarError.kind``, or the class of an unexpected error."""
     message: str
     traceback: str
-    """Of an error that nobody expected."""
+    """Of an unexpected error."""
 
 
 class Views(TypedDict):
@@ -120,7 +120,7 @@ class Execution(TypedDict, total=False):
 
 
 class Loading(TypedDict, total=False):
-    """What became of the initial weights (``far.weights.coverage``)."""
+    """What became of the initial weights (``far.weights.load_report``)."""
 
     family: str | None
     positions: str | None
@@ -229,7 +229,7 @@ class DamagedRecordError(ValueError):
 
 
 def read_spec(paths: TrialPaths) -> Spec:
-    """Return what is to be run; empty if that is damaged or missing, and a result of version 1 does not tell it."""
+    """Return what is to be run; empty if that is damaged or missing, and a result of version 1 does not hold it."""
     spec: dict[str, Any] | None = read_json(paths.trial, Spec)
     if spec is None or "identity" not in spec:
         copied: dict[str, Any] = read_json(paths.result, Spec) or {}
@@ -431,7 +431,7 @@ def _refuse_newer(record: Mapping[str, Any], path: Path | str) -> None:
     version = record.get("version", 1)
     if version > VERSION:
         raise ConfigError(
-            f"was written by a later version of FARLab (records of version {version}; this one knows {VERSION}): "
+            f"was written by a later version of FARLab (records of version {version}; this one reads up to {VERSION}): "
             "read it with that version, or upgrade this one",
             where=str(path),
         )

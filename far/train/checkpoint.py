@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot spoil: written beside, then renamed; a name that exists is complete.
+"""Checkpoints that a kill cannot spoil: written under another name, then renamed; a name that exists is complete.
 
 A checkpoint carries the metric history of the trial, and one in the middle of an epoch the running sums of that epoch,
 so that what a resumed trial reports is what it would have reported uninterrupted. ``epoch-0003`` has three epochs
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a checkpoint says beside the engine's state.
+    """What a checkpoint holds in addition to the engine's state.
 
     Attributes:
         place: how far it is.
@@ -97,11 +97,11 @@ def save(
         engine: the DeepSpeed engine.
         directory: the trial's checkpoint folder.
         place: how far the trial is.
-        history: one report an epoch, as in ``metrics.jsonl``.
+        history: one record per epoch, as in ``metrics.jsonl``.
         world: this process's place.
         keep: epochs to keep the checkpoints of, newest first. Of those in the middle of an epoch the newest is kept,
             and only until the epoch has one.
-        facts: plain data to store beside, e.g. what was settled when the trial began.
+        facts: plain data to store with it, e.g. what was settled when the trial began.
     """
     name = place.name
     partial = f"{name}.partial"
@@ -137,7 +137,7 @@ def restore(engine: Any, checkpoint: Path) -> Restored:
         WeightsError: loading it would run code.
         OSError: it cannot be read just now, e.g. the file system is away.
         OutOfMemoryError: there is no room for it.
-        DamagedError: it cannot be loaded. It has been set aside; the engine may hold half of it and must be made anew.
+        DamagedError: it cannot be loaded. It has been set aside; the engine may hold half of it and must be rebuilt.
     """
     _check_shards(checkpoint, engine.world_size)
     try:
@@ -174,7 +174,7 @@ def _check_shards(checkpoint: Path, processes: int) -> None:
         if shards == set(range(written)):
             raise ConfigError(
                 f"{checkpoint} was written by {written} processes under ZeRO, this run has {processes}: go on with "
-                f"{written}, or remove {checkpoint.parent} to begin anew",
+                f"{written}, or remove {checkpoint.parent} to start over",
                 key="run.devices",
             )
 

@@ -163,7 +163,7 @@ def release(engine: Any) -> None:
 
 
 def _restore_linear() -> None:
-    """Take back what ZeRO 3 replaces ``torch.nn.functional.linear`` by, for good if nobody does.
+    """Take back what ZeRO 3 replaces ``torch.nn.functional.linear`` by, for good unless undone.
 
     That one rounds otherwise: a trial that follows in the process would not compute what it computes in a fresh one.
     """

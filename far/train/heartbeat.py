@@ -13,7 +13,7 @@ INTERVAL = 1.0
 
 
 class Heartbeat:
-    """Writes ``progress.json`` from time to time, and looks whether somebody wants the trial to stop.
+    """Writes ``progress.json`` from time to time, and checks for a request to cancel the trial.
 
     Args:
         paths: where the trial's files lie.
@@ -35,7 +35,7 @@ class Heartbeat:
             loss: mean of the epoch so far.
 
         Raises:
-            CancelledError: somebody asked for this trial to stop.
+            CancelledError: the trial was cancelled.
         """
         now = time.monotonic()
         if now - self._last < INTERVAL and done != total:

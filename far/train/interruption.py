@@ -1,4 +1,4 @@
-"""A request to stop in the middle of an epoch: where it comes from, and that it is heard.
+"""A request to stop in the middle of an epoch, and its sources.
 
 A batch system, a spot market and a person at a terminal ask by a signal; a cluster asks otherwise, and whoever hears of
 it calls ``request``. The trial then finishes its optimiser step, writes a checkpoint, and ends with a
@@ -16,14 +16,14 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 IMPATIENT = 2.0
-"""Seconds after which another Ctrl-C means: at once. A launcher passes on what its children have heard already."""
+"""Seconds after which another Ctrl-C means: at once. A launcher repeats signals to its children."""
 
 
 class Interruption:
     """Whether a process was asked to stop; safe to use from any thread.
 
     Attributes:
-        reason: who asked, in words; empty as long as nobody did.
+        reason: who asked, in words; empty without a request.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Interruption:
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is work at hand that will be saved."""
+        """Whether there is unsaved work that will be saved."""
         return self._listening.is_set()
 
     def request(self, reason: str) -> None:
@@ -43,10 +43,10 @@ class Interruption:
         self.reason = self.reason or reason
 
     @contextlib.contextmanager
-    def heard(self) -> Iterator[None]:
+    def handling_signals(self) -> Iterator[None]:
         """Within it, signals that ask for a stop are requests; what is ignored stays ignored.
 
-        Only the main thread can hear signals; elsewhere ``request`` is all there is.
+        Only the main thread can handle signals; elsewhere ``request`` is all there is.
         """
         self._listening.set()
         before: dict[signal.Signals, Any] = {}
@@ -54,7 +54,7 @@ class Interruption:
             before = {number: signal.getsignal(number) for number in SIGNALS}
         asked: list[float] = []
 
-        def hear(number: int, frame: object) -> None:
+        def handle(number: int, frame: object) -> None:
             asked.append(time.monotonic())
             if number == signal.SIGINT and asked[-1] - asked[0] > IMPATIENT:
                 raise KeyboardInterrupt
@@ -63,7 +63,7 @@ class Interruption:
         try:
             for number, handler in before.items():
                 if handler not in (signal.SIG_IGN, None):
-                    signal.signal(number, hear)
+                    signal.signal(number, handle)
             yield
         finally:
             for number, handler in before.items():

@@ -15,7 +15,7 @@ _PROC = Path("/proc/self")
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start counting anew: on a GPU the allocator's peak, on a CPU the process's, as far as the system allows it."""
+    """Reset the peak: on a GPU the allocator's peak, on a CPU the process's, as far as the system allows it."""
     if device.type == "cuda":
         import torch
 

@@ -14,7 +14,7 @@ from far.config.trial import TrialConfig
 from far.data import Manifest
 from far.data.decoding.frame_index import VERSION as FRAME_INDEX
 from far.data.decoding.indexes import misread
-from far.evaluate.predict import Scores
+from far.evaluate.predict import Evaluation
 from far.source import Source, source_of
 from far.store.environment import code_version, environment
 from far.store.records import Attempt, Code
@@ -67,7 +67,7 @@ class Account:
 
     def finished(
         self,
-        scores: Scores,
+        scores: Evaluation,
         manifest: Manifest,
         *,
         device: torch.device,
@@ -110,7 +110,7 @@ class Account:
         }
 
 
-def epoch_record(epoch: int, scores: Scores, **measured: Any) -> Record:
+def epoch_record(epoch: int, scores: Evaluation, **measured: Any) -> Record:
     """Return a line of ``metrics.jsonl``.
 
     Args:

@@ -24,10 +24,10 @@ class Action(enum.Enum):
 
 
 class Timetable:
-    """Tells after each optimiser step what is due.
+    """Decides after each optimiser step what is due.
 
     Args:
-        minutes: between two checkpoints; None: none in the middle of an epoch, unless somebody asks for a stop.
+        minutes: between two checkpoints; None: none in the middle of an epoch, unless a stop is requested.
         interruption: whether this process was asked to stop.
         world: this process's place; all processes ask after the same steps and get the same answers.
     """
@@ -39,7 +39,7 @@ class Timetable:
         self._step = self._next = 0
 
     def begin(self, step: int) -> Action:
-        """Return whether to stop before an epoch goes on after so many steps."""
+        """Return whether to stop after ``step`` steps of an epoch."""
         self._step = self._next = step
         self._looked = time.monotonic()
         stop, _ = greatest_over_ranks([bool(self._interruption), 0], self._world)
@@ -47,7 +47,7 @@ class Timetable:
         return Action.STOP if stop else Action.GO
 
     def after(self, step: int) -> Action:
-        """Return what is due after so many steps of the epoch."""
+        """Return what is due after ``step`` steps of the epoch."""
         if step < self._next:
             return Action.GO
         now = time.monotonic()

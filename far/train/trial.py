@@ -25,7 +25,7 @@ from far.data.feed import send
 from far.data.loader import TrainStream
 from far.distributed import World
 from far.errors import DivergedError, TrialInterruptedError
-from far.evaluate.predict import Scores
+from far.evaluate.predict import Evaluation
 from far.model.drop_path import keep_factors
 from far.model.interaction import check_convolutions
 from far.randomness import key_of
@@ -68,7 +68,7 @@ class TrialRun:
         data_root: folder of data sets.
         weights_root: where a relative ``init.weights`` is looked for.
         attempts: earlier starts of this trial; this start is appended.
-        interruption: whether somebody wants this process to end.
+        interruption: requests to end this process.
         on_checkpoint: called by the main process after each checkpoint in the middle of an epoch.
 
     Raises:
@@ -115,7 +115,7 @@ class TrialRun:
             self.manifest, config, world, micro_batch=self.micro, source=self.stream.source, dtype=self.dtype
         )
         self.schedule = Schedule.of(config.recipe, self.stream.steps_per_epoch)
-        model, self.coverage = build_network(
+        model, self.load_report = build_network(
             as_begun(config, paths.checkpoints),
             config.init,
             self.manifest.classes,
@@ -167,7 +167,7 @@ class TrialRun:
             self._heartbeat.beat(phase, self.epochs_done, done, total, loss)
 
     def _on_batch(self, phase: str, done: int, total: int) -> None:
-        """Say how far an evaluation is; end it, in a process alone, if somebody asks for that."""
+        """Say how far an evaluation is; end it, in a single process, on request."""
         self._report(phase, done, total)
         if self.interruption and self.world.size == 1:
             raise self._interrupted()
@@ -178,12 +178,12 @@ class TrialRun:
         """Train one epoch, validate, write the record and the checkpoint; return the record.
 
         Raises:
-            CancelledError: somebody asked for this trial to stop.
+            CancelledError: the trial was cancelled.
             DivergedError: the loss or the network's answers are no longer finite.
             DataError: no validation video can be read.
             TrialInterruptedError: this process was asked to end, and has written a checkpoint.
         """
-        with self.interruption.heard():
+        with self.interruption.handling_signals():
             return self._train_epoch()
 
     def _train_epoch(self) -> Record:
@@ -252,7 +252,7 @@ class TrialRun:
         if self.engine.skipped_steps - self._skipped_before >= steps > 0:
             raise DivergedError(f"the gradients were not finite in any of the {steps} steps of epoch {epoch}")
 
-    def _validate(self, tally: Tally, seconds: Callable[[], float]) -> Scores:
+    def _validate(self, tally: Tally, seconds: Callable[[], float]) -> Evaluation:
         """Return how the network does after its training in this epoch.
 
         A process alone stops in the middle if it is asked to. Several stop after the validation: one that left would
@@ -316,7 +316,7 @@ class TrialRun:
         return rate
 
     def loss(self, batch: Any, epoch: int) -> Any:
-        """Return the mean loss of a micro-batch; DeepSpeed divides by the accumulation steps, nobody else."""
+        """Return the mean loss of a micro-batch; only DeepSpeed divides by the accumulation steps."""
         keep = keep_factors(self.config.model, seed=self.config.seed, epoch=epoch, samples=batch.ids)
         keep = None if keep is None else send(keep, self.world.device)
         clips = batch.clips.to(self.world.device, self.dtype, non_blocking=True)
@@ -343,7 +343,7 @@ class TrialRun:
         Raises:
             TrialInterruptedError: this process, which is alone, was asked to end.
         """
-        with self.interruption.heard():
+        with self.interruption.handling_signals():
             return self._finish()
 
     def _finish(self) -> Record:
@@ -371,7 +371,7 @@ class TrialRun:
             seconds=sum(record["seconds"] for record in self.history) + self._writing + time.monotonic() - started,
             peak_memory_bytes=peak_memory(self.world.device),
             reserved_memory_bytes=reserved_memory(self.world.device),
-            init=self.coverage.as_json() if self.coverage else None,
+            init=self.load_report.as_json() if self.load_report else None,
         )
         if self.world.is_main:
             predictions.write(self.paths.predictions)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from far.errors import DamagedError, FarError, OutOfMemoryError, WeightsError
-from far.library_errors import typed
+from far.library_errors import classify_error
 
 DEEPSPEED = (
     "deepspeed.utils.tensor_fragment.fragment_address",
@@ -24,7 +24,7 @@ DEEPSPEED = (
     "deepspeed.runtime.fp16.loss_scaler.LossScaler",
     "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler",
 )
-"""What DeepSpeed 0.18 and 0.19 store beside tensors and plain values, ZeRO 0 to 3; none does anything when built."""
+"""What DeepSpeed 0.18 and 0.19 store besides tensors and plain values, ZeRO 0 to 3; none does anything when built."""
 _FORCE, _NEVER = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _WANTED = re.compile(
     r"GLOBAL ([\w.]+) was not an allowed|whose module ([\w.]+) is blocked|[Uu]nsupported class ([\w.]+)"
@@ -55,7 +55,7 @@ def loading(checkpoint: Path, classes: Sequence[str] = ()) -> Iterator[None]:
 
     Args:
         checkpoint: its folder, for the message.
-        classes: dotted names of what may be built beside tensors and plain values.
+        classes: dotted names of what may be built besides tensors and plain values.
 
     Raises:
         WeightsError: loading it would run code.
@@ -71,7 +71,7 @@ def loading(checkpoint: Path, classes: Sequence[str] = ()) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise
-        if isinstance(known := typed(error), OutOfMemoryError):
+        if isinstance(known := classify_error(error), OutOfMemoryError):
             raise known from error
         if wanted := _asks_for(error):
             raise WeightsError(

@@ -1,4 +1,4 @@
-"""The network at hand on the validation videos: after each epoch on one view, at the end on all of them."""
+"""Validation of the network in training: after each epoch on one view, at the end on all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from far.data.decoding.cache import FrameSource
 from far.data.loader import EvalStream
 from far.distributed import World
 from far.errors import DataError, DivergedError
-from far.evaluate.predict import Predictions, Scores, predict, score_everywhere
+from far.evaluate.predict import Evaluation, Predictions, predict, score_everywhere
 
 
 class Validation:
@@ -44,7 +44,7 @@ class Validation:
         self.micro_batch, self.source, self.dtype = micro_batch, source, dtype
         self.failures: dict[str, str] = {}
 
-    def on_one_view(self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]) -> Scores:
+    def on_one_view(self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]) -> Evaluation:
         """Return how the network does on each video's central view; see ``on_all_views``."""
         one_view = {"views": self.config.data.views.model_copy(update={"clips": 1, "crops": 1})}
         data = self.config.data.model_copy(update=one_view)
@@ -52,7 +52,7 @@ class Validation:
 
     def on_all_views(
         self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
-    ) -> tuple[Predictions, Scores]:
+    ) -> tuple[Predictions, Evaluation]:
         """Return every view's scores, of all processes on the first one, and the merged ones on all.
 
         Args:
@@ -68,7 +68,7 @@ class Validation:
 
     def _evaluate(
         self, config: TrialConfig, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
-    ) -> tuple[Predictions, Scores]:
+    ) -> tuple[Predictions, Evaluation]:
         place: dict[str, Any] = {"rank": self.world.rank, "world": self.world.size, "micro_batch": self.micro_batch}
         form = {"device": self.world.device, "dtype": self.dtype}
         stream = EvalStream(self.manifest, config, "val", **place, **form, frames=self.source)

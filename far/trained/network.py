@@ -26,7 +26,7 @@ from far.train.unpickle import DEEPSPEED, loading
 
 if TYPE_CHECKING:
     from far.evaluate.frame_order import Arrange
-    from far.evaluate.predict import Predictions, Scores
+    from far.evaluate.predict import Evaluation, Predictions
     from far.model.interface import VideoNetwork
 
 
@@ -92,7 +92,7 @@ def evaluate_trained(
     data_root: Path,
     views: tuple[int, int] | None = None,
     arrange: Arrange | None = None,
-) -> tuple[Predictions, Scores, tuple[int, int]]:
+) -> tuple[Predictions, Evaluation, tuple[int, int]]:
     """Test a trained network on the validation videos, in the precision in which its trial was tested.
 
     Args:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from far.weights.build import account, build_network, opened
-    from far.weights.coverage import Coverage
+    from far.weights.load_report import LoadReport
     from far.weights.source import Source, open_source
 
-__all__ = ["Coverage", "Source", "account", "build_network", "open_source", "opened"]
+__all__ = ["LoadReport", "Source", "account", "build_network", "open_source", "opened"]
 
 _WHERE = {
     "account": "build",
     "build_network": "build",
-    "Coverage": "coverage",
+    "LoadReport": "load_report",
     "Source": "source",
     "open_source": "source",
     "opened": "build",

@@ -18,8 +18,8 @@ from far.config.trial import HEADS, InitConfig, ModelConfig
 from far.errors import ConfigError, WeightsError
 from far.model.interface import VideoNetwork
 from far.model.vit import VideoTransformer
-from far.weights.coverage import Coverage, folded
 from far.weights.families import FAMILIES, K710, OURS
+from far.weights.load_report import LoadReport, folded
 from far.weights.positions import PIXELS, guessed, resize
 from far.weights.source import (
     CLASS_TOKEN,
@@ -41,7 +41,7 @@ def build_network(
     seed: int,
     root: Path = Path(),
     activation_checkpointing: bool = False,
-) -> tuple[VideoNetwork, Coverage | None]:
+) -> tuple[VideoNetwork, LoadReport | None]:
     """Build the network and load its initial weights.
 
     Args:
@@ -64,21 +64,21 @@ def build_network(
         return build(model, classes), None
     source = opened(init, root)
     net = build(_settled(model, source), classes)
-    coverage = load(net, source, head=init.head)
+    load_report = load(net, source, head=init.head)
     _ask(model, source)
-    return net, coverage
+    return net, load_report
 
 
-def account(model: ModelConfig, init: InitConfig, classes: int, source: Source) -> Coverage:
+def account(model: ModelConfig, init: InitConfig, classes: int, source: Source) -> LoadReport:
     """Tell what :func:`build_network` would load, without building: names and shapes are looked at, values are not.
 
     Raises:
         WeightsError, ConfigError: as :func:`build_network` would.
     """
     net = NETWORKS[model.network].build(_settled(model, source), classes, seed=None)
-    coverage = load(net, source, head=init.head)
+    load_report = load(net, source, head=init.head)
     _ask(model, source)
-    return coverage
+    return load_report
 
 
 def opened(init: InitConfig, root: Path = Path()) -> Source:
@@ -122,7 +122,7 @@ def _check_size(model: ModelConfig, source: Source) -> None:
         )
 
 
-def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Coverage:
+def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> LoadReport:
     """Copy a source's values into a network, in place; into one on ``meta`` nothing is copied.
 
     Args:
@@ -174,7 +174,7 @@ def load(net: VideoTransformer, source: Source, *, head: str = HEADS[0]) -> Cove
         notes.append(f"the file is a fine-tuned network (a head of {source.classes} classes), not a pre-training")
     ignored = {**source.ignored, **{name: _unused(name, net, source) for name in offered}}
     ignored.update({name: reason for name, reason in fresh.items() if name in source.tensors})
-    return Coverage(source.family, net.config.embedding, source.stage, tuple(loaded), fresh, ignored, tuple(notes))
+    return LoadReport(source.family, net.config.embedding, source.stage, tuple(loaded), fresh, ignored, tuple(notes))
 
 
 def _cut_head(net: VideoTransformer, offered: dict[str, Tensor], notes: list[str]) -> None:
@@ -234,7 +234,7 @@ def _stays_fresh(name: str, value: Tensor | None, fits: bool, source: Source, he
 
 def _unused(name: str, net: VideoTransformer, source: Source) -> str:
     if name == "pos_embed":
-        return "the model's positions are computed" if _is_learned(source.position_embedding) else "computed anew"
+        return "the model's positions are computed" if _is_learned(source.position_embedding) else "computed again"
     if ".interaction." in name:
         has_one = any(".interaction." in each for each, _ in net.named_parameters())
         return "the model's interaction has no such part" if has_one else "the model has no interaction"

@@ -1,8 +1,8 @@
-"""What a file of weights says of its network beside the tensors: its training's arguments, its configuration.
+"""Metadata of a weights file: its training's arguments, its configuration.
 
 Every training script leaves another trace: VideoMAE, VideoMAE V2, MVD and mae_st save their command line as an
-``argparse.Namespace`` (``args``), Hugging Face writes ``config.json`` beside the file, our checkpoints hold the settled
-model section, our converted files say it in their metadata.
+``argparse.Namespace`` (``args``), Hugging Face writes ``config.json`` next to the file, our checkpoints hold the
+settled model section, our converted files carry it in their metadata.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Facts:
 
 
 def gather(found: Mapping[str, Any], metadata: Mapping[str, str], part: Path, patch: Patch | None) -> Facts:
-    """Collect what is said beside the tensors of one file.
+    """Collect the metadata of one file.
 
     Args:
         found: a pickled file's other entries; empty for a safetensors file.
         metadata: a safetensors file's; empty for a pickled one.
-        part: the file itself; what lies beside it is looked at.
+        part: the file itself; files next to it are looked at.
         patch: the size of a token, from the patch embedding's shape; None: it has none.
 
     Raises:
-        WeightsError: a ``config.json`` beside the file is none.
+        WeightsError: a ``config.json`` next to the file is not one.
     """
     facts = _of_metadata(metadata, part).or_else(_of_checkpoint(found, part))
     if patch is not None:
@@ -92,7 +92,7 @@ def _of_metadata(metadata: Mapping[str, str], path: Path) -> Facts:
 
 
 def _of_checkpoint(found: Mapping[str, Any], part: Path) -> Facts:
-    """Of a checkpoint of ours: what it holds, and for those that held less, the trial's description beside."""
+    """Of a checkpoint of ours: what it holds, and for those that held less, the trial's description next to it."""
     embedding, model = found.get("position_embedding"), found.get("model_config")
     if model is None and embedding is not None:
         model = _inner(read_spec(TrialPaths(part.parent.parent.parent)).get("config"), "model")

@@ -55,7 +55,7 @@ class Family:
     note: str = ""
 
     def translate(self, name: str) -> tuple[bool, str | None]:
-        """Return whether the family knows the name, and our name for it (None: not used)."""
+        """Return whether the family has the name, and our name for it (None: not used)."""
         for pattern, ours in self.rules:
             match = re.fullmatch(pattern, name)
             if match:
@@ -64,7 +64,7 @@ class Family:
 
 
 FAMILIES: Registry[Family] = Registry("family of weights", "init.family")
-"""In the order in which they are preferred where names alone do not tell."""
+"""In order of preference where names alone are ambiguous."""
 
 
 def _any(shapes: Shapes, pattern: str) -> bool:

@@ -36,7 +36,7 @@ HARMLESS: list[Any] = [
     multiarray.scalar,
     (multiarray.scalar, "numpy.core.multiarray.scalar"),  # its place before NumPy 2
 ]
-"""Classes that files of weights hold beside tensors and that run nothing when they are rebuilt."""
+"""Classes that files of weights hold in addition to tensors and that run nothing when they are rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def open_file(path: Path) -> Opened:
     """
     parts = parts_of(path)
     tensors: dict[str, Tensor] = {}
-    beside: dict[str, Any] = {}
+    pickled: dict[str, Any] = {}
     metadata: dict[str, str] = {}
     for part in parts:
         if part.suffix == ".safetensors":
@@ -64,7 +64,7 @@ def open_file(path: Path) -> Opened:
             metadata.update(about)
         else:
             found, about = _pickled(part)
-            beside.update(about)
+            pickled.update(about)
         tensors.update(found)
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
@@ -75,7 +75,7 @@ def open_file(path: Path) -> Opened:
     for name, tensor in tensors.items():
         one = _unwrapped(name)
         refuse_two(path, names.setdefault(one, name), unwrapped.setdefault(one, tensor), name, tensor)
-    return Opened(unwrapped, gather(beside, metadata, parts[0], _patch(unwrapped)), path)
+    return Opened(unwrapped, gather(pickled, metadata, parts[0], _patch(unwrapped)), path)
 
 
 def refuse_two(path: Path, name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
@@ -116,8 +116,8 @@ def _pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not _is_state(state):
         kind = type(found).__name__
         raise WeightsError(f"{path}: holds a {kind} without a state dict (looked for {', '.join(STATES)})")
-    beside = {} if state is found else {key: value for key, value in found.items() if value is not state}
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, beside
+    others = {} if state is found else {key: value for key, value in found.items() if value is not state}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, others
 
 
 def _is_state(value: object) -> bool:

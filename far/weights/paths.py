@@ -17,7 +17,7 @@ LATEST = "latest"
 TRIAL = re.compile(r"epoch-\d+")
 """Checkpoints in a trial's folder of ours."""
 SPLIT = (
-    "its parameters are split among processes (DeepSpeed, ZeRO 3); zero_to_fp32.py, which DeepSpeed writes beside its "
+    "its parameters are split among processes (DeepSpeed, ZeRO 3); zero_to_fp32.py, which DeepSpeed writes next to its "
     "checkpoints, puts them together into one file"
 )
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".pyth", ".torch")
@@ -27,12 +27,12 @@ def existing(path: Path) -> Path:
     """Return the path of a file or directory that is there.
 
     Raises:
-        WeightsError: it is not; files of weights beside it are named.
+        WeightsError: it is not; weights files next to it are named.
     """
     if path.exists():
         return path
-    beside = path.parent.glob("*") if path.parent.is_dir() else []
-    near = sorted(each.name for each in beside if each.suffix in SUFFIXES)[:20]
+    siblings = path.parent.glob("*") if path.parent.is_dir() else []
+    near = sorted(each.name for each in siblings if each.suffix in SUFFIXES)[:20]
     there = f" (there: {', '.join(near)})" if near else ""
     raise WeightsError(f"{path}: no such file{there}; docs/reproduce.md says where the published ones are")
 
@@ -69,7 +69,7 @@ def _shards(index: Path) -> list[str]:
     """Return the names of the files that hold a split state dict.
 
     Raises:
-        WeightsError: the index is none, or names a file that is not beside it.
+        WeightsError: the index is none, or names a file that is not next to it.
     """
     try:
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
@@ -78,7 +78,7 @@ def _shards(index: Path) -> list[str]:
         raise WeightsError(f"{index}: not a readable index of shards") from None
     missing = [name for name in shards if Path(name).name != name or not (index.parent / name).is_file()]
     if missing or not shards:
-        raise WeightsError(f"{index}: names shards that are not beside it: {', '.join(missing[:5]) or 'none at all'}")
+        raise WeightsError(f"{index}: names shards that are not next to it: {', '.join(missing[:5]) or 'none at all'}")
     return shards
 
 
@@ -93,7 +93,7 @@ def _newest(directory: Path) -> Path | None:
         name = latest.read_text(encoding="utf-8", errors="replace").strip()
         if not name or Path(name).name != name or not (directory / name).is_dir():
             there = ", ".join(sorted(each.name for each in directory.iterdir() if each.is_dir())[:20])
-            raise WeightsError(f"{latest}: names '{name[:80]}', which is no folder beside it (there: {there})")
+            raise WeightsError(f"{latest}: names '{name[:80]}', which is no folder next to it (there: {there})")
         return directory / name
     for place in (directory, directory / "checkpoints"):
         epochs = [each for each in place.glob("epoch-*") if TRIAL.fullmatch(each.name)]

@@ -26,7 +26,7 @@ def separable(spatial: Tensor, temporal: Tensor) -> Tensor:
 
 
 def computed(table: Tensor) -> tuple[str, Grid | None] | None:
-    """Return which computed embedding a stored table (1, N, D) holds, and its grid where the table tells it.
+    """Return which computed embedding a stored table (1, N, D) holds, and its grid where it follows from the table.
 
     MVD's students and OmniMAE store what they compute; a table that was trained is none of these (None).
     """

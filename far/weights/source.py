@@ -14,10 +14,10 @@ from torch import Tensor
 from far.architecture.patterns import Grid
 from far.architecture.position_embeddings import AUTO, EMBEDDINGS, LEARNED
 from far.errors import ConfigError, WeightsError
-from far.weights.coverage import folded
 from far.weights.facts import Facts
 from far.weights.families import FAMILIES, OURS, SURE, candidates
 from far.weights.files import open_file, refuse_two
+from far.weights.load_report import folded
 from far.weights.positions import computed, separable
 
 UNUSED = "not used by a classifier"
@@ -44,7 +44,7 @@ class Source:
         pretrained: whether it has the decoder of pre-training.
         mean_pooling: whether its classifier, if there is one, takes the mean of the tokens.
         ignored: the file's names that are not used, and why.
-        facts: what the file says beside its tensors.
+        facts: the file's metadata.
         path: the file.
     """
 
@@ -72,7 +72,7 @@ class Source:
 
     @property
     def stage(self) -> str:
-        """What the network was trained for: ``pre-trained``, ``fine-tuned`` or, if nothing tells, ``encoder``."""
+        """What the network was trained for: ``pre-trained``, ``fine-tuned`` or, if unknown, ``encoder``."""
         return "pre-trained" if self.pretrained else "encoder" if self.classes is None else "fine-tuned"
 
     @property
@@ -282,7 +282,7 @@ def shown(grid: Sequence[int]) -> str:
 
 
 def resolved_embedding(configured: str, source: Source) -> str:
-    """Return the position embedding that a network with these weights has, as far as the file tells.
+    """Return the position embedding that a network with these weights has, as far as the file says.
 
     Raises:
         ConfigError: it is left to the file, and the file does not say.

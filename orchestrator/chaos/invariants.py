@@ -15,7 +15,7 @@ from orchestrator.store.store import DONE, Store
 from orchestrator.tracking.mirror import connect
 
 TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds"})
-"""Fields of an epoch's record that tell how long it took, which no two runs share."""
+"""Fields of an epoch's record that hold times, which no two runs share."""
 MARK = "FARLAB_CHAOS_MARK"
 """Environment variable of everything that a chaos run starts."""
 
@@ -69,7 +69,7 @@ def leftovers(mark: str, workspace: Path, patience: float = 10.0) -> list[str]:
 
 
 def shared_memory() -> set[str]:
-    """Return the names of the shared-memory segments that nobody uses; compare before and after."""
+    """Return the names of unused shared-memory segments; compare before and after."""
     root = Path("/dev/shm")
     names = {entry.name for entry in root.iterdir() if entry.is_file()} if root.is_dir() else set()
     for process in Path("/proc").iterdir():

@@ -1,4 +1,4 @@
-"""How much of their training a sweep's trials did more than once, as their records tell."""
+"""Training that a sweep's trials did more than once, from their records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Epochs:
 
     Attributes:
         needed: what an undisturbed sweep trains.
-        trained: what was trained, at most: a process that is killed has told last up to a second before.
+        trained: what was trained, at most: a killed process last reported up to a second before.
     """
 
     needed: float = 0.0
@@ -54,5 +54,5 @@ def _of_trial(paths: TrialPaths) -> Epochs:
 
 def _reached(attempt: dict[str, float], begun: float, silence: float) -> float:
     """Return where a start ended that another one followed."""
-    told = attempt.get("reached", begun)
-    return told if "ended" in attempt or told == int(told) else told + silence
+    reached = attempt.get("reached", begun)
+    return reached if "ended" in attempt or reached == int(reached) else reached + silence

@@ -37,7 +37,7 @@ class Strike:
 
     Attributes:
         fault: its name in the registry.
-        at: seconds since the driver at hand was started.
+        at: seconds since the current driver was started.
         what: what was done.
         code: the driver's exit code if it ended of it.
         wrong: violations seen right after it.
@@ -137,7 +137,7 @@ class Chaos:
             try:
                 self._run(kills, report, stack)
             finally:
-                ignore_stops()  # what was started is ended in peace; the caller hears signals again
+                ignore_stops()  # until everything started has ended; the caller restores the handlers
         return report
 
     def _run(self, kills: int, report: Report, stack: ExitStack) -> None:

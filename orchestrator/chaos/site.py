@@ -73,7 +73,7 @@ class Server:
                 self._process = None
 
     def stop_for(self, seconds: float) -> None:
-        """End it, and start it again after so many seconds; do not wait for that."""
+        """End it, and start it again after ``seconds`` without waiting for that."""
         self.stop()
         self._timer = threading.Timer(seconds, self._launch)
         self._timer.daemon = True

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from far.architecture.backbones import BACKBONES
-from far.weights.coverage import brief
 from far.weights.families import FAMILIES
+from far.weights.load_report import brief
 from far.weights.paths import existing
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A checkpoint, or a directory of Hugging Face or DeepSpeed.")
 ]
-FamilyOption = Annotated[str | None, typer.Option(help="The family, where the names fit several.", show_default=False)]
+FamilyOption = Annotated[
+    str | None, typer.Option(help="Family of the weights, if the names fit several.", show_default=False)
+]
 
 
 def opened(file: Path, family: str | None) -> Source:

@@ -1,4 +1,4 @@
-"""What the commands on data sets share: which one is meant, and progress."""
+"""Shared parts of the commands on data sets: choosing one, and progress."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ def line_a_minute(what: str) -> Iterator[Callable[[int, int], None]]:
     ended = threading.Event()
     state: list[int] = []
 
-    def tell() -> None:
+    def report() -> None:
         while not ended.wait(SECONDS_BETWEEN_LINES):
-            with suppress(OSError, ValueError):  # nobody reads it any more
+            with suppress(OSError, ValueError):  # the reader has gone
                 if state:
                     typer.echo(f"{what}: {state[0]} of {state[1]}", err=True)
 
     def show(done: int, total: int) -> None:
         state[:] = done, total
 
-    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread = threading.Thread(target=report, name="progress", daemon=True)
     thread.start()
     try:
         yield show

@@ -49,7 +49,7 @@ _MACHINE = {
 
 
 def as_ours(error: Exception) -> FarError | None:
-    """Return an error of the system as one that says what to do, None if nobody but us can do anything about it."""
+    """Return a system error as one that says what to do, None if the user can do nothing about it."""
     if isinstance(error, RuntimeError) and (loop := _LOOP.match(str(error))):  # as Path.resolve says it
         return ConfigError(_SAID[errno.ELOOP], where=loop[1])
     if not isinstance(error, OSError):

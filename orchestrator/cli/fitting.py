@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def cropped(text: str, width: int) -> str:
-    """Return a text cut to so many characters."""
+    """Return a text cut to ``width`` characters."""
     return text if len(text) <= width else f"{text[: max(width - 1, 0)]}…"
 
 

@@ -1,7 +1,7 @@
 """What a command was given, and that nothing is given in vain.
 
 A command whose branches look at different options declares them with ``modes``; the command line then refuses whatever
-the branch at hand would not look at, before the command runs. A command without modes looks at all it has.
+the chosen branch would not look at, before the command runs. A command without modes looks at all it has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Mode:
         said: when it is taken, in words that go on "has no effect", e.g. ``with --paper``; ``{name}`` stands for a
             parameter's value.
         uses: names of the parameters that it looks at.
-        when: tells from the parameters' values whether it is taken; None: always.
+        when: whether it is taken, given the parameters' values; None: always.
     """
 
     said: str

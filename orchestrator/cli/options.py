@@ -48,7 +48,7 @@ ResultTargets = Annotated[
     ),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="At what scale; default: farlab.toml, then demo.")
+    str | None, typer.Option("--profile", "-p", help="Profile (scale) of the study; default: farlab.toml, then demo.")
 ]
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", help="A number n for 0..n-1, or a list: 0,1,4.", show_default=False)
@@ -64,7 +64,7 @@ TrustOption = Annotated[
     bool, typer.Option("--trust", help="Obey another user's farlab.toml where it can make this machine run code.")
 ]
 ExecutorOption = Annotated[
-    str, typer.Option("--executor", metavar="NAME", help=f"Who runs the trials: {' or '.join(EXECUTORS)}.")
+    str, typer.Option("--executor", metavar="NAME", help=f"Executor of the trials: {' or '.join(EXECUTORS)}.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SubmittedArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
@@ -73,7 +73,7 @@ IdsOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials w
 
 
 def runs_trials(*used: str) -> Callable[[F], F]:
-    """Declare a command that runs trials: beside these parameters it looks at a cluster's where its executor does."""
+    """Declare a command that runs trials; of a cluster's parameters it takes those that its executor looks at."""
     return modes(
         mode("with --executor {executor}", used, when=lambda given: not looks_at(given, "address")),
         mode("here", (*used, "address", "trust")),
@@ -153,12 +153,12 @@ def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | Non
     """Return the workspace with what the command line says of where to run and to track.
 
     Raises:
-        ConfigError: another user's farlab.toml names the cluster, and nobody has said that it may.
+        ConfigError: another user's farlab.toml names the cluster, without ``--trust``.
     """
     settings = workspace.settings
     if "trust" in find_executor(executor).options and settings.untrusted and address is None:
         raise ConfigError(
-            f"belongs to {settings.owner or 'nobody known'} and can make this machine run code: "
+            f"belongs to {settings.owner or 'an unknown user'} and can make this machine run code: "
             "--trust obeys it, --address says where to run instead",
             key=settings.untrusted[0],
             where=str(settings.file),
@@ -182,7 +182,7 @@ def note_environment(settings: Settings, *names: str) -> None:
 def workspace_line(settings: Settings) -> str:
     """Return the line that says where a command has looked."""
     file = " (farlab.toml)" if settings.file else ""
-    at_url = f", kept at {redacted(settings.replica)}" if settings.replica else ""
+    at_url = f", kept at {redacted(settings.remote_store)}" if settings.remote_store else ""
     return f"workspace {settings.workspace}{file}, store {settings.store}{at_url}"
 
 

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from orchestrator.cli.console import make_console
-from orchestrator.estimate.format import between, bill
+from orchestrator.estimate.format import between, format_estimate
 from orchestrator.plan import changed_code, starts
 from orchestrator.plan.changed_code import CHANGED
 from orchestrator.plan.starts import accounts
 
 if TYPE_CHECKING:
-    from orchestrator.estimate import Quote
+    from orchestrator.estimate import CostEstimate
     from orchestrator.plan.plan import Plan, PlannedTrial
 
 
-def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> dict[str, Any]:
-    """Return the plan, its price and what a budget buys as plain data.
+def as_json(
+    plan: Plan, estimate: CostEstimate | None = None, selected: list[PlannedTrial] | None = None
+) -> dict[str, Any]:
+    """Return the plan, its cost estimate and what fits into a budget as plain data.
 
-    ``id`` tells a trial from the others of the plan; it is the trial's key, which is null until its data are there.
+    ``id`` is unique within the plan; it is the trial's key, which is null until its data are there.
     """
     return {
         "studies": [
@@ -46,55 +48,57 @@ def as_json(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] |
         "unusable": list(plan.unusable),
         "damaged": list(plan.damaged),
         "earlier": list(plan.earlier),
-        "starts": [{"study": s.study, "row": s.row, "weights": s.weights, **s.coverage.as_json()} for s in plan.starts],
+        "starts": [
+            {"study": s.study, "row": s.row, "weights": s.weights, **s.load_report.as_json()} for s in plan.starts
+        ],
         "other_frames": list(plan.other_frames),
         **changed_code.as_json(plan.code),
         "notes": list(dict.fromkeys(text for study in plan.studies for text in study.notes)),
-        "price": _price_json(quote) if quote else None,
-        "bought": [trial.key for trial in bought] if bought is not None else None,
+        "price": _estimate_json(estimate) if estimate else None,
+        "bought": [trial.key for trial in selected] if selected is not None else None,
     }
 
 
-def _price_json(quote: Quote) -> dict[str, Any]:
+def _estimate_json(estimate: CostEstimate) -> dict[str, Any]:
     return {
-        "device": quote.target.name,
-        "devices": quote.target.count,
-        "unit": quote.target.unit,
-        "device_hours": quote.device_hours,
-        "device_hours_range": quote.hours_range,
-        "seconds": quote.seconds,
-        "seconds_range": quote.spans,
-        "disk_bytes": quote.disk,
-        "mlflow_bytes": quote.copies,
-        "peak_memory_bytes": quote.memory,
-        "fit_on_a_device": quote.fit,
-        "at_once": quote.at_once,
-        "estimate": quote.is_estimate,
-        "unknown": list(quote.unknown),
+        "device": estimate.target.name,
+        "devices": estimate.target.count,
+        "unit": estimate.target.unit,
+        "device_hours": estimate.device_hours,
+        "device_hours_range": estimate.hours_range,
+        "seconds": estimate.seconds,
+        "seconds_range": estimate.spans,
+        "disk_bytes": estimate.disk,
+        "mlflow_bytes": estimate.copies,
+        "peak_memory_bytes": estimate.memory,
+        "fit_on_a_device": estimate.fit,
+        "at_once": estimate.at_once,
+        "estimate": estimate.is_estimate,
+        "unknown": list(estimate.unknown),
         "trials": {
             key: {
-                "seconds": price.seconds,
-                "seconds_range": [price.low, price.high],
-                "device_hours": price.device_hours,
-                "memory_bytes": price.memory,
-                "disk_bytes": price.disk,
-                "basis": price.basis,
+                "seconds": cost.seconds,
+                "seconds_range": [cost.low, cost.high],
+                "device_hours": cost.device_hours,
+                "memory_bytes": cost.memory,
+                "disk_bytes": cost.disk,
+                "basis": cost.basis,
             }
-            for key, price in quote.prices.items()
+            for key, cost in estimate.costs.items()
         },
     }
 
 
-def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | None = None) -> None:
+def show(plan: Plan, estimate: CostEstimate | None = None, selected: list[PlannedTrial] | None = None) -> None:
     """Print the plan as a table, and what is wrong with it on standard error."""
     console = make_console()
-    chosen = {trial.key for trial in bought or ()}
+    chosen = {trial.key for trial in selected or ()}
     for study in plan.studies:
         number = f"Table {study.table}: " if study.table else ""
         title = f"{number}{study.title or study.name} (profile {study.profile.name})"
         table = Table(title=title, title_justify="left")
         headers = [study.row_header, "seed", "trial", "state"]
-        headers += [*(["time"] if quote else []), *(["bought"] if bought is not None else [])]
+        headers += [*(["time"] if estimate else []), *(["in budget"] if selected is not None else [])]
         for header in headers:
             table.add_column(header, overflow="fold")
         for trial in plan.cells(study.name):
@@ -102,11 +106,11 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
             if not trial.again and trial.key in plan.code and plan.code[trial.key].state == CHANGED:
                 state += ", stale"
             cells = [trial.row, str(trial.seed), trial.key if trial.is_known else "after generation", state]
-            if quote:
-                price = quote.prices.get(trial.key)
-                mark = "~" if price and price.basis != "measured" else ""
-                cells.append("" if trial.done else mark + between(price.low, price.high) if price else "?")
-            if bought is not None:
+            if estimate:
+                cost = estimate.costs.get(trial.key)
+                mark = "~" if cost and cost.basis != "measured" else ""
+                cells.append("" if trial.done else mark + between(cost.low, cost.high) if cost else "?")
+            if selected is not None:
                 cells.append("" if trial.done else "yes" if trial.key in chosen else "no")
             table.add_row(*cells)
         console.print(table)
@@ -117,8 +121,8 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
         f"{len(plan.trials)} cells, {len(distinct)} distinct trials: "
         f"{len(distinct) - len(left)} done, {len(left)} to run"
     )
-    if quote and left:
-        for line in bill(quote, len(left), None if bought is None else len(bought)):
+    if estimate and left:
+        for line in format_estimate(estimate, len(left), None if selected is None else len(selected)):
             console.print(line)
     if not all(trial.is_known for trial in plan.trials):
         print(
@@ -130,7 +134,7 @@ def show(plan: Plan, quote: Quote | None = None, bought: list[PlannedTrial] | No
 
 
 def warnings(plan: Plan) -> list[str]:
-    """Return what a user should know before running the plan, one line each."""
+    """Return warnings and notes on the plan, one line each."""
     names = " ".join(study.name for study in plan.studies)
     again = {trial.key for trial in plan.trials if trial.again}
     kept = {key: verdict for key, verdict in plan.code.items() if key not in again}

@@ -3,7 +3,7 @@
 ``Output`` keeps a command going whose reader has left (``| head``) or whose disk is full, and writes characters that
 the stream's encoding lacks as escapes. ``Clean``, laid over it while a command runs, also escapes control characters:
 whatever a file, a name or a server says, it cannot drive the terminal. Consoles of ``orchestrator.cli.console`` write
-to the ``Output`` below, because their own control sequences are meant.
+to the ``Output`` below, because their own control sequences are intended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from far.text import encodable, printable
 
 READER_GONE = (errno.EPIPE, errno.EIO, errno.ESHUTDOWN)
-"""A pipe without a reader; a terminal that was closed. Nobody is left to be told, so it is no failure."""
+"""A pipe without a reader; a terminal that was closed. There is no reader left, so it is no failure."""
 
 
 class Output:

@@ -15,11 +15,11 @@ from orchestrator.cli.options import (
     workspace_line,
 )
 from orchestrator.cli.plans import show, warnings
-from orchestrator.estimate import afford, find_target, quote
-from orchestrator.estimate.capacity import packed
+from orchestrator.estimate import estimate_plan, find_target, select_within_budget
+from orchestrator.estimate.capacity import with_gpu_packing
 from orchestrator.executors.registry import EXECUTORS
 from orchestrator.plan.changed_code import with_code
-from orchestrator.plan.lockfile import frozen_keys, load_frozen, refuse_namesake
+from orchestrator.plan.lockfile import load_lockfile, locked_keys, refuse_namesake
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import accounts, with_starts
 from orchestrator.store.store import refuse_unknown
@@ -39,8 +39,8 @@ def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConf
         show(plan)
     else:
         target = find_target(settings.device, settings.devices, settings.tflops)
-        prices = quote(plan, workspace.store, target, workspace.video_counts)
-        show(plan, prices, afford(plan, prices, budget))
+        costs = estimate_plan(plan, workspace.store, target, workspace.video_counts)
+        show(plan, costs, select_within_budget(plan, costs, budget))
     for line in EXECUTORS[executor].refused(plan, workspace.settings):
         print(f"problem: {line}", file=sys.stderr)
     print(f"would run {EXECUTORS[executor].where(settings)}; tracked in {redacted(settings.tracking_uri)}")
@@ -48,7 +48,7 @@ def rehearse(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConf
 
 
 def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None = None) -> int:
-    """Run what a plan has left, tell how it ended, and return the exit code.
+    """Run what a plan has left, print how it ended, and return the exit code.
 
     Args:
         plan: studies and what the store has of them.
@@ -69,7 +69,7 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
     for text in accounts(plan):
         print(text, flush=True)
     target = find_target(settings.device, settings.devices, settings.tflops)
-    plan = packed(plan, workspace.store, target, workspace.video_counts)
+    plan = with_gpu_packing(plan, workspace.store, target, workspace.video_counts)
     if wide := EXECUTORS[executor].refused(plan, workspace.settings):
         for line in wide:
             print(f"problem: {line}", file=sys.stderr)
@@ -108,7 +108,7 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
     return outcome.exit_code
 
 
-def frozen_plan(
+def locked_plan(
     text: str, profile: str | None, workspace: Workspace, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
 ) -> Plan:
     """Return the plan of a submission; what it has not is refused before its data are looked at or generated.
@@ -127,10 +127,10 @@ def frozen_plan(
             choices=found,
             got=profile,
         )
-    study = load_frozen(path)
+    study = load_lockfile(path)
     for row in rows:
         study.row(row)
-    refuse_unknown(ids, [key for seeds in frozen_keys(path).values() for key in seeds.values()])
+    refuse_unknown(ids, [key for seeds in locked_keys(path).values() for key in seeds.values()])
     plan = make_plan(
         study,
         store,

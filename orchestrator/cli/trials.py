@@ -17,7 +17,7 @@ from orchestrator.study.names import find_name
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
 
-TRIAL_HELP = "A trial: its key or how that begins, its folder, or [STUDY/]ROW/SEED."
+TRIAL_HELP = "A trial: its key or a prefix of it, its folder, or [STUDY/]ROW/SEED."
 TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help=TRIAL_HELP)]
 
 
@@ -46,9 +46,9 @@ def find_trial(text: str, store: Store) -> TrialPaths:
         where = sorted(label for labels in named.values() for label in labels)
         raise ConfigError(f"'{text}' may mean {len(named)} trials: name the seed", choices=where, got=text)
     if begun or not text:
-        raise ConfigError(f"{len(begun)} trials begin with '{text}'", choices=begun[:10], got=text)
+        raise ConfigError(f"{len(begun)} trials start with '{text}'", choices=begun[:10], got=text)
     known = sorted({f"{cell.row}/{cell.seed}" for cell in cells(store)}) or keys
-    raise ConfigError(f"no trial begins with '{text}', and no row and seed is called so", choices=known[:10], got=text)
+    raise ConfigError(f"no trial starts with '{text}', and no row and seed is called so", choices=known[:10], got=text)
 
 
 def _named(text: str, store: Store) -> dict[str, list[str]]:

@@ -56,7 +56,7 @@ def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: 
     }
     for key, trial in trials.items():
         paths = store.paths(key)
-        if paths.directory.is_dir():  # what was never submitted has nobody to ask
+        if paths.directory.is_dir():  # nothing runs what was never submitted
             paths.cancel.touch()
             print(f"{trial.row}, seed {trial.seed} ({key}) is asked to stop")
     if not trials:
@@ -66,7 +66,7 @@ def _cancel_trials(store: Store, studies: list[str], profile: str | None, rows: 
 def _cancel(store: Store, name: str, timeout: float) -> None:
     lock = store.lock_study(name)
     if not is_held(lock.path):
-        raise ConfigError(f"nobody drives study '{name}'", choices=[s for s in store.studies() if s != name])
+        raise ConfigError(f"study '{name}' is not running", choices=[s for s in store.studies() if s != name])
     owner = read_json(lock.path, dict) or {}
     if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
         raise FarError(f"study '{name}' is driven by {lock.owner()}: cancel it there")

@@ -18,7 +18,7 @@ from orchestrator.chaos.faults import FAULTS
 from orchestrator.chaos.run import Chaos
 from orchestrator.cli.console import make_console
 from orchestrator.cli.options import JsonOption, ProfileOption, SeedsOption, Targets, load_targets, split_targets
-from orchestrator.executors.signals import restored
+from orchestrator.executors.signals import handlers_restored
 from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def chaos(
     targets: Targets,
-    kills: Annotated[int, typer.Option(min=1, help="Faults in all.")] = 10,
+    kills: Annotated[int, typer.Option(min=1, help="Total number of faults.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for which faults strike and when.")] = 0,
     period: Annotated[float, typer.Option(min=0.1, help="Mean seconds between two faults.")] = 10.0,
     fault: Annotated[list[str] | None, typer.Option(help="Only these faults; default: all.")] = None,
@@ -46,7 +46,10 @@ def chaos(
         arguments += [option, value] if value else []
     settings = load_settings()
     # The run ignores signals once it has been asked to stop, until its folder is gone.
-    with restored(), tempfile.TemporaryDirectory(prefix="farlab-chaos-", ignore_cleanup_errors=True) as directory:
+    with (
+        handlers_restored(),
+        tempfile.TemporaryDirectory(prefix="farlab-chaos-", ignore_cleanup_errors=True) as directory,
+    ):
         run = Chaos(
             arguments,
             Path(directory),

@@ -28,7 +28,7 @@ def evaluate(
     order: Annotated[
         str, typer.Option(help="Frames in their order, 'reversed', or 'shuffled' (how much order matters).")
     ] = "natural",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write every view's scores.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write every view's scores to.")] = None,
     json_: JsonOption = False,
 ) -> int:
     """Test a trained network on the validation videos, with any views."""

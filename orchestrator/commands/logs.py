@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def logs(
     trial: TrialArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the trial has ended.")] = False,
 ) -> None:
     """Print everything that a trial's processes have said."""
     store = open_workspace().store

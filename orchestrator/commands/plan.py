@@ -19,8 +19,8 @@ from orchestrator.cli.options import (
     workspace_line,
 )
 from orchestrator.cli.plans import as_json, show
-from orchestrator.estimate import afford, find_target, parse_budget, quote
-from orchestrator.estimate.capacity import misfits, packed
+from orchestrator.estimate import estimate_plan, find_target, parse_budget, select_within_budget
+from orchestrator.estimate.capacity import misfits, with_gpu_packing
 from orchestrator.estimate.measurements import probe_plan
 from orchestrator.study.schema import BudgetConfig
 
@@ -35,9 +35,11 @@ def plan(
     targets: Targets,
     profile: ProfileOption = None,
     seeds: SeedsOption = None,
-    budget: Annotated[str | None, typer.Option(help="What would this buy first? 40gpuh, 8h, 2d or 12trials.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Show which trials fit into a budget: 40gpuh, 8h, 2d or 12trials.")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Price for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
+        str | None, typer.Option(help="Estimate for this GPU, e.g. a100-80g; default: farlab.toml, then here.")
     ] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Number of devices.")] = None,
     tflops: Annotated[
@@ -55,18 +57,18 @@ def plan(
     here = probe or (device is None and settings.device is None)
     stated = tflops if device or here else tflops or settings.tflops
     target = find_target(None if here else device or settings.device, devices or settings.devices, stated)
-    made = packed(made, store, target, workspace.video_counts)
+    made = with_gpu_packing(made, store, target, workspace.video_counts)
     wide = [] if target.here and settings.ray_address else misfits(made.missing(), target)
     made = replace(made, problems=(*made.problems, *wide))
-    priced = quote(made, store, target, workspace.video_counts)
+    estimate = estimate_plan(made, store, target, workspace.video_counts)
     if limit is None:
         limits = {study.budget for study in made.studies} - {BudgetConfig()}
         limit = next(iter(limits)) if len(limits) == 1 else None
-    bought = afford(made, priced, limit) if limit else None
+    selected = select_within_budget(made, estimate, limit) if limit else None
     if json_:
-        whole = {**workspace_json(settings), **as_json(made, priced, bought)}
+        whole = {**workspace_json(settings), **as_json(made, estimate, selected)}
         print(json.dumps(whole, indent=1, ensure_ascii=False))
     else:
-        show(made, priced, bought)
+        show(made, estimate, selected)
         print(workspace_line(settings))
     return 2 if made.unusable else 0

@@ -12,7 +12,7 @@ from orchestrator.cli.options import (
     chosen,
     runs_trials,
 )
-from orchestrator.cli.sweeps import execute, frozen_plan
+from orchestrator.cli.sweeps import execute, locked_plan
 from orchestrator.executors.registry import DEFAULT
 from orchestrator.workspace.workspace import open_workspace
 
@@ -28,5 +28,5 @@ def resume(
 ) -> int:
     """Go on with a study as it was submitted, whatever its file says now."""
     workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
-    plan = frozen_plan(study, profile, workspace)
+    plan = locked_plan(study, profile, workspace)
     return execute(plan, workspace, executor)

@@ -21,7 +21,7 @@ from orchestrator.cli.options import (
     chosen,
     runs_trials,
 )
-from orchestrator.cli.sweeps import execute, frozen_plan
+from orchestrator.cli.sweeps import execute, locked_plan
 from orchestrator.executors.registry import DEFAULT
 from orchestrator.workspace.workspace import open_workspace
 
@@ -49,7 +49,7 @@ def retry(
         raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
 
     workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
-    plan = frozen_plan(study, profile, workspace, rows=row or [], ids=id_ or [])
+    plan = locked_plan(study, profile, workspace, rows=row or [], ids=id_ or [])
     wanted = {"failed": failed, "diverged": diverged}
     return _retry(plan, workspace, executor, wanted, row or [], id_ or [])
 
@@ -80,7 +80,7 @@ def _retry(
 
 
 def _set_aside(store: Store, key: str) -> None:
-    """Keep the bad result beside, so that the trial counts as not run and its history is not lost."""
+    """Set the bad result aside, so that the trial counts as not run and its history is not lost."""
     result = store.paths(key).result
     number = len(list(result.parent.glob("result.*.json")))
     result.replace(result.with_name(f"result.{number}.json"))

@@ -23,7 +23,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, workspace_line
 from orchestrator.monitor.status import STATES, chosen, statuses
 from orchestrator.plan import changed_code
-from orchestrator.plan.lockfile import submission
+from orchestrator.plan.lockfile import read_lockfile
 from orchestrator.plan.other_frames import described, misread_sets, trials_with_other_frames
 from orchestrator.study import submitted_name
 from orchestrator.workspace.workspace import open_workspace
@@ -43,7 +43,9 @@ RowOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only t
 StateOption = Annotated[
     list[str] | None, typer.Option("--state", "-s", help="Only trials in this state; may be repeated.")
 ]
-IdOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key begins so; may be repeated.")]
+IdOption = Annotated[
+    list[str] | None, typer.Option("--id", help="Only trials whose key starts with this; may be repeated.")
+]
 SubmittedProfile = Annotated[
     str | None, typer.Option("--profile", "-p", help="Only what was submitted with this profile.")
 ]
@@ -69,7 +71,7 @@ def status(
     state: StateOption = None,
     id_: IdOption = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Keep showing, until Ctrl-C (piped: until the sweep ends).")
+        bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C (piped: until the sweep ends).")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -116,7 +118,7 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
 
 def code(study: StudyStatus, store: Store) -> dict[str, Verdict]:
     """Return how the source behind a study's trials compares with what is here, by key."""
-    rows = submission(store.study(study.study).frozen(study.profile)).get("rows", {})
+    rows = read_lockfile(store.study(study.study).lockfile(study.profile)).get("rows", {})
     configs = {}
     for name, row in rows.items():
         with contextlib.suppress(ConfigError, ValueError):  # of a version whose settings are not these
@@ -200,5 +202,5 @@ def _errors(trials: Sequence[TrialStatus]) -> list[str]:
 
 def _summary(study: StudyStatus) -> str:
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
-    driven = f"driven by {study.driver}" if study.driver else "not running"
+    driven = f"running as {study.driver}" if study.driver else "not running"
     return f"{study.study}: {counts or 'no trials'}; submitted {study.submitted_at}; {driven}"

@@ -40,7 +40,7 @@ def sweep(
         list[str] | None,
         typer.Option(
             metavar="changed|ROW|KEY",
-            help="Run these again as well; what they have come to is kept aside; may be repeated.",
+            help="Rerun these trials too, keeping their old results aside; may be repeated.",
             show_default=False,
         ),
     ] = None,

@@ -29,13 +29,13 @@ EVERY = 10.0
 
 def sync(
     studies: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names; default: all that were ever submitted.")
+        list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")
     ] = False,
     tracking_uri: TrackingOption = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds of silence after which to give up.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Give up after this many seconds without a response.")] = 60.0,
 ) -> int:
     """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
     workspace = open_workspace()

@@ -44,12 +44,12 @@ MOST_SEED = 2**32 - 1
 def train(
     config: Annotated[
         str,
-        typer.Argument(
-            metavar="CONFIG", help="A profile by name, the file of one, or a trial's trial.json: that trial again."
-        ),
+        typer.Argument(metavar="CONFIG", help="A profile's name or file, or the trial.json of a trial to repeat."),
     ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of initialisation, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of initialisation, order and augmentation.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
     ] = False,

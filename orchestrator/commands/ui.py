@@ -57,7 +57,7 @@ def claimed_port(host: str, port: int) -> int:
     """Return the port, or a free one for 0.
 
     Raises:
-        ConfigError: somebody listens there already, or this machine has no such address.
+        ConfigError: the port is in use, or this machine has no such address.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -15,9 +15,9 @@ from far.data.sources.open import DEMO
 from far.errors import FarError
 from far.redaction import redacted
 from orchestrator.doctor.finding import Finding
-from orchestrator.estimate import find_target, quote
+from orchestrator.estimate import estimate_plan, find_target
 from orchestrator.estimate.format import size
-from orchestrator.plan.lockfile import load_frozen, submission
+from orchestrator.plan.lockfile import load_lockfile, read_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.workspace.workspace import Workspace
 
@@ -70,7 +70,7 @@ def _data(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _sources(workspace: Workspace) -> set[str]:
-    rows = [row for _, path in _submitted(workspace) for row in submission(path).get("rows", {}).values()]
+    rows = [row for _, path in _submitted(workspace) for row in read_lockfile(path).get("rows", {}).values()]
     return {str(row["config"].get("data", {}).get("source", DEMO)) for row in rows}
 
 
@@ -101,7 +101,7 @@ def _weights(workspace: Workspace) -> Iterator[Finding]:
     root = workspace.settings.weights_root
     wanted: dict[str, str] = {}
     for name, path in _submitted(workspace):
-        for row in submission(path).get("rows", {}).values():
+        for row in read_lockfile(path).get("rows", {}).values():
             file = (row["config"].get("init") or {}).get("weights")
             if file:
                 wanted.setdefault(str(file), name)
@@ -127,13 +127,13 @@ def _room(workspace: Workspace) -> Iterator[Finding]:
     for name, path in _submitted(workspace):
         try:
             plan = make_plan(
-                load_frozen(path), workspace.store,
+                load_lockfile(path), workspace.store,
                 manifest_hash=workspace.present_data_hash, weights_hash=workspace.weights_hash,
             )  # fmt: skip
             missing = plan.missing()
             if missing:
                 target = find_target(settings.device, settings.devices, settings.tflops)
-                wanted += quote(plan, workspace.store, target, workspace.video_counts).disk
+                wanted += estimate_plan(plan, workspace.store, target, workspace.video_counts).disk
                 left += len(missing)
         except FarError as error:
             yield Finding("disk", "warn", f"what the study '{name}' will take is not known: {error}")

@@ -1,6 +1,15 @@
-"""What a plan costs before it runs: seconds, GPU-hours, memory, disk, and what a budget buys first."""
+"""What a plan costs before it runs: seconds, GPU-hours, memory, disk, and what fits into a budget."""
 
 from orchestrator.estimate.devices import CARDS, Target, find_target
-from orchestrator.estimate.estimate import Price, Quote, afford, parse_budget, quote
+from orchestrator.estimate.estimate import CostEstimate, TrialCost, estimate_plan, parse_budget, select_within_budget
 
-__all__ = ["CARDS", "Price", "Quote", "Target", "afford", "find_target", "parse_budget", "quote"]
+__all__ = [
+    "CARDS",
+    "CostEstimate",
+    "Target",
+    "TrialCost",
+    "estimate_plan",
+    "find_target",
+    "parse_budget",
+    "select_within_budget",
+]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from orchestrator.estimate.devices import Target
 from orchestrator.estimate.estimate import MEMORY_SHARE, cpus_held, devices_held
-from orchestrator.estimate.measurements import Evidence, collect, shape
+from orchestrator.estimate.measurements import Measurements, collect, shape
 from orchestrator.estimate.workload import PROCESS, Counts, processes_of
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
@@ -66,7 +66,7 @@ def _listed(names: Sequence[str], most: int = 4) -> str:
     return f"row{'s' if len(names) > 1 else ''} {', '.join(repr(name) for name in names[:most])}{rest}"
 
 
-def packed(plan: Plan, store: Store, target: Target, counts: Counts) -> Plan:
+def with_gpu_packing(plan: Plan, store: Store, target: Target, counts: Counts) -> Plan:
     """Return a plan in which every ``auto`` is a number.
 
     A row that neither ran nor was probed on this kind of GPU gets a whole one: nothing is packed by a formula. So does
@@ -74,21 +74,21 @@ def packed(plan: Plan, store: Store, target: Target, counts: Counts) -> Plan:
 
     Args:
         plan: the plan.
-        store: its finished trials and probes are evidence.
+        store: its finished trials and probes are measurements.
         target: the GPUs that it will run on.
         counts: videos of a data set, None where it is not here.
     """
     if all(trial.resources.gpus != AUTO for trial in plan.trials):
         return plan
-    evidence = collect(plan, store, target, counts) if target.kind == "gpu" else Evidence()
-    return replace(plan, trials=tuple(_packed(trial, evidence, target) for trial in plan.trials))
+    measurements = collect(plan, store, target, counts) if target.kind == "gpu" else Measurements()
+    return replace(plan, trials=tuple(_with_gpu_packing(trial, measurements, target) for trial in plan.trials))
 
 
-def _packed(trial: PlannedTrial, evidence: Evidence, target: Target) -> PlannedTrial:
+def _with_gpu_packing(trial: PlannedTrial, measurements: Measurements, target: Target) -> PlannedTrial:
     if trial.resources.gpus != AUTO:
         return trial
     devices = trial.config.run.devices
-    peaks = [run.memory + PROCESS for run in evidence.same.get(shape(trial.identity), [])]
+    peaks = [run.memory + PROCESS for run in measurements.same.get(shape(trial.identity), [])]
     memory = target.memory
     fit = int(MEMORY_SHARE * memory / max(peaks)) if memory and peaks and devices == 1 else 1
     gpus = math.floor(SHARES / max(1, fit)) / SHARES if devices == 1 else float(devices)

@@ -79,24 +79,24 @@ OPERATIONS_A_BYTE = 150.0
 """Peak operations per second over bytes of memory per second, of a card that is not in the table: an A100's."""
 
 CPU_CORE_TFLOPS = 0.1
-"""Peak of one CPU core in 32 bits: 2 fused multiply-adds of 512 bits a cycle at about 1.6 GHz."""
+"""Peak of one CPU core in 32 bits: 2 fused multiply-adds of 512 bits per cycle at about 1.6 GHz."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The devices that a plan is priced for.
+    """The devices that a plan is estimated for.
 
     Attributes:
         name: for people, e.g. ``a100-80g`` or the processor's name.
         kind: ``gpu`` or ``cpu``.
         count: devices; CPU cores on a CPU.
-        tflops: stated peak of one device in 16 bits, of one core on a CPU in 32; None if nobody has stated it.
-        memory: bytes of one device, of the whole machine on a CPU; None if nobody knows.
+        tflops: stated peak of one device in 16 bits, of one core on a CPU in 32; None if not stated.
+        memory: bytes of one device, of the whole machine on a CPU; None if unknown.
         here: whether it is this machine's.
         card: its name in the table, None if it is not there.
         fp32: stated peak of one device in 32 bits, where known.
         bandwidth: bytes per second between one device's processors and its memory, where known.
-        cores: CPU cores beside the GPUs, None where nobody knows.
+        cores: CPU cores of the machine with the GPUs, None if unknown.
     """
 
     name: str
@@ -151,7 +151,7 @@ def find_target(name: str | None, count: int | None = None, tflops: float | None
     card = name if name in CARDS else recognised(name)
     if card is None and tflops is None:
         raise ConfigError(
-            f"unknown device '{name}'; with --tflops, its stated dense 16-bit peak, any GPU can be priced",
+            f"unknown device '{name}'; with --tflops, its stated dense 16-bit peak, any GPU can be estimated",
             key="--device",
             choices=CARDS,
             got=name,
@@ -213,7 +213,7 @@ def _nvidia() -> list[Seen]:
 
 
 def _visible(gpus: list[Seen]) -> list[Seen]:
-    """Return those that ``CUDA_VISIBLE_DEVICES`` leaves, as CUDA reads it: up to the first that it does not know."""
+    """Return those that ``CUDA_VISIBLE_DEVICES`` leaves, as CUDA reads it: up to the first unknown one."""
     text = os.environ.get("CUDA_VISIBLE_DEVICES")
     if text is None:
         return gpus

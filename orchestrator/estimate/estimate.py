@@ -1,4 +1,4 @@
-"""From work and evidence to a price, and what a budget buys first.
+"""From workload and measurements to a cost estimate, and what fits into a budget.
 
 Measured where the same row has run on this kind of device, else by the rate of other rows there, else from what the
 card's data sheet states.
@@ -15,7 +15,7 @@ from typing import Literal
 from far.config import DataConfig
 from far.errors import ConfigError
 from orchestrator.estimate.devices import Target
-from orchestrator.estimate.measurements import Evidence, collect, shape
+from orchestrator.estimate.measurements import Measurements, collect, shape
 from orchestrator.estimate.workload import (
     IN_TURNS,
     ON_CPU,
@@ -23,10 +23,10 @@ from orchestrator.estimate.workload import (
     VIDEOS,
     Counts,
     Times,
-    Work,
+    Workload,
     processes_of,
     times,
-    work,
+    workload_of,
 )
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
@@ -44,7 +44,7 @@ RATE_SPREAD = 1.15
 
 
 @dataclass(frozen=True)
-class Price:
+class TrialCost:
     """What one trial costs.
 
     Attributes:
@@ -54,7 +54,7 @@ class Price:
         memory: peak bytes on one device.
         disk: bytes that it keeps.
         copy: bytes that MLflow keeps of it for each study that has it.
-        checkpoint: bytes of the checkpoint that is written beside those that are kept, while it runs.
+        checkpoint: bytes of the checkpoint being written, in addition to those that are kept.
         basis: where the figures come from.
         limits: where its seconds go at best and at worst, where they are estimated from the device table.
     """
@@ -81,22 +81,22 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Quote:
-    """The price of everything that a plan has left to run.
+class CostEstimate:
+    """The estimate for everything that a plan has left to run.
 
     Attributes:
         target: the devices that it is for.
-        prices: by key; a trial whose data nobody knows is left out.
+        costs: by key; a trial whose data set is unknown is left out.
         at_once: how many trials run at the same time; 0 if the widest does not fit the devices.
         fit: trials that fit into one GPU's memory at once (into the machine's on a CPU).
         spans: seconds until the last one has finished, at best and at worst; None if the widest never starts.
         narrower: the same if a trial took as many devices as there are; only where it takes more.
         copies: bytes that MLflow keeps.
-        unknown: keys without a price.
+        unknown: keys without an estimate.
     """
 
     target: Target
-    prices: dict[str, Price]
+    costs: dict[str, TrialCost]
     at_once: int
     fit: int | None
     spans: tuple[float, float] | None
@@ -112,44 +112,44 @@ class Quote:
     @property
     def device_hours(self) -> float:
         """The sum over trials."""
-        return sum(price.device_hours for price in self.prices.values())
+        return sum(cost.device_hours for cost in self.costs.values())
 
     @property
     def hours_range(self) -> tuple[float, float]:
         """The same at best and at worst."""
-        low = sum(price.low * price.devices for price in self.prices.values())
-        high = sum(price.high * price.devices for price in self.prices.values())
+        low = sum(cost.low * cost.devices for cost in self.costs.values())
+        high = sum(cost.high * cost.devices for cost in self.costs.values())
         return low / 3600, high / 3600
 
     @property
     def kept(self) -> int:
         """Bytes that trials keep, without MLflow's copies."""
-        return sum(price.disk for price in self.prices.values())
+        return sum(cost.disk for cost in self.costs.values())
 
     @property
     def disk(self) -> int:
         """Bytes that are needed: what is kept, MLflow's copies, and the checkpoints that are being written."""
-        checkpoint = max((price.checkpoint for price in self.prices.values()), default=0)
+        checkpoint = max((cost.checkpoint for cost in self.costs.values()), default=0)
         return self.kept + self.copies + checkpoint * max(1, self.at_once)
 
     @property
     def memory(self) -> int:
         """The largest trial's peak in bytes."""
-        return max((price.memory for price in self.prices.values()), default=0)
+        return max((cost.memory for cost in self.costs.values()), default=0)
 
     @property
     def is_estimate(self) -> bool:
         """Whether anything in it was not measured on the same row."""
-        return any(price.basis != "measured" for price in self.prices.values())
+        return any(cost.basis != "measured" for cost in self.costs.values())
 
 
-def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
-    """Price what a plan has left to run.
+def estimate_plan(plan: Plan, store: Store, target: Target, counts: Counts) -> CostEstimate:
+    """Estimate what a plan has left to run.
 
     Args:
         plan: the plan.
-        store: its finished trials and probes are evidence.
-        target: the devices to price for.
+        store: its finished trials and probes are measurements.
+        target: the devices to estimate for.
         counts: videos of a data set, None where it is not here.
     """
 
@@ -157,30 +157,30 @@ def quote(plan: Plan, store: Store, target: Target, counts: Counts) -> Quote:
         return counts(data) or VIDEOS.get(data.source)
 
     todo = plan.missing()
-    evidence = collect(plan, store, target, known) if todo else Evidence()
-    prices = _prices(todo, evidence, target, known)
-    largest = max((price.memory for price in prices.values()), default=0)
+    measurements = collect(plan, store, target, known) if todo else Measurements()
+    costs = _costs(todo, measurements, target, known)
+    largest = max((cost.memory for cost in costs.values()), default=0)
     at_once = _slots(todo, target)
     cells = {(trial.study, trial.key) for trial in plan.trials}
-    return Quote(
+    return CostEstimate(
         target=target,
-        prices=prices,
+        costs=costs,
         at_once=at_once,
         fit=int(MEMORY_SHARE * target.memory // largest) if largest and target.memory else None,
-        spans=_spans(prices, at_once) if at_once else None,
-        narrower=None if at_once else _narrower(todo, evidence, target, known),
-        copies=sum(prices[key].copy for _, key in cells if key in prices),
-        unknown=tuple(trial.key for trial in todo if trial.key not in prices),
+        spans=_spans(costs, at_once) if at_once else None,
+        narrower=None if at_once else _narrower(todo, measurements, target, known),
+        copies=sum(costs[key].copy for _, key in cells if key in costs),
+        unknown=tuple(trial.key for trial in todo if trial.key not in costs),
     )
 
 
-def _spans(prices: dict[str, Price], at_once: int) -> tuple[float, float]:
-    low, high = [price.low for price in prices.values()], [price.high for price in prices.values()]
+def _spans(costs: dict[str, TrialCost], at_once: int) -> tuple[float, float]:
+    low, high = [cost.low for cost in costs.values()], [cost.high for cost in costs.values()]
     return makespan(low, at_once), makespan(high, at_once)
 
 
 def _narrower(
-    todo: Sequence[PlannedTrial], evidence: Evidence, target: Target, counts: Counts
+    todo: Sequence[PlannedTrial], measurements: Measurements, target: Target, counts: Counts
 ) -> tuple[float, float] | None:
     """Return when all were done if a trial took no more devices than there are; None where that does not go."""
     trials = []
@@ -191,49 +191,53 @@ def _narrower(
         trials.append(replace(trial, config=trial.config.model_copy(update={"run": run}), resources=resources))
     at_once = _slots(trials, target)
     try:
-        return _spans(_prices(trials, evidence, target, counts), at_once) if at_once else None
-    except ConfigError:  # the batch does not divide over so many
+        return _spans(_costs(trials, measurements, target, counts), at_once) if at_once else None
+    except ConfigError:  # the batch does not divide over this many
         return None
 
 
-def _prices(todo: Sequence[PlannedTrial], evidence: Evidence, target: Target, counts: Counts) -> dict[str, Price]:
-    rows: dict[str, Price | None] = {}
-    prices: dict[str, Price] = {}
+def _costs(
+    todo: Sequence[PlannedTrial], measurements: Measurements, target: Target, counts: Counts
+) -> dict[str, TrialCost]:
+    rows: dict[str, TrialCost | None] = {}
+    costs: dict[str, TrialCost] = {}
     for trial in todo:
         name = shape(trial.identity)
         if name not in rows:
-            rows[name] = _price(trial, name, evidence, target, counts)
-        price = rows[name]
-        if price is not None:
-            prices[trial.key] = price
-    return prices
+            rows[name] = _cost(trial, name, measurements, target, counts)
+        cost = rows[name]
+        if cost is not None:
+            costs[trial.key] = cost
+    return costs
 
 
-def _price(trial: PlannedTrial, name: str, evidence: Evidence, target: Target, counts: Counts) -> Price | None:
+def _cost(
+    trial: PlannedTrial, name: str, measurements: Measurements, target: Target, counts: Counts
+) -> TrialCost | None:
     processes, videos = processes_of(trial), counts(trial.config.data)
     if videos is None:
         return None
-    todo = work(trial.config, videos, target.kind, processes)
-    price = Price(
+    todo = workload_of(trial.config, videos, target.kind, processes)
+    cost = TrialCost(
         0.0, 0.0, devices_held(trial, target), todo.memory, todo.disk, todo.predictions, todo.checkpoint, "stated"
     )
-    if name in evidence.same:
-        runs = evidence.same[name]
+    if name in measurements.same:
+        runs = measurements.same[name]
         seconds = [run.seconds for run in runs]
         memory, disk = max(run.memory for run in runs), max(run.disk for run in runs)
-        return replace(price, low=min(seconds), high=max(seconds), memory=memory, disk=disk, basis="measured")
-    if evidence.rate:
-        slowest, fastest = evidence.slowest_and_fastest
-        low = todo.operations / (max(fastest, evidence.rate * RATE_SPREAD) * processes)
-        high = todo.operations / (min(slowest, evidence.rate / RATE_SPREAD) * processes)
-        return replace(price, low=low, high=high, basis="rate")
+        return replace(cost, low=min(seconds), high=max(seconds), memory=memory, disk=disk, basis="measured")
+    if measurements.rate:
+        slowest, fastest = measurements.slowest_and_fastest
+        low = todo.operations / (max(fastest, measurements.rate * RATE_SPREAD) * processes)
+        high = todo.operations / (min(slowest, measurements.rate / RATE_SPREAD) * processes)
+        return replace(cost, low=low, high=high, basis="rate")
     if target.tflops is None:
         return None
     limits = _limits(todo, trial, target, processes)
-    return replace(price, low=limits[0].total, high=limits[1].total, limits=limits)
+    return replace(cost, low=limits[0].total, high=limits[1].total, limits=limits)
 
 
-def _limits(todo: Work, trial: PlannedTrial, target: Target, processes: int) -> tuple[Times, Times]:
+def _limits(todo: Workload, trial: PlannedTrial, target: Target, processes: int) -> tuple[Times, Times]:
     run = trial.config.run
     loaders = max(1, run.workers)  # each waits for one decoder
     cores = run.cpus if target.kind == "cpu" else min(run.cpus, loaders)
@@ -294,7 +298,7 @@ def parse_budget(text: str) -> BudgetConfig:
     return BudgetConfig.model_validate({UNITS[unit]: int(amount) if unit == "trials" else amount})
 
 
-def purchase_order(plan: Plan) -> list[PlannedTrial]:
+def priority_order(plan: Plan) -> list[PlannedTrial]:
     """Return what is left to run, most useful first: a whole table with one seed before any second seed,
     and the baselines, which every comparison needs, before the other rows."""
     baselines = {(study.name, study.baseline) for study in plan.studies}
@@ -311,22 +315,22 @@ def purchase_order(plan: Plan) -> list[PlannedTrial]:
     return sorted(plan.missing(), key=lambda trial: rank[trial.key])
 
 
-def afford(plan: Plan, prices: Quote, budget: BudgetConfig) -> list[PlannedTrial]:
-    """Return the trials that a budget buys, in the order in which they should run; it stops at the first too dear.
+def select_within_budget(plan: Plan, costs: CostEstimate, budget: BudgetConfig) -> list[PlannedTrial]:
+    """Return the trials that fit into a budget, in priority order; stops at the first trial that exceeds it.
 
-    Trials without a price count as free of device-hours but not of places; limits that are not set do not bind.
+    A trial without an estimate costs no device-hours but takes a slot; limits that are not set do not bind.
     """
-    bought: list[PlannedTrial] = []
+    selected: list[PlannedTrial] = []
     hours, seconds = 0.0, []
-    for trial in purchase_order(plan):
-        price = prices.prices.get(trial.key)
-        hours += price.device_hours if price else 0.0
-        seconds.append(price.seconds if price else 0.0)
-        if budget.trials is not None and len(bought) + 1 > budget.trials:
+    for trial in priority_order(plan):
+        cost = costs.costs.get(trial.key)
+        hours += cost.device_hours if cost else 0.0
+        seconds.append(cost.seconds if cost else 0.0)
+        if budget.trials is not None and len(selected) + 1 > budget.trials:
             break
         if budget.gpu_hours is not None and hours > budget.gpu_hours * (1 + 1e-9):
             break
-        if budget.hours is not None and makespan(seconds, prices.at_once) > budget.hours * 3600 * (1 + 1e-9):
+        if budget.hours is not None and makespan(seconds, costs.at_once) > budget.hours * 3600 * (1 + 1e-9):
             break
-        bought.append(trial)
-    return bought
+        selected.append(trial)
+    return selected

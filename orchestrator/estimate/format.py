@@ -1,10 +1,10 @@
-"""A quote in words."""
+"""A cost estimate in words."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from orchestrator.estimate.estimate import Quote
+from orchestrator.estimate.estimate import CostEstimate
 
 
 def duration(seconds: float) -> str:
@@ -40,48 +40,54 @@ def between(low: float, high: float, unit: str = "") -> str:
     return f"{numbers[0]}-{ends[1]}" if units[0] == units[1] else "-".join(ends)
 
 
-def bill(quote: Quote, left: int, bought: int | None) -> list[str]:
-    """Return what the plan costs, one fact a line, with its basis and the reasons of its range."""
-    target = quote.target
-    if not quote.prices:
+def format_estimate(estimate: CostEstimate, left: int, selected: int | None) -> list[str]:
+    """Return what the plan costs, one fact per line, with its basis and the reasons of its range."""
+    target = estimate.target
+    if not estimate.costs:
         return [
-            f"price: not known for {target.name}: no finished trial on it, and its speed is not in the table; "
+            f"estimate: not known for {target.name}: no finished trial on it, and its speed is not in the table; "
             "`--tflops N` states it"
         ]
-    about = "about " if quote.is_estimate else ""
-    low, high = quote.hours_range
+    about = "about " if estimate.is_estimate else ""
+    low, high = estimate.hours_range
     spread = f" ({between(low, high, target.unit)})" if high > 1.01 * low else ""
-    writing = quote.disk - quote.kept - quote.copies
+    writing = estimate.disk - estimate.kept - estimate.copies
     lines = [
-        f"price on {target.count} x {target.name}: {about}{quote.device_hours:.2f} {target.unit}{spread}; "
-        f"up to {size(quote.memory)} a trial" + (f", {quote.fit} fit at once" if quote.fit is not None else ""),
-        f"disk: {size(quote.disk)}: {size(quote.kept)} of checkpoints and predictions, {size(quote.copies)} of "
-        f"MLflow's copies, {size(writing)} while checkpoints are written",
-        *_finish(quote, about),
-        f"basis: {_basis(quote)}",
-        *_reasons(quote),
+        f"estimate on {target.count} x {target.name}: {about}{estimate.device_hours:.2f} {target.unit}{spread}; "
+        f"up to {size(estimate.memory)} a trial"
+        + (f", {estimate.fit} fit at once" if estimate.fit is not None else ""),
+        f"disk: {size(estimate.disk)}: {size(estimate.kept)} of checkpoints and predictions, "
+        f"{size(estimate.copies)} of MLflow's copies, {size(writing)} while checkpoints are written",
+        *_finish(estimate, about),
+        f"basis: {_basis(estimate)}",
+        *_reasons(estimate),
     ]
-    if quote.fit == 0:
+    if estimate.fit == 0:
         lines.append("warning: by this estimate a trial does not fit into the device's memory")
     if target.memory is None:
-        lines.append(f"the memory of {target.name} is not known, so nobody can say how many fit")
-    if quote.unknown:
-        lines.append(f"not in the price: {len(quote.unknown)} trials whose data set is not here")
-    if bought is not None:
-        lines.append(f"the budget buys {bought} of {left}: a whole table with one seed first, baselines first")
+        lines.append(f"the memory of {target.name} is not known, nor how many fit")
+    if estimate.unknown:
+        lines.append(f"not in the estimate: {len(estimate.unknown)} trials whose data set is not here")
+    if selected is not None:
+        lines.append(f"the budget allows {selected} of {left}: a whole table with one seed first, baselines first")
     return lines
 
 
-def _finish(quote: Quote, about: str) -> list[str]:
-    if quote.spans is None or quote.seconds is None:
+def _finish(estimate: CostEstimate, about: str) -> list[str]:
+    if estimate.spans is None or estimate.seconds is None:
         return [
             "finish: never: the widest trial does not fit these devices"
-            + (f"; with run.devices={quote.target.count} in {between(*quote.narrower)}" if quote.narrower else "")
+            + (
+                f"; with run.devices={estimate.target.count} in {between(*estimate.narrower)}"
+                if estimate.narrower
+                else ""
+            )
         ]
-    low, high = quote.spans
+    low, high = estimate.spans
     spread = f" ({between(low, high)})" if high > 1.01 * low else ""
     return [
-        f"finish: in {about}{duration(quote.seconds)}{spread}, {_when(high)} at the latest, {quote.at_once} at once"
+        f"finish: in {about}{duration(estimate.seconds)}{spread}, {_when(high)} at the latest, "
+        f"{estimate.at_once} at once"
     ]
 
 
@@ -92,27 +98,27 @@ def _when(seconds: float) -> str:
         return "beyond any calendar"
 
 
-def _basis(quote: Quote) -> str:
-    kinds = [price.basis for price in quote.prices.values()]
+def _basis(estimate: CostEstimate) -> str:
+    kinds = [cost.basis for cost in estimate.costs.values()]
     said = {
         "measured": "{n} measured (the same row ran, or was probed, on this kind of device)",
         "rate": "{n} estimated from this device's measured rate and FLOPs",
         "stated": "{n} estimated from the stated {t:g} TFLOP/s: nothing has run on this kind of device",
     }
     return "; ".join(
-        text.format(n=kinds.count(kind), t=quote.target.tflops or 0) for kind, text in said.items() if kind in kinds
+        text.format(n=kinds.count(kind), t=estimate.target.tflops or 0) for kind, text in said.items() if kind in kinds
     )
 
 
-def _reasons(quote: Quote) -> list[str]:
-    """Return where the seconds of the dearest trial go at best and at worst."""
-    stated = [(price.seconds, price.limits) for price in quote.prices.values() if price.limits]
+def _reasons(estimate: CostEstimate) -> list[str]:
+    """Return where the seconds of the most expensive trial go at best and at worst."""
+    stated = [(cost.seconds, cost.limits) for cost in estimate.costs.values() if cost.limits]
     if not stated:
         return []
     _, limits = max(stated, key=lambda each: each[0])
-    where = "cores" if quote.target.kind == "cpu" else "GPU"
+    where = "cores" if estimate.target.kind == "cpu" else "GPU"
     return [
         f"  {name} {duration(times.total)} a trial: {where} {duration(times.device)} ({times.share:.0%} of its peak), "
-        f"{'beside' if times.overlaps else 'then'} {duration(times.loading)} of loading"
+        f"{'overlapped by' if times.overlaps else 'then'} {duration(times.loading)} of loading"
         for name, times in zip(("at best", "at worst"), limits, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What the store knows about speed: finished trials and probes on the same kind of device."""
+"""Speed measurements in the store: finished trials and probes on the same kind of device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from far.interpreter import child_environment, python_command
 from far.store.atomic import read_json, write_json
 from far.store.records import Result
 from orchestrator.estimate.devices import Target, find_target
-from orchestrator.estimate.workload import Counts, processes_of, work
+from orchestrator.estimate.workload import Counts, processes_of, workload_of
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
 from orchestrator.workspace.workspace import Workspace
@@ -53,7 +53,7 @@ class Probe:
 
 
 @dataclass
-class Evidence:
+class Measurements:
     """Measurements on one kind of device.
 
     Attributes:
@@ -66,13 +66,13 @@ class Evidence:
 
     @property
     def rate(self) -> float | None:
-        """Operations a second of one device, over everything that was measured on it."""
+        """Operations per second of one device, over everything that was measured on it."""
         seconds = sum(seconds for _, seconds in self.rates)
         return sum(operations for operations, _ in self.rates) / seconds if seconds else None
 
     @property
     def slowest_and_fastest(self) -> tuple[float, float]:
-        """Operations a second of one device, of single trials."""
+        """Operations per second of one device: the slowest and the fastest trial."""
         rates = [operations / seconds for operations, seconds in self.rates if operations]
         return min(rates), max(rates)
 
@@ -82,16 +82,16 @@ def shape(identity: dict[str, Any]) -> str:
     return trial_key({key: value for key, value in identity.items() if key != "seed"})
 
 
-def collect(plan: Plan, store: Store, target: Target, counts: Counts) -> Evidence:
+def collect(plan: Plan, store: Store, target: Target, counts: Counts) -> Measurements:
     """Read finished trials on the target's kind of device: those of the plan's open rows, and the newest for the rate.
 
     Args:
-        plan: of which the rest is to be priced.
+        plan: the rest of it is estimated.
         store: where they lie.
-        target: the devices that are to be priced.
+        target: the devices that are estimated for.
         counts: videos of a data set.
     """
-    evidence = Evidence()
+    measurements = Measurements()
     wanted: dict[str, list[str]] = {shape(trial.identity): [] for trial in plan.missing()}
     for trial in plan.unique() if wanted else ():
         if trial.state == "finished" and (name := shape(trial.identity)) in wanted:
@@ -104,14 +104,14 @@ def collect(plan: Plan, store: Store, target: Target, counts: Counts) -> Evidenc
             and result["state"] == "finished"
             and target.same(str((result.get("env") or {}).get("device") or ""))
         ):
-            _take(evidence, store, result, target, counts, wanted)
+            _take(measurements, store, result, target, counts, wanted)
     for probe in read_json(probes_file(store), list[Probe]) or []:
         if target.same(probe["device"]):
             measured = Measured(probe["seconds"], probe["memory"], probe["disk"])
-            evidence.same.setdefault(probe["shape"], []).append(measured)
+            measurements.same.setdefault(probe["shape"], []).append(measured)
             if probe["seconds"] > 0 and probe["operations"] > 0:
-                evidence.rates.append((probe["operations"], probe["seconds"] * probe["devices"]))
-    return evidence
+                measurements.rates.append((probe["operations"], probe["seconds"] * probe["devices"]))
+    return measurements
 
 
 def probes_file(store: Store) -> Path:
@@ -126,7 +126,7 @@ def _newest(store: Store) -> list[str]:
 
 
 def _take(
-    evidence: Evidence,
+    measurements: Measurements,
     store: Store,
     result: Result,
     target: Target,
@@ -144,10 +144,10 @@ def _take(
     if name in wanted:
         files = (file for file in store.paths(result["key"]).directory.rglob("*") if file.is_file())
         disk = sum(file.stat().st_size for file in files)
-        evidence.same.setdefault(name, []).append(Measured(seconds, memory, disk))
+        measurements.same.setdefault(name, []).append(Measured(seconds, memory, disk))
     videos = counts(config.data)
     if videos and seconds > 0:
-        evidence.rates.append((work(config, videos, target.kind).operations, seconds * devices))
+        measurements.rates.append((workload_of(config, videos, target.kind).operations, seconds * devices))
 
 
 TIMEOUT = 600.0
@@ -186,7 +186,7 @@ def _probe(trial: PlannedTrial, workspace: Workspace) -> dict[str, Any]:
         raise FarError(f"the probe of '{trial.row}' failed: {last}")
     measured = json.loads(lines[-1])
     videos = workspace.video_counts(config.data)
-    expected = work(config, videos, kind) if videos else None
+    expected = workload_of(config, videos, kind) if videos else None
     return {
         "device": measured["device"],
         "devices": 1,

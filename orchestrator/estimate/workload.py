@@ -1,7 +1,7 @@
 """The work of a trial from its configuration alone, and how long a device takes for it.
 
-Nobody has published the speed of FARLab. What others have published of the same networks lies between two kinds of
-pipeline (``TUNED``, ``IN_TURNS``), which bound a price.
+FARLab's speed has not been published. What others have published of the same networks lies between two kinds of
+pipeline (``TUNED``, ``IN_TURNS``), which bound an estimate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VIDEOS = {"ssv2": (168_913, 24_777), "k400": (240_000, 20_000)}
 """Training and validation videos of public data sets that are not here (paper, Section 4.1; SSv2's own counts)."""
 
 Counts = Callable[[DataConfig], tuple[int, int] | None]
-"""Maps what a configuration says about data to its training and validation videos, None if nobody knows."""
+"""Maps what a configuration says about data to its training and validation videos, None if unknown."""
 
 
 PROCESS = 600 * 2**20
@@ -34,7 +34,7 @@ PAPER_CLIP = 16 * 224 * 224
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What one trial takes, over all its devices but for ``memory``.
 
     Attributes:
@@ -67,7 +67,7 @@ class Work:
         return self.training + self.evaluation
 
 
-def work(config: TrialConfig, videos: tuple[int, int], device: str, processes: int | None = None) -> Work:
+def workload_of(config: TrialConfig, videos: tuple[int, int], device: str, processes: int | None = None) -> Workload:
     """Return the work of a configuration.
 
     Args:
@@ -87,7 +87,7 @@ def work(config: TrialConfig, videos: tuple[int, int], device: str, processes: i
     value = value_bytes(config, device)
     kept = 4 * validation * classes * views.clips * views.crops
     checkpoint = (12 + (value if value < 4 else 0)) * params
-    return Work(
+    return Workload(
         steps=steps,
         blocks=steps * recipe.batch_size / (micro * processes) * config.model.sizes[1],
         training=(4.0 if run.activation_checkpointing else 3.0) * forward * clips,
@@ -142,7 +142,7 @@ def _memory(config: TrialConfig, params: int, activations: int, micro: int, devi
 
 
 STEP_SECONDS = 0.025
-"""What an optimiser step takes beside its operations: about 500 reads and 2,000 launches in DeepSpeed at ZeRO 0."""
+"""Overhead of an optimiser step in seconds: about 500 reads and 2,000 launches in DeepSpeed at ZeRO 0."""
 
 BLOCK_SECONDS = 0.0015
 """What a block of a network takes forward and backward at least, however small: some 100 launches on a GPU."""
@@ -168,7 +168,7 @@ class Pipeline:
 
 TUNED = Pipeline(matrix=0.7, passes=6, loading=0.05, overlaps=True)
 """Fused attention and nothing that waits, as the fastest published: V-SWIFT (github.com/deepglint/V-SWIFT), 65 % of an
-H20's peak where nothing else limits it, and 0.05 core-seconds a video where decoding does (A100)."""
+H20's peak where nothing else limits it, and 0.05 core-seconds per video where decoding does (A100)."""
 
 IN_TURNS = Pipeline(matrix=0.45, passes=12, loading=0.1, overlaps=False)
 """Elementwise operations each on its own, decoding and augmentation as slow again, and the device waits for them."""
@@ -187,7 +187,7 @@ class Times:
     Attributes:
         device: the devices' own.
         loading: decoding and what else the CPU does for the device.
-        stepping: what optimiser steps take beside.
+        stepping: overhead of the optimiser steps.
         overlaps: whether loading goes on meanwhile.
         share: part of the stated peak that the device reaches while it computes.
     """
@@ -205,11 +205,13 @@ class Times:
         return both + self.stepping
 
 
-def times(work: Work, target: Target, pipeline: Pipeline, *, processes: int, cores: float, precision: str) -> Times:
+def times(
+    workload: Workload, target: Target, pipeline: Pipeline, *, processes: int, cores: float, precision: str
+) -> Times:
     """Return how long a trial takes.
 
     Args:
-        work: what it takes.
+        workload: what it takes.
         target: the devices, whose peak is stated.
         pipeline: how well they are used.
         processes: that share it, each with a device of its own, or with its own cores on a CPU.
@@ -220,15 +222,15 @@ def times(work: Work, target: Target, pipeline: Pipeline, *, processes: int, cor
     gpu = target.kind == "gpu"
     stated = target.fp32 if gpu and precision == "fp32" and target.fp32 else target.tflops
     peak = stated * 1e12 * processes * (1 if gpu else cores)
-    device = work.operations / (peak * pipeline.matrix)
+    device = workload.operations / (peak * pipeline.matrix)
     if gpu:
         if target.bandwidth:
-            device += pipeline.passes * work.traffic / (target.bandwidth * processes)
-        device = max(device, BLOCK_SECONDS * work.blocks)
+            device += pipeline.passes * workload.traffic / (target.bandwidth * processes)
+        device = max(device, BLOCK_SECONDS * workload.blocks)
     return Times(
         device,
-        pipeline.loading * work.videos / (processes * cores),
-        STEP_SECONDS * work.steps if gpu else 0.0,
+        pipeline.loading * workload.videos / (processes * cores),
+        STEP_SECONDS * workload.steps if gpu else 0.0,
         pipeline.overlaps,
-        work.operations / (peak * device) if device else 0.0,
+        workload.operations / (peak * device) if device else 0.0,
     )

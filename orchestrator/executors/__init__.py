@@ -1,1 +1,1 @@
-"""Who runs the trials: Ray Tune, or this very process. The store tells what came of it."""
+"""Executors of trials: Ray Tune, or this process. Outcomes are in the store."""

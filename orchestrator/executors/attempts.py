@@ -54,14 +54,14 @@ def _reached(paths: TrialPaths) -> float | None:
 
 
 def _micro_batch(spec: Spec, world: World) -> Attempt:
-    """Return the micro-batch that the attempt will have: memory may run out before the trial itself can tell."""
-    with contextlib.suppress(Exception):  # a wrong configuration is told of when the trial is built
+    """Return the micro-batch that the attempt will have: memory may run out before the trial records it."""
+    with contextlib.suppress(Exception):  # a wrong configuration is reported when the trial is built
         config = TrialConfig.model_validate(spec["config"])
         return {"micro_batch": micro_batch(config.recipe, config.run, world.size, world.device.type)}
     return {}
 
 
-def halve(job: Job, cause: BaseException, micro: int | None = None) -> bool:
+def reduce_micro_batch(job: Job, cause: BaseException, micro: int | None = None) -> bool:
     """Write half the micro-batch into ``trial.json`` and what happened into its attempts.
 
     Args:

@@ -25,7 +25,7 @@ class Job:
         cpus: CPU cores that each of these processes takes.
         gpus: GPUs that each of these processes takes, where there are any; a part of one shares it with other trials.
         retry: how often the trial is started again, by what ended it.
-        replica: URL that its files are kept at, if the store is no shared folder.
+        remote_store: URL that its files are kept at, if the store is no shared folder.
     """
 
     directory: Path
@@ -34,7 +34,7 @@ class Job:
     cpus: float
     gpus: float = 1.0
     retry: RetryConfig = field(default_factory=RetryConfig)
-    replica: str | None = None
+    remote_store: str | None = None
 
     @property
     def key(self) -> str:
@@ -51,7 +51,7 @@ class Queue(Protocol):
     """Where an executor gets its jobs: a fixed list, or a search that decides by what has come back."""
 
     def next(self) -> Job | None:
-        """Return the next job to start, None if there is none now (``is_empty`` tells whether there will be)."""
+        """Return the next job to start, None if there is none now (``is_empty``: whether there will be)."""
 
     def is_empty(self) -> bool:
         """Return whether no job will come any more."""
@@ -103,7 +103,7 @@ class ListQueue:
         return len(self._jobs)
 
 
-class Chain:
+class ChainedQueue:
     """Several queues, one after another: an ablation's rows first, then what its search proposes."""
 
     def __init__(self, queues: Iterable[Queue]) -> None:
@@ -136,7 +136,7 @@ class Chain:
         return sum(len(queue) for queue in self._queues)
 
 
-class Stop:
+class StopRequest:
     """A request to stop, set by whoever notices first: the user's signal, a full disk."""
 
     def __init__(self) -> None:
@@ -214,7 +214,7 @@ def refuse_unfit(jobs: Iterable[Job], nodes: Sequence[Node]) -> None:
 class Executor(Protocol):
     """Runs jobs; each leaves a ``result.json``, whatever happens to it, unless the sweep is interrupted."""
 
-    def opened(self, stop: Stop) -> AbstractContextManager[None]:
+    def opened(self, stop: StopRequest) -> AbstractContextManager[None]:
         """Return what holds the processes and connections that ``run`` needs; ``stop`` is set if they are lost.
 
         Raises:
@@ -231,7 +231,7 @@ class Executor(Protocol):
     def waiting(self) -> dict[str, str]:
         """Return what jobs that have not begun wait for, by key; called while they run, from any thread."""
 
-    def run(self, queue: Queue, stop: Stop) -> None:
+    def run(self, queue: Queue, stop: StopRequest) -> None:
         """Run jobs until the queue is empty.
 
         Raises:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from far.collectives import greatest_over_ranks
 from far.distributed import Launched, join_world
 from far.errors import ConfigError, TrialInterruptedError
-from orchestrator.executors.base import Job, Queue, Stop
-from orchestrator.executors.trial_runner import Readiness, TrialHost, Watcher
+from orchestrator.executors.base import Job, Queue, StopRequest
+from orchestrator.executors.trial_runner import Readiness, TrialRunner, Watcher
 
 
 class LocalExecutor:
@@ -17,13 +17,13 @@ class LocalExecutor:
 
     Args:
         launched: this process's place among those that a launcher has started for one and the same job; default: alone.
-        watcher: is told what happens to the trials.
+        watcher: receives the trials' events.
     """
 
     def __init__(self, launched: Launched | None = None, watcher: Watcher | None = None) -> None:
         self._launched, self._watcher = launched, watcher or Watcher()
 
-    def opened(self, stop: Stop) -> AbstractContextManager[None]:
+    def opened(self, stop: StopRequest) -> AbstractContextManager[None]:
         """Return nothing to hold: this process is all there is."""
         return nullcontext()
 
@@ -34,10 +34,10 @@ class LocalExecutor:
                 raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
 
     def waiting(self) -> dict[str, str]:
-        """Return nothing: the one trial that runs waits for nobody."""
+        """Return nothing: the one trial that runs waits for no resources."""
         return {}
 
-    def run(self, queue: Queue, stop: Stop) -> None:
+    def run(self, queue: Queue, stop: StopRequest) -> None:
         """Run jobs until the queue is empty; see ``Executor.run``.
 
         Raises:
@@ -52,7 +52,7 @@ class LocalExecutor:
                 world = join_world(cpus=job.threads, gpus=job.gpus > 0)
             else:
                 world = self._launched.join(job.threads)
-            host = TrialHost(world, capture=False, watcher=self._watcher)
+            host = TrialRunner(world, capture=False, watcher=self._watcher)
             try:
                 self._run(host, job, queue, stop)
             except TrialInterruptedError:
@@ -64,7 +64,7 @@ class LocalExecutor:
         if stop.reason is not None:
             raise stop.reason
 
-    def _run(self, host: TrialHost, job: Job, queue: Queue, stop: Stop) -> None:
+    def _run(self, host: TrialRunner, job: Job, queue: Queue, stop: StopRequest) -> None:
         host.start(job)
         if host.world.size > 1 and not _prepared_together(host):
             return
@@ -76,7 +76,7 @@ class LocalExecutor:
                 return
 
 
-def _prepared_together(host: TrialHost) -> bool:
+def _prepared_together(host: TrialRunner) -> bool:
     """Let rank 0 write the start into the trial's record, which the others read; return whether the trial is to run."""
     while (ready := host.prepare()) is Readiness.WAIT:
         pass  # of the rest of a process that was just killed

@@ -24,7 +24,7 @@ class ExecutorSpec(ABC):
 
     Attributes:
         builder: ``"module:name"`` of the executor's class.
-        options: options of the command line that it looks at beside those that all look at.
+        options: options of the command line that it looks at in addition to those that all executors look at.
         environment: environment variables of other programs that people expect it to read.
     """
 

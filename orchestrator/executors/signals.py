@@ -31,7 +31,7 @@ def interrupt_on_stops() -> None:
 
 
 @contextlib.contextmanager
-def restored() -> Iterator[None]:
+def handlers_restored() -> Iterator[None]:
     """Put the handlers back that stood at the beginning, whatever replaces them within."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,15 +45,15 @@ def restored() -> Iterator[None]:
 
 
 def ignore_stops() -> None:
-    """Ignore the signals that ask for a stop, until somebody handles them again."""
+    """Ignore the signals that ask for a stop, until handlers are installed again."""
     if threading.current_thread() is threading.main_thread():
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def unheard() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """Ignore SIGINT, SIGTERM and SIGHUP during clean-up."""
-    with restored():
+    with handlers_restored():
         ignore_stops()
         yield

@@ -26,7 +26,7 @@ from far.errors import (
     TrialInterruptedError,
 )
 from far.gpu import answers
-from far.library_errors import typed
+from far.library_errors import classify_error
 from far.store.atomic import clear_abandoned
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
@@ -35,16 +35,16 @@ from far.train.interruption import Interruption
 from orchestrator.executors.attempts import (
     begin_attempt,
     end_attempt,
-    halve,
     may_start,
     note,
     note_loss,
     read_spec,
+    reduce_micro_batch,
     write_phase,
 )
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import redirect, write_failure
-from orchestrator.store.remote import Replica, ReplicaError
+from orchestrator.store.remote import RemoteStore, RemoteStoreError
 
 if TYPE_CHECKING:
     from far.distributed import World
@@ -63,7 +63,7 @@ class Readiness(enum.Enum):
 
 
 class Watcher:
-    """Is told what happens to a trial in this process, on rank 0; this one does nothing."""
+    """Receives a trial's events in this process, on rank 0; this one does nothing."""
 
     def built(self, run: TrialRun) -> None:
         """Take note that it has been built, or resumed."""
@@ -72,14 +72,14 @@ class Watcher:
         """Take note of a finished epoch."""
 
 
-class TrialHost:
-    """Holds this process's part of the trial at hand.
+class TrialRunner:
+    """Holds this process's part of the current trial.
 
     Args:
         world: this process's place among the trial's processes.
         capture: send what the process prints to the trial's ``log.txt``, native libraries' output included.
-        interruption: whether somebody wants this process to end; signals are heard in any case.
-        watcher: is told what happens.
+        interruption: requests to end this process; signals are handled in any case.
+        watcher: receives events.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class TrialHost:
         self.record: dict[str, Any] | None = None
         """Of the epoch that the last ``step`` finished, if it did."""
         self.failed = False
-        """Whether the trial at hand ended by a failure."""
+        """Whether the current trial ended by a failure."""
         self._job: Job | None = None
         self._prepared = False
         self._run: TrialRun | None = None
@@ -127,7 +127,7 @@ class TrialHost:
                 self._lock = FileLock(paths.lock, f"trial {paths.key}").acquire(timeout=LOCK_WAIT)
         except LockedError:
             return Readiness.WAIT  # another sweep, or one that was just killed, still runs it
-        self._replicate(lambda replica: replica.pull_trial(paths))
+        self._synchronise(lambda remote: remote.pull_trial(paths))
         if has_result(paths) or paths.cancel.exists():
             self.close()
             return Readiness.ENDED
@@ -160,7 +160,7 @@ class TrialHost:
             ready = self.prepare()
             return self._advance(job) if ready is Readiness.GO else ready is Readiness.ENDED
         except Exception as error:
-            cause = typed(error, job.directory)
+            cause = classify_error(error, job.directory)
             details = "".join(traceback.format_exception(error))
         # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
         note(job, details)
@@ -170,10 +170,10 @@ class TrialHost:
 
     def _answer_to(self, cause: BaseException) -> Answer:
         if isinstance(cause, LostError):
-            return TrialHost._lose
+            return TrialRunner._lose
         if not self.world.is_main or (self.world.size > 1 and not isinstance(cause, FarError)):
-            return TrialHost._pass_on
-        return next((ANSWERS[kind] for kind in type(cause).__mro__ if kind in ANSWERS), TrialHost._fail)
+            return TrialRunner._pass_on
+        return next((ANSWERS[kind] for kind in type(cause).__mro__ if kind in ANSWERS), TrialRunner._fail)
 
     # -- answers to what went wrong: each deals with it and returns whether the trial has ended --
 
@@ -189,7 +189,7 @@ class TrialHost:
         raise cause
 
     def _interrupt(self, job: Job, cause: BaseException) -> bool:
-        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
+        self._synchronise(lambda remote: remote.push_trial(TrialPaths(job.directory)))
         end_attempt(job, cause)
         return self._pass_on(job, cause)
 
@@ -207,33 +207,33 @@ class TrialHost:
         """Halve the micro-batch, which doubles the accumulation, and go on if the trial can."""
         micro = self._run.micro if self._run is not None else None
         self._drop()
-        return self._again(job, cause) if halve(job, cause, micro) else self._fail(job, cause)
+        return self._again(job, cause) if reduce_micro_batch(job, cause, micro) else self._fail(job, cause)
 
     def _fail(self, job: Job, cause: BaseException) -> bool:
         write_failure(job.directory, cause)
-        self._replicate(lambda replica: replica.push_trial(TrialPaths(job.directory)))
+        self._synchronise(lambda remote: remote.push_trial(TrialPaths(job.directory)))
         self.failed = True
         self.close()
         return True
 
     def _again(self, job: Job, cause: BaseException) -> bool:
-        """Begin the next attempt here, or let all processes start anew: the peers are in the middle of a collective."""
+        """Begin the next attempt here, or restart all processes: the peers are in the middle of a collective."""
         self._drop()
         if self.world.size > 1:
             return self._pass_on(job, cause)
         begin_attempt(job, self.world)
         return False
 
-    # -- the trial at hand --
+    # -- the current trial --
 
     def abandon(self) -> None:
-        """Stop the trial at hand for good, before its last epoch."""
+        """Stop the current trial for good, before its last epoch."""
         assert self._job is not None
         write_failure(self._job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
         self.close()
 
     def close(self) -> None:
-        """Let go of the trial at hand; the process stays ready for the next."""
+        """Release the current trial; the process stays ready for the next."""
         self._drop()
         if self._lock is not None:
             self._lock.release()
@@ -246,23 +246,23 @@ class TrialHost:
         if not self._run.is_trained:
             self.record = self._run.train_epoch()
             self.watcher.epoch(self.record)
-            self._replicate(lambda replica: replica.push_trial(paths))
+            self._synchronise(lambda remote: remote.push_trial(paths))
         if self._run.is_trained:
             self._run.finish()
-            self._replicate(lambda replica: replica.push_trial(paths))
+            self._synchronise(lambda remote: remote.push_trial(paths))
             self.close()
             return True
         return False
 
-    def _replicate(self, do: Callable[[Replica], None]) -> None:
+    def _synchronise(self, do: Callable[[RemoteStore], None]) -> None:
         """Deal with the store's copy at a URL, if it has one. An outage is noted, and made up for at the next epoch."""
         job = self._job
-        if job is None or job.replica is None or not self.world.is_main:
+        if job is None or job.remote_store is None or not self.world.is_main:
             return
 
         try:
-            do(Replica(job.replica))
-        except ReplicaError as error:
+            do(RemoteStore(job.remote_store))
+        except RemoteStoreError as error:
             note(job, f"{error}\n")
 
     def _open(self, job: Job) -> TrialRun:
@@ -275,7 +275,7 @@ class TrialHost:
             write_phase(paths, "building")
 
         def push() -> None:
-            self._replicate(lambda replica: replica.push_trial(paths))
+            self._synchronise(lambda remote: remote.push_trial(paths))
 
         run = TrialRun(
             TrialConfig.model_validate(spec["config"]),
@@ -301,13 +301,13 @@ class TrialHost:
             gc.collect()
 
 
-Answer = Callable[[TrialHost, Job, BaseException], bool]
+Answer = Callable[[TrialRunner, Job, BaseException], bool]
 
 ANSWERS: dict[type[BaseException], Answer] = {
-    StorageError: TrialHost._pass_on,
-    TrialInterruptedError: TrialHost._interrupt,
-    CancelledError: TrialHost._cancel,
-    DamagedError: TrialHost._take_the_one_before,
-    OutOfMemoryError: TrialHost._adapt,
+    StorageError: TrialRunner._pass_on,
+    TrialInterruptedError: TrialRunner._interrupt,
+    CancelledError: TrialRunner._cancel,
+    DamagedError: TrialRunner._take_the_one_before,
+    OutOfMemoryError: TrialRunner._adapt,
 }
 """What is done about an error of a type, or of one derived from it; anything else is the trial's result."""

@@ -313,7 +313,7 @@ def _interest(trial: Watched) -> tuple[int, float]:
 
 
 def _occupation(trial: Watched) -> str | None:
-    """Return what a trial is at, None if nobody works on it."""
+    """Return a trial's progress, None if it is not running."""
     lock = TrialPaths(trial.directory).lock
     try:
         if not is_held(lock):

@@ -8,7 +8,7 @@ from typing import Any
 
 from far.errors import ConfigError
 from far.store.records import Attempt, read_epochs, read_heartbeat
-from orchestrator.plan.lockfile import frozen_keys, submission
+from orchestrator.plan.lockfile import locked_keys, read_lockfile
 from orchestrator.store.store import Store, TrialState, is_held, refuse_unknown
 from orchestrator.study.names import find_name
 
@@ -48,7 +48,7 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A submitted study and who drives it, if anybody does."""
+    """A submitted study and the process that runs it, if any."""
 
     study: str
     profile: str
@@ -126,7 +126,7 @@ def chosen(
 
 
 def _study(store: Store, name: str, profile: str, path: Any) -> StudyStatus:
-    record, keys = submission(path), frozen_keys(path)
+    record, keys = read_lockfile(path), locked_keys(path)
     states = store.states({key for row in keys.values() for key in row.values()})
     lock = store.lock_study(name)
     driver = lock.owner() if is_held(lock.path) else None

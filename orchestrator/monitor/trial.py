@@ -15,7 +15,7 @@ from far.store.records import Result, Spec, read_epochs, read_result, read_spec
 from far.train.checkpoint import latest
 from orchestrator.plan.cells import Cell, cells
 from orchestrator.plan.changed_code import verdict_of
-from orchestrator.plan.lockfile import submission
+from orchestrator.plan.lockfile import read_lockfile
 
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
@@ -147,8 +147,8 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 def _varied(named: tuple[Cell, ...], store: Store) -> frozenset[str]:
     """Return the settings that the rows of the studies that name a trial vary."""
-    files = {store.study(cell.study).frozen(cell.profile) for cell in named}
-    rows = [row for file in files for row in submission(file).get("rows", {}).values()]
+    files = {store.study(cell.study).lockfile(cell.profile) for cell in named}
+    rows = [row for file in files for row in read_lockfile(file).get("rows", {}).values()]
     return frozenset(key for row in rows for key in row.get("settings") or {})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.plan.lockfile import frozen_keys
+from orchestrator.plan.lockfile import locked_keys
 
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
@@ -39,6 +39,6 @@ def cells(store: Store) -> list[Cell]:
         Cell(study, path.parent.name, row, seed, key)
         for study in store.studies()
         for path in store.study(study).submissions()
-        for row, seeds in frozen_keys(path).items()
+        for row, seeds in locked_keys(path).items()
         for seed, key in seeds.items()
     ]

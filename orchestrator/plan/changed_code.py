@@ -1,7 +1,7 @@
-"""Trials whose code has changed since: which, in what, and what somebody has accepted as giving the same numbers.
+"""Trials whose code has changed since: which, in what, and what has been accepted as giving the same numbers.
 
 A trial's record says by which source its weights came to be (``far.source``). Where that is not the source that is here
-now, its numbers are not those of what is here: they enter no mean until the trial is run again, or until somebody
+now, its numbers are not those of what is here: they enter no mean until the trial is run again, or until a user
 accepts the change as one that changes no number, on record in the store. Keys are the same all along.
 """
 
@@ -172,7 +172,7 @@ def _recorded(store: Store, key: str) -> Mapping[str, Any] | None:
 
 
 def with_code(plan: Plan, store: Store) -> Plan:
-    """Return a plan that knows how the source behind its trials compares with what is here."""
+    """Return the plan with a comparison of its trials' source with the installed source."""
     return replace(plan, code=judge_trials(store, ((trial.key, trial.config) for trial in plan.trials)))
 
 

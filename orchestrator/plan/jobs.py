@@ -34,8 +34,8 @@ def submit(workspace: Workspace, trial: PlannedTrial) -> None:
     try:
         if trial.again:
             number = set_aside(paths)
-            if workspace.replica is not None:
-                workspace.replica.set_aside(paths.key, number)
+            if workspace.remote_store is not None:
+                workspace.remote_store.set_aside(paths.key, number)
         if store.state(trial.key) in DONE:
             return  # another sweep, of a study that shares this trial, has finished it since the plan was made
         write_submission(workspace, trial.key, identity=trial.identity, config=trial.config, profile=trial.profile)
@@ -74,8 +74,8 @@ def write_submission(
             "sources": before.get("sources") or {},
         },
     )
-    if workspace.replica is not None:
-        workspace.replica.submit(paths)
+    if workspace.remote_store is not None:
+        workspace.remote_store.submit(paths)
 
 
 def make_job(workspace: Workspace, trial: PlannedTrial, retry: RetryConfig | None = None) -> Job:
@@ -87,7 +87,7 @@ def make_job(workspace: Workspace, trial: PlannedTrial, retry: RetryConfig | Non
         devices=run.devices,
         cpus=run.cpus,
         retry=retry or RetryConfig(),
-        replica=workspace.settings.replica,
+        remote_store=workspace.settings.remote_store,
     )
     return _with(job, trial.resources)
 

@@ -56,16 +56,16 @@ class _Submitted:
     source: str = ""
 
 
-def freeze(plan: Plan, store: Store) -> list[str]:
+def write_lockfile(plan: Plan, store: Store) -> list[str]:
     """Write every study of a plan as it is now; return what differs from its last submission, in words.
 
-    A submission that says the same leaves the file as it was; another one moves it into ``history/`` beside.
+    An unchanged submission leaves the file as it was; a changed one moves it into ``history/``.
     """
     said: list[str] = []
     for study in plan.studies:
         if study.file is None:
             continue  # it was read from its submission: resumed or retried as it was frozen
-        path = store.study(study.name).frozen(study.profile.name)
+        path = store.study(study.name).lockfile(study.profile.name)
         record = record_of(study, {(t.row, t.seed): t.key for t in plan.cells(study.name)})
         before = _read(path) if path.exists() else None
         if before is not None:
@@ -89,7 +89,7 @@ def refuse_namesake(study: Study, store: Store) -> None:
     """
     own = study.path.resolve()
     for path in store.study(study.name).submissions() if study.file is not None else ():
-        source = Path(str(submission(path).get("source", "")))
+        source = Path(str(read_lockfile(path).get("source", "")))
         if not source.is_absolute() or source == own or name_in(source) != study.name:
             continue
         if source.read_bytes() != own.read_bytes():
@@ -100,7 +100,7 @@ def refuse_namesake(study: Study, store: Store) -> None:
             )
 
 
-def load_frozen(path: Path) -> Study:
+def load_lockfile(path: Path) -> Study:
     """Return a study as it was submitted.
 
     Raises:
@@ -151,13 +151,13 @@ def load_frozen(path: Path) -> Study:
         ) from None
 
 
-def frozen_keys(path: Path) -> dict[str, dict[int, str]]:
+def locked_keys(path: Path) -> dict[str, dict[int, str]]:
     """Return the keys of a submission's trials by row and seed; empty if the file is damaged."""
     record = _read(path) or {"rows": {}}
     return {name: {int(seed): key for seed, key in row["trials"].items()} for name, row in record["rows"].items()}
 
 
-def submission(path: Path) -> dict[str, Any]:
+def read_lockfile(path: Path) -> dict[str, Any]:
     """Return the record of a submission as plain data; empty if the file is damaged."""
     return _read(path) or {}
 

@@ -2,7 +2,7 @@
 
 Versions before the frame index gave some files' frames in another order, or others altogether.
 Such a trial keeps its key, its configuration and its result; its numbers enter no mean with those of trials that saw
-the right frames, unless somebody accepts that, on record.
+the right frames, unless that is accepted, on record.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Misread:
         name: as trials name it, or its folder.
         content: its content hash.
         files: how many they misread.
-        accepted: who has accepted trials that saw these, and when; empty if nobody has.
+        accepted: who has accepted trials that saw these, and when; empty if none were.
     """
 
     name: str
@@ -116,7 +116,7 @@ def with_other_frames(plan: Plan, workspace: Workspace) -> Plan:
 
 
 def accept(source: str, workspace: Workspace) -> Misread:
-    """Put on record that trials which saw other frames of a data set may stand beside those that did not.
+    """Put on record that trials which saw other frames of a data set may be averaged with those that did not.
 
     Raises:
         ConfigError: there is no such data set, or nothing of it was misread.

@@ -45,9 +45,9 @@ class PlannedTrial:
     profile: str
     resources: ResourcesConfig
     is_known: bool = True
-    """Whether ``key`` is the trial's; until its demo data have been generated, it only tells it from others here."""
+    """Whether ``key`` is the trial's; until its demo data have been generated, it is only unique within the plan."""
     again: bool = False
-    """Whether it is to be run anew whatever the store has of it; that is set aside."""
+    """Whether it is to be rerun even if the store has a result, which is set aside."""
 
     @property
     def done(self) -> bool:
@@ -64,7 +64,7 @@ class Duplicate:
 
     def __str__(self) -> str:
         names = " and ".join(f"'{row}'" for row in self.rows)
-        return f"study '{self.study}': rows {names} are the same trial: what tells them apart changes nothing"
+        return f"study '{self.study}': rows {names} resolve to the same trial: their settings differ without effect"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def make_plan(
         weights_hash: content hash of its initial weights; may raise ``WeightsError``. Default: none are used.
         present_hash: ``manifest_hash`` of data that are here already, for finding results of earlier versions, which is
             no reason to generate any. Default: ``manifest_hash``.
-        data_problems: why a trial would fail on its data; nothing where these are not here. Default: nobody looks.
+        data_problems: why a trial would fail on its data; nothing where these are not here. Default: no check.
     """
     studies = (studies,) if isinstance(studies, Study) else tuple(studies)
     contents = _Contents(manifest_hash, weights_hash or (lambda init: None))

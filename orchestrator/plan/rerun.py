@@ -20,7 +20,7 @@ KEPT = ("writer.lock", "cancel")
 
 
 def run_again(plan: Plan, words: Sequence[str]) -> Plan:
-    """Return the plan in which trials are run anew.
+    """Return the plan in which the chosen trials are rerun.
 
     Args:
         plan: with what is known of its trials' code.
@@ -53,8 +53,8 @@ def run_again(plan: Plan, words: Sequence[str]) -> Plan:
 def set_aside(paths: TrialPaths) -> int:
     """Move all that a trial has come to into a folder of its own within its folder, where it can still be read.
 
-    Result and description go last, so that a kill on the way leaves a trial that is done, or one to be begun anew; the
-    next try moves the rest into the same folder.
+    Result and description go last, so that a kill on the way leaves a trial that is done, or one to be started over;
+    the next try moves the rest into the same folder.
 
     Returns:
         The number of that folder, 0 if there was nothing.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from far.config import TrialConfig, resolve
 from far.errors import ConfigError, WeightsError
 from far.train.checkpoint import latest
-from far.weights.coverage import Coverage, uneven
+from far.weights.load_report import LoadReport, uneven
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
 from orchestrator.workspace.workspace import Workspace
@@ -28,17 +28,17 @@ class Start:
         study: the study's name.
         row: the row's.
         weights: the file, as the configuration names it.
-        coverage: what is loaded from it.
+        load_report: what is loaded from it.
     """
 
     study: str
     row: str
     weights: str
-    coverage: Coverage
+    load_report: LoadReport
 
 
 def with_starts(plan: Plan, workspace: Workspace) -> Plan:
-    """Return a plan that knows what its rows start from, as far as their files are here.
+    """Return the plan with what its rows start from, as far as their files are here.
 
     A row whose trials have all begun is as it was when they did; nothing is asked about it.
 
@@ -58,17 +58,17 @@ def with_starts(plan: Plan, workspace: Workspace) -> Plan:
         for trial in plan.cells(study.name):
             rows.setdefault(trial.row, []).append(trial)
         for row, trials in rows.items():
-            coverage = _of_row(study.name, row, trials, workspace.store, accounts)
-            if coverage is not None:
-                starts.append(Start(study.name, row, str(trials[0].config.init.weights), coverage))
+            load_report = _of_row(study.name, row, trials, workspace.store, accounts)
+            if load_report is not None:
+                starts.append(Start(study.name, row, str(trials[0].config.init.weights), load_report))
     return replace(plan, starts=tuple(starts))
 
 
-def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, accounts: _Accounts) -> Coverage | None:
+def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, accounts: _Accounts) -> LoadReport | None:
     left = [trial for trial in trials if not trial.done and not begun(store, trial.key)]
     if not left:
         result: Mapping[str, Any] = store.result(trials[0].key) or {}
-        return Coverage.from_json(result.get("init"))
+        return LoadReport.from_json(result.get("init"))
     content = (left[0].identity.get("init") or {}).get("content")
     if content is None or str(content).startswith("unavailable"):
         return None  # a random start, or a file that is not here, which the plan says
@@ -92,7 +92,7 @@ def begun(store: Store, key: str) -> bool:
     return latest(store.paths(key).checkpoints) is not None
 
 
-def start_of(config: TrialConfig, workspace: Workspace) -> Coverage | None:
+def start_of(config: TrialConfig, workspace: Workspace) -> LoadReport | None:
     """Return what one trial would start from, None where it starts at random or its file is not here.
 
     Raises:
@@ -112,9 +112,9 @@ class _Accounts:
     def __init__(self, weights_root: Path) -> None:
         self._root = weights_root
         self._sources: dict[str, Source] = {}
-        self._known: dict[str, Coverage] = {}
+        self._known: dict[str, LoadReport] = {}
 
-    def of(self, trial: PlannedTrial) -> Coverage:
+    def of(self, trial: PlannedTrial) -> LoadReport:
         from far.weights.build import account, opened
 
         config = trial.config
@@ -131,25 +131,25 @@ def accounts(plan: Plan) -> list[str]:
     """Return what each file gives to which rows, a paragraph each."""
     rows: dict[tuple[str, str], list[str]] = {}
     for start in plan.starts:
-        rows.setdefault((start.weights, str(start.coverage)), []).append(start.row)
+        rows.setdefault((start.weights, str(start.load_report)), []).append(start.row)
     everywhere = len({trial.row for trial in plan.trials})
-    told = []
+    lines = []
     for (weights, text), names in rows.items():
         distinct = list(dict.fromkeys(names))
         which = "every row" if len(distinct) == everywhere else ", ".join(distinct)
-        told.append(f"initial weights of {which}: {weights}, read as {text}")
-    return told
+        lines.append(f"initial weights of {which}: {weights}, read as {text}")
+    return lines
 
 
 def warnings(plan: Plan) -> list[str]:
     """Return what to think of before running rows that start so, one line each."""
     lines = []
-    tuned = {start.weights for start in plan.starts if start.coverage.stage == "fine-tuned"}
+    tuned = {start.weights for start in plan.starts if start.load_report.stage == "fine-tuned"}
     lines += [f"{weights} is a fine-tuned network, not a pre-training" for weights in sorted(tuned)]
     for study in plan.studies:
-        starts = {start.row: start.coverage.as_json() for start in plan.starts if start.study == study.name}
+        starts = {start.row: start.load_report.as_json() for start in plan.starts if start.study == study.name}
         lines += [
-            f"study '{study.name}': rows start differently: {each}; what tells them apart is then more than the rows "
+            f"study '{study.name}': rows start differently: {each}; differences are then due to more than the rows "
             "say (init.head=random starts every head at random)"
             for each in uneven(starts)
         ]

@@ -1,1 +1,1 @@
-"""Search beside ablation: Optuna proposes configurations, the same executor runs them, the store keeps them."""
+"""Hyper-parameter search: Optuna proposes configurations, the same executor runs them, the store keeps them."""

@@ -51,7 +51,7 @@ class SearchResults:
         directions: ``maximize`` or ``minimize``, one an objective.
         trials: in the order of the proposals.
         front: the trials that no other one beats in every objective; with one objective, the best.
-        importances: by objective, each parameter's share of the variance; empty where there is too little to tell.
+        importances: by objective, each parameter's share of the variance; empty where there are too few trials.
     """
 
     objectives: tuple[str, ...]

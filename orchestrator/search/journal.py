@@ -51,7 +51,7 @@ def mend(path: Path) -> None:
     if not path.exists() or not _torn(path.read_bytes()):
         return
     with _locked(path):
-        data = path.read_bytes()  # somebody may just have finished the line
+        data = path.read_bytes()  # another process may just have finished the line
         torn, whole = _torn(data), b"".join(_whole(path, data))
         if whole == data + b"\n":  # all of the entry but the end of its line
             with path.open("ab") as stream:
@@ -90,7 +90,7 @@ def _whole(path: Path, data: bytes) -> Iterator[bytes]:
             yield entry + b"\n"
         elif not (begun.startswith(START) or START.startswith(begun)):
             raise DataError(
-                f"{path}: line {number} is no entry of a search: move the file away to begin the search anew; "
+                f"{path}: line {number} is no entry of a search: move the file away to start the search over; "
                 "what its trials have found is kept and not run again"
             )
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from far.config import TrialConfig, resolve
 from far.config.identity import identity, trial_key
 from far.errors import ConfigError, FarError
-from orchestrator.executors.base import Job, Stop
+from orchestrator.executors.base import Job, StopRequest
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.search.space import configuration, depth_of, propose
@@ -73,11 +73,11 @@ class SearchQueue:
         workspace: Workspace,
         on_trial: Callable[[PlannedTrial, TrackedTrial], None],
         may_start: Callable[[], bool] = lambda: True,
-        stop: Stop | None = None,
+        stop: StopRequest | None = None,
     ) -> None:
         assert study.search is not None
         self.study, self.search, self.workspace, self.store = study, study.search, workspace, workspace.store
-        self._on_trial, self._may_start, self._stop = on_trial, may_start, Stop() if stop is None else stop
+        self._on_trial, self._may_start, self._stop = on_trial, may_start, StopRequest() if stop is None else stop
         self.over_budget = False
         self.proposed: list[PlannedTrial] = []
         self._optuna = open_search(study, workspace.store)
@@ -219,7 +219,7 @@ class SearchQueue:
         return make_job(self.workspace, planned, self.study.retry)
 
     def _tell(self, key: str) -> None:
-        """Tell what the store has of a trial; a value of a trial that was cut short is never told as a value."""
+        """Report a stored trial to Optuna; a trial that was cut short has no value."""
         result: dict[str, Any] = dict(self.store.result(key) or {})
         for trial in self._running.pop(key, []):
             values = [_value(result, objective.metric) for objective in self.search.objectives]

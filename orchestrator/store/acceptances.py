@@ -1,4 +1,4 @@
-"""What somebody has accepted of the trials in a store, on record: one line each, with who and when."""
+"""Acceptances on record: one line each, with who and when."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user that has no name
-        return "somebody"
+        return "an unknown user"

@@ -31,13 +31,13 @@ SMALL = ("trial.json", "metrics.jsonl", "progress.json", "log.txt", "predictions
 _CHECKPOINT = re.compile(r"epoch-\d+(?:-step-\d+)?")
 
 
-class ReplicaError(FarError):
+class RemoteStoreError(FarError):
     """The URL cannot be read or written."""
 
     kind = "store"
 
 
-class Replica:
+class RemoteStore:
     """The store's copy at a URL.
 
     Args:
@@ -54,7 +54,7 @@ class Replica:
         try:
             self._fs, root = fsspec.core.url_to_fs(url)
         except Exception as error:
-            raise ReplicaError(f"the store {url} cannot be opened: {error}") from None
+            raise RemoteStoreError(f"the store {url} cannot be opened: {error}") from None
         self._root = root.rstrip("/")
 
     # -- one trial, where it runs --
@@ -227,7 +227,7 @@ class Replica:
         sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
         if sizes != files:
             shutil.rmtree(partial)
-            raise ReplicaError(f"{self.url}: {remote} is not what its {WHOLE} says")
+            raise RemoteStoreError(f"{self.url}: {remote} is not what its {WHOLE} says")
         partial.rename(local)
 
     def _checkpoints(self, remote: str) -> set[str]:
@@ -274,14 +274,16 @@ class Replica:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn whatever a file system raises into a ``ReplicaError``."""
+        """Turn whatever a file system raises into a ``RemoteStoreError``."""
         self._fs.invalidate_cache()
         try:
             yield
         except FarError:
             raise
         except Exception as error:
-            raise ReplicaError(f"the store {self.url}: {type(error).__name__}: {redacted(str(error))[:300]}") from error
+            raise RemoteStoreError(
+                f"the store {self.url}: {type(error).__name__}: {redacted(str(error))[:300]}"
+            ) from error
 
 
 def _name(text: str) -> str:
@@ -293,7 +295,7 @@ def _name(text: str) -> str:
     try:
         return plain_name(text, "file")
     except ConfigError as error:
-        raise ReplicaError(f"the store's URL: {error}") from None
+        raise RemoteStoreError(f"the store's URL: {error}") from None
 
 
 def _is_result(path: Path, key: str) -> bool:

@@ -19,8 +19,8 @@ from far.store.records import Result, Spec, damage, read_result, read_spec, writ
 TrialState = Literal[
     "missing", "queued", "running", "interrupted", "corrupt", "finished", "failed", "diverged", "partial"
 ]
-"""``queued``: submitted, not started yet; ``running``: somebody holds the trial's lock; ``interrupted``: started, not
-ended, nobody at it;
+"""``queued``: submitted, not started yet; ``running``: the trial's lock is held; ``interrupted``: started, not
+ended, not running;
 ``corrupt``: a result file that does not parse or belongs elsewhere; the rest as in ``far.store.records``."""
 
 DONE: frozenset[TrialState] = frozenset({"finished", "diverged"})
@@ -33,7 +33,7 @@ class StudyPaths:
 
     directory: Path
 
-    def frozen(self, profile: str) -> Path:
+    def lockfile(self, profile: str) -> Path:
         """The study as it was last submitted at this scale, with the resolved configuration of every trial."""
         return self.directory / profile / "study.lock.yaml"
 
@@ -73,7 +73,7 @@ class Store:
         self.trials = self.root / "trials"
 
     def identity(self) -> str:
-        """Return what tells this store from others that log to the same tracking server; made on first use.
+        """Return this store's UUID, which tells it from others on the same tracking server; created on first use.
 
         Raises:
             ConfigError: the file that holds it is damaged.
@@ -92,7 +92,7 @@ class Store:
         """Return where the files of a trial lie.
 
         Raises:
-            ConfigError: the key, which may stand in a file of somebody else's, is no plain name.
+            ConfigError: the key, which may come from another user's file, is no plain name.
         """
         return TrialPaths(self.trials / plain_name(key, "trial"))
 
@@ -126,7 +126,7 @@ class Store:
         hits = [key for key in keys if key.startswith(prefix)]
         if len(hits) == 1:
             return hits[0]
-        what = f"{len(hits)} trials begin" if hits else "no trial begins"
+        what = f"{len(hits)} trials start" if hits else "no trial starts"
         raise ConfigError(f"{what} with '{prefix}'", choices=(hits or keys)[:10], got=prefix)
 
     def write_trial(self, key: str, spec: Spec) -> None:
@@ -207,11 +207,11 @@ def refuse_unknown(beginnings: Iterable[str], keys: Sequence[str]) -> None:
     """
     for beginning in beginnings:
         if not any(key.startswith(beginning) for key in keys):
-            raise ConfigError(f"no trial begins with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
+            raise ConfigError(f"no trial starts with '{beginning}'", key="--id", choices=keys[:10], got=beginning)
 
 
 def is_held(lock: Path) -> bool:
-    """Return whether somebody holds this lock file, without taking it from anybody.
+    """Return whether this lock file is held, without taking it.
 
     Raises:
         StorageError: its file system has no locks.

@@ -27,7 +27,7 @@ def design(components: Sequence[str], fraction: int = 1) -> list[tuple[str, ...]
         fraction: n of the fraction 1/n, a power of 2; 1 for the full design.
 
     Raises:
-        ValueError: the fraction leaves too few rows to tell the main effects apart.
+        ValueError: the fraction leaves too few rows to separate the main effects.
     """
     names = list(components)
     generators = _generators(len(names), int(math.log2(fraction)))
@@ -51,7 +51,7 @@ def _generators(components: int, halvings: int) -> list[tuple[int, ...]]:
     """
     base = components - halvings
     if 2**base < fewest_rows(components):
-        raise ValueError(f"{2**base} rows cannot tell {components} components apart")
+        raise ValueError(f"{2**base} rows cannot separate {components} components")
     possible = [subset for size in range(base, 1, -1) for subset in itertools.combinations(range(base), size)]
     if math.comb(len(possible), halvings) <= MOST_COMBINATIONS:
         best = min(itertools.combinations(possible, halvings), key=lambda some: _word_lengths(some, base))

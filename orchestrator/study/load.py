@@ -63,7 +63,7 @@ class Study:
     notes: tuple[str, ...] = ()
     """What was adapted in the rows, in words."""
     compare: tuple[tuple[str, str], ...] = ()
-    """Pairs of rows that are compared beside those with the baseline, the first against the second."""
+    """Further pairs of rows to compare, the first against the second."""
     equal_within: float | None = None
     """Percentage points within which two rows count as equal: the study's own, else the profile's."""
     placebo: str | None = None
@@ -233,8 +233,8 @@ def _effective(
     for row in rows:
         if row.config.model.needs_the_batch and gpus >= 1 and gpus != row.config.run.devices:
             raise ConfigError(
-                f"{gpus:g} beside run.devices = {row.config.run.devices}: the statistics of row '{row.name}' are over "
-                "the videos of all devices at once, so both must say the same",
+                f"{gpus:g} conflicts with run.devices = {row.config.run.devices}: the statistics of row '{row.name}' "
+                "are over the videos of all devices at once, so both must say the same",
                 key="resources.gpus",
                 where=document.where(("resources", "gpus")),
             )

@@ -12,7 +12,7 @@ from far.errors import ConfigError
 
 BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s\-_()‐-―]+(?=[^\W\d_])")
 """What people vary between words: ``Head-Split``, ``head split``, ``FAR (MVD)``. Beside a digit or a sign it may
-mean something (``1e-3``, ``-1``), and any other mark tells two rows apart (``1:1*``, ``FAR'``, ``x=1.0``)."""
+mean something (``1e-3``, ``-1``), and any other mark distinguishes two rows (``1:1*``, ``FAR'``, ``x=1.0``)."""
 SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 """Spaces that may be left out; between two digits they may not."""
 
@@ -25,7 +25,7 @@ def loose(name: str) -> str:
 
 
 def find_name(wanted: str, names: Iterable[str], *, key: str | None = None) -> str | None:
-    """Return which of these names is meant: the equal one, else the only one that is spelled nearly so.
+    """Return the matching name: the equal one, else the only one that is spelled nearly so.
 
     Args:
         wanted: as it was typed.

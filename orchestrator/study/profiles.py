@@ -74,7 +74,7 @@ class ProfileFile(Strict):
     title: str = ""
     description: str = ""
     comparable: bool = False
-    """Whether its numbers may stand beside the paper's."""
+    """Whether its numbers may be compared with the paper's."""
     abstract: bool = False
     """Only there to be extended."""
     extends: str | None = None
@@ -99,13 +99,13 @@ class Profile:
 
 
 def packaged_studies() -> Path:
-    """Return the directory of the shipped studies: beside this package, whatever else is called so on the path."""
+    """Return the directory of the shipped studies, found by this package's place, not by name."""
     return Path(__file__).resolve().parents[2] / "studies"
 
 
-def profile_directories(*beside: Path) -> list[Path]:
-    """Return where profiles are looked for: beside the study, in the workspace, then the shipped ones."""
-    places = [p for base in beside for p in (base / "profiles", base / "studies" / "profiles")]
+def profile_directories(*bases: Path) -> list[Path]:
+    """Return where profiles are looked for: next to the study, in the workspace, then the shipped ones."""
+    places = [p for base in bases for p in (base / "profiles", base / "studies" / "profiles")]
     return list(dict.fromkeys([*places, packaged_studies() / "profiles"]))
 
 

@@ -85,7 +85,7 @@ class AblateConfig(Strict):
 
     @property
     def is_factorial(self) -> bool:
-        """Whether its rows cross the components, so that interactions can be told."""
+        """Whether its rows cross the components, so that interactions can be estimated."""
         return FACTORIAL in self.modes
 
     @property
@@ -127,7 +127,7 @@ class ResourcesConfig(Strict):
     """A whole number, a part of one GPU (0: none), or ``auto``: the part that the row's measured memory needs."""
     cpus: PositiveFloat | None = None
     concurrent: Positive | None = None
-    """At most so many trials at once."""
+    """Largest number of trials at once."""
 
     @field_validator("gpus")
     @classmethod
@@ -167,7 +167,7 @@ class BudgetConfig(Strict):
 
 
 MEASURED = ("flops", "params", "seconds", "steps", "epochs", "peak_memory_bytes")
-"""What a result has a number for beside the registered metrics, by which each epoch is validated."""
+"""What a result has a number for in addition to the registered metrics, by which each epoch is validated."""
 
 
 def _one_of(*names: Iterable[str]) -> Any:
@@ -260,7 +260,7 @@ def plain_names(values: list[Any]) -> list[str | int | float | bool]:
 
 
 class SearchConfig(Strict):
-    """Search beside ablation, by Optuna through Ray Tune."""
+    """Search, in addition to the ablation, by Optuna through Ray Tune."""
 
     space: Annotated[dict[str, Parameter], Field(min_length=1)]
     trials: Positive = 20
@@ -298,7 +298,7 @@ class StudyFile(Strict):
     title: str = ""
     description: str = ""
     table: Annotated[int, Field(json_schema_extra={"enum": result_tables()})] | None = None
-    """The paper's table that this study reproduces; its numbers are then printed beside."""
+    """The paper's table that this study reproduces; its numbers are then printed alongside."""
     row_header: str = "Row"
     profile: Name | None = None
     """The scale to run at unless the command line says otherwise."""
@@ -321,7 +321,7 @@ class StudyFile(Strict):
     baseline: str | None = None
     """The row that the others are compared with; default: the first."""
     compare: Annotated[list[list[RowName]], Field(min_length=1)] | None = Field(default=None, examples=[[["A", "B"]]])
-    """Pairs of rows that are compared beside those with the baseline: the first against the second."""
+    """Pairs of rows to compare in addition to those with the baseline: the first against the second."""
     equal_within: Margin | None = None
     """Percentage points within which two rows count as equal; default: the profile's."""
     placebo: bool = False
@@ -375,7 +375,7 @@ class StudyFile(Strict):
 
     @model_validator(mode="after")
     def _has_what_to_check(self) -> StudyFile:
-        """Refuse what belongs beside rows where the study only searches, and a factorial that something multiplies."""
+        """Refuse what needs rows where the study only searches, and a factorial that something multiplies."""
         if not (self.rows or self.ablate or self.grid or self.zip or self.include):
             for key in ("compare", "placebo", "control"):
                 if getattr(self, key):

@@ -19,7 +19,7 @@ class Tracker(Protocol):
     problem: str | None
 
     def start(self) -> None:
-        """Start mirroring, beside the trials."""
+        """Start mirroring, in parallel with the trials."""
 
     def add(self, study: str, trial: TrackedTrial) -> None:
         """Mirror one more trial of a study, which a search has just proposed."""

@@ -215,7 +215,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def _make_database(uri: str) -> None:
-    """Make a local data base beside its place and rename it: MLflow cannot open one whose making was cut off."""
+    """Create a local database under another name and rename it: MLflow cannot open a half-created one."""
     from mlflow import MlflowClient
     from sqlalchemy.engine import make_url
 
@@ -227,10 +227,10 @@ def _make_database(uri: str) -> None:
     clear_abandoned(path.parent)
     partial = scratch_path(path)
     partial.unlink(missing_ok=True)
-    partial.touch()  # with the user's umask: SQLite would keep the data base, and what lies beside it, from a group
+    partial.touch()  # with the user's umask: SQLite would keep the database and its journal from a group
     try:
         MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
-        os.link(partial, path)  # fails if somebody was faster
+        os.link(partial, path)  # fails if another process was faster
     except FileExistsError:
         pass
     finally:

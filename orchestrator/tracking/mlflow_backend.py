@@ -73,7 +73,7 @@ class SweepMirror:
             try:
                 client.set_terminated(parent, status)
             except Exception as error:
-                self._opened = not is_gone(error)  # somebody deleted it: the next look makes another
+                self._opened = not is_gone(error)  # it was deleted: the next round creates another
                 raise
 
     def rebuild(self, client: MlflowClient, on_step: Callable[[], None] = lambda: None) -> None:
@@ -101,9 +101,9 @@ class SweepMirror:
             self._saved = time.monotonic()
 
     def _open(self, client: MlflowClient, on_step: Callable[[], None]) -> None:
-        """Find or make the parent run, and close what a killed driver left RUNNING and nobody will run again."""
+        """Find or make the parent run, and close what a killed driver left RUNNING and no sweep will run again."""
         if "parent" in self._state and not exists(client, self._state["parent"]):
-            del self._state["parent"]  # somebody deleted it, but not the trials' own runs
+            del self._state["parent"]  # it was deleted, but not the trials' own runs
         if "parent" not in self._state:
             self._state["experiment"] = experiment_of(client, self.uri, self.sweep)
             tags = {"farlab.kind": "sweep", "farlab.profile": self.sweep.profile, **self.sweep.tags}
@@ -117,7 +117,7 @@ class SweepMirror:
         for run in client.search_runs([self._state["experiment"]], "attributes.status = 'RUNNING'"):
             tags = run.data.tags
             if "farlab.kind" not in tags or tags.get(STORE) != self.sweep.tags.get(STORE):
-                continue  # somebody else's, who may be running it now
+                continue  # another store's, which may be running it now
             same = tags.get("farlab.profile") == self.sweep.profile
             wanted = same and (tags.get("farlab.kind") == "sweep" or tags.get("farlab.key") in keys)
             if run.info.run_id not in ours and not wanted:
@@ -150,7 +150,7 @@ class SweepMirror:
                 return self._sync_trial(client, parent, trial, final=final, on_step=on_step)
             except Exception as error:
                 if again and is_gone(error) and self._state["runs"].pop(trial.key, None):
-                    continue  # somebody deleted the run: make it anew
+                    continue  # the run was deleted: create it again
                 client.get_run(parent)  # raises if it is the store that cannot be reached
                 self.troubles[trial.key] = said(error)
                 break
@@ -193,7 +193,7 @@ class SweepMirror:
 
 
 def _retire(client: MlflowClient, known: dict[str, Any]) -> None:
-    """Keep the run of a trial that is run anew as what it is, no longer found as the trial's."""
+    """Keep the run of a trial that is rerun, no longer found as the trial's."""
     client.set_tag(known["run_id"], "farlab.kind", "earlier trial")
     if not known.get("status"):
         client.set_terminated(known["run_id"], "KILLED")

@@ -56,7 +56,7 @@ def find_or_create(
 
 
 def run_with(client: MlflowClient, experiment: str, tags: dict[str, str], name: str) -> str:
-    """Return the run that is the same by the tags that tell runs apart, made now if there is none."""
+    """Return the run with the same identifying tags, created if there is none."""
     clean = {key: value.replace("'", "") for key, value in tags.items()}
     query = " and ".join(f"tags.`{key}` = '{clean[key]}'" for key in IDENTITY if key in clean)
     found = client.search_runs([experiment], query, max_results=1)

@@ -1,4 +1,4 @@
-"""What of the store is mirrored into MLflow: a plan's studies, or whatever was ever submitted."""
+"""Select which studies to mirror to MLflow: a plan's, or all submitted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from far.errors import FarError
-from orchestrator.plan.lockfile import frozen_keys, load_frozen, submission
+from orchestrator.plan.lockfile import load_lockfile, locked_keys, read_lockfile
 from orchestrator.plan.plan import Plan
 from orchestrator.store.store import Store
 from orchestrator.study import Study
@@ -35,12 +35,12 @@ def submitted(store: Store, name: str) -> list[Sweep]:
     """Return one sweep a profile at which a study was submitted."""
     sweeps = []
     for path in store.study(name).submissions():
-        cells = [(row, seed, key) for row, seeds in frozen_keys(path).items() for seed, key in seeds.items()]
-        record = submission(path)
+        cells = [(row, seed, key) for row, seeds in locked_keys(path).items() for seed, key in seeds.items()]
+        record = read_lockfile(path)
         proposed: list[Cell] = []
         if record.get("search"):
             with contextlib.suppress(FarError):  # of another version, or damaged: its rows can be mirrored all the same
-                proposed = proposals(load_frozen(path), store)
+                proposed = proposals(load_lockfile(path), store)
         sweeps.append(_sweep(store, name, path.parent.name, record.get("table"), cells, proposed))
     return sweeps
 

@@ -1,4 +1,4 @@
-"""What of a trial goes into its run: epochs as they are finished, and in the end its figures and files."""
+"""Upload of a trial to its run: epochs as they are finished, then its figures and files."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Place:
     Attributes:
         folder: its directory.
         file: its ``farlab.toml``, if it has one.
-        owner: name of the user whom it belongs to, if that is somebody else.
+        owner: name of the user whom it belongs to, if that is another user.
         trusted: whether it is one's own, or the administrator's.
     """
 

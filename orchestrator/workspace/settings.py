@@ -28,7 +28,7 @@ class SettingsFile(Strict):
     """What ``farlab.toml`` may say; relative paths are relative to the file."""
 
     store: str = STORE_NAME
-    """Where trials are kept: a folder, or a URL that fsspec knows; then ``runs`` is this machine's working copy."""
+    """Where trials are kept: a folder, or a URL that fsspec supports; then ``runs`` is this machine's working copy."""
     data_root: str = "data"
     """Where data sets lie; the demo's is generated here."""
     weights_root: str = "weights"
@@ -40,7 +40,7 @@ class SettingsFile(Strict):
     profile: str = "demo"
     """The profile of every command that names none."""
     device: str | None = None
-    """Kind of GPU that plans are priced for where it is not here, e.g. ``a100-80g``."""
+    """Kind of GPU that plans are estimated for where it is not here, e.g. ``a100-80g``."""
     devices: int | None = Field(default=None, ge=1)
     """Number of devices."""
     tflops: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -54,7 +54,7 @@ class Settings(Strict):
     file: Path | None
     """The ``farlab.toml`` that was read, None if there is none."""
     store: Path
-    replica: str | None = None
+    remote_store: str | None = None
     """URL that the store is kept at, if it is no folder."""
     data_root: Path
     weights_root: Path
@@ -84,7 +84,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     values, where = _read(place.file) if place.file else (SettingsFile(), lambda keys: "")
     untrusted = () if trust or place.trusted else _that_run_code(values)
     values = values.model_copy(update=dict.fromkeys(untrusted))
-    replica = values.store if "://" in values.store else None
+    remote_store = values.store if "://" in values.store else None
 
     def folder(name: str, text: str) -> Path:
         try:
@@ -109,12 +109,12 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
             raise ConfigError(
                 error.message, key="device", where=where(("device",)), choices=error.choices, got=values.device
             ) from None
-    store = folder("store", STORE_NAME if replica else values.store)
+    store = folder("store", STORE_NAME if remote_store else values.store)
     return Settings(
         workspace=place.folder,
         file=place.file,
         store=store,
-        replica=replica,
+        remote_store=remote_store,
         data_root=folder("data_root", values.data_root),
         weights_root=folder("weights_root", values.weights_root),
         tracking_uri=uri or f"sqlite:///{store / 'mlflow.db'}",

@@ -20,7 +20,7 @@ from far.errors import ConfigError, DataError
 from far.store.atomic import read_json, write_json
 from far.weights.paths import content_hash, parts_of
 from orchestrator.cli.streams import terminal
-from orchestrator.store.remote import Replica
+from orchestrator.store.remote import RemoteStore
 from orchestrator.store.store import Store
 from orchestrator.workspace.settings import Settings, load_settings
 
@@ -48,9 +48,9 @@ class Workspace:
         return replace(self, settings=self.settings.model_copy(update=settings))
 
     @cached_property
-    def replica(self) -> Replica | None:
+    def remote_store(self) -> RemoteStore | None:
         """The store's copy at a URL, if it has one."""
-        return Replica(self.settings.replica) if self.settings.replica else None
+        return RemoteStore(self.settings.remote_store) if self.settings.remote_store else None
 
     def data_hash(self, data: DataConfig) -> str:
         """Return the content hash of the data that a configuration asks for.
@@ -147,6 +147,6 @@ def open_workspace(settings: Settings | None = None, *, trust: bool = False) -> 
     """
     settings = settings or load_settings(trust=trust)
     workspace = Workspace(settings, Store(settings.store))
-    if workspace.replica is not None:
-        workspace.replica.pull(workspace.store)
+    if workspace.remote_store is not None:
+        workspace.remote_store.pull(workspace.store)
     return workspace

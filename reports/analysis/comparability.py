@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from far.weights.coverage import uneven
+from far.weights.load_report import uneven
 from reports.results.results import Results, TrialRecord
 
 

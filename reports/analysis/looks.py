@@ -18,7 +18,7 @@ from typing import Any
 from far.errors import FarError
 from far.store.atomic import read_json, write_json
 from far.store.lock import FileLock
-from orchestrator.plan.lockfile import submission
+from orchestrator.plan.lockfile import read_lockfile
 from orchestrator.store.store import Store
 from reports.results.results import Results, TrialRecord
 from reports.results.state import State
@@ -80,7 +80,7 @@ class Looks:
         self.rows = [row for row in results.rows if row.name != results.placebo]
         self._path: Path | None = None
         if results.home is not None:
-            self._path = Store(results.home).study(results.study).frozen(results.profile).with_name(FILE)
+            self._path = Store(results.home).study(results.study).lockfile(results.profile).with_name(FILE)
 
     def standing(self) -> Standing:
         """Return what the table may claim; nothing is recorded yet."""
@@ -176,7 +176,7 @@ class Looks:
             return []
         now = self._path.with_name("study.lock.yaml")
         history = sorted((self._path.parent / "history").glob("study.lock.*.yaml"), reverse=True)
-        return [record for path in (now, *history) if (record := submission(path))]
+        return [record for path in (now, *history) if (record := read_lockfile(path))]
 
     @cached_property
     def _planned(self) -> Mapping[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from far.config.differences import Difference, differences
 from far.errors import ConfigError
-from orchestrator.plan.lockfile import record_of, submission
+from orchestrator.plan.lockfile import read_lockfile, record_of
 from orchestrator.plan.plan import make_plan
 from orchestrator.study import load_study
 from orchestrator.study.lookup import SUFFIXES
@@ -93,7 +93,7 @@ def find_side(text: str, workspace: Workspace) -> Side | None:
     """
     path = Path(text)
     if path.suffix in SUFFIXES:
-        return Side(text, submission(path) or _of_file(path, workspace))
+        return Side(text, read_lockfile(path) or _of_file(path, workspace))
     name, _, profile = text.rpartition("/") if text not in workspace.store.studies() else (text, "", "")
     if (name or text) not in workspace.store.studies():
         return None
@@ -119,7 +119,7 @@ def before(text: str, side: Side, store: Store) -> Side:
             f"'{text}' was submitted once, so there is nothing to set against it; name what to compare it with, "
             "e.g. the study's file"
         )
-    record = submission(earlier[-1])
+    record = read_lockfile(earlier[-1])
     return Side(f"{text} of {record.get('submitted_at')}", record) if record else _of_lock(earlier[-1], text)
 
 
@@ -158,7 +158,7 @@ def _mean(trials: Mapping[str, str], store: Store) -> float | None:
 
 
 def _of_lock(path: Path, name: str) -> Side:
-    record = submission(path)
+    record = read_lockfile(path)
     if not record:
         raise ConfigError("is damaged: no submission can be read from it", where=str(path))
     return Side(name, record)

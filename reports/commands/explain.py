@@ -21,10 +21,12 @@ def explain(
     table: TableOption = None,
     study: StudyOption = None,
     profile: ProfileOption = None,
-    seed: Annotated[int | None, typer.Option(help="Of the trials; default: the first finished.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the trials; default: the first finished.")] = None,
     seeds: SeedsOption = None,
     override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE that the sweep was given.")] = None,
-    target: Annotated[int | None, typer.Option("--class", min=0, help="Class; default: each row's answer.")] = None,
+    target: Annotated[
+        int | None, typer.Option("--class", min=0, help="Class to explain; default: each row's prediction.")
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames shown of each clip.")] = 8,
     output: Annotated[Path, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = Path("explain.png"),
     store: StoreOption = None,

@@ -36,7 +36,7 @@ def figure(
     seeds: SeedsOption = None,
     row: RowOption = None,
     rows: RowsOption = None,
-    video: Annotated[Path | None, typer.Option(help="Draw figure 2 on this video.", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Option(help="Video to draw figure 2 on.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
     store: StoreOption = None,
 ) -> None:

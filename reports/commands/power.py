@@ -38,25 +38,32 @@ GRID_VIDEOS = (400, 2_000, 10_000, 24_777)
 )
 def power(
     targets: ResultTargets = None,
-    difference: Annotated[float, typer.Option("--difference", "-d", help="Points of accuracy to see.")] = 0.4,
+    difference: Annotated[
+        float, typer.Option("--difference", "-d", help="Difference to detect, in points of accuracy.")
+    ] = 0.4,
     videos: Annotated[
-        int | None, typer.Option(min=2, help="In the validation set; default: SSv2's 24,777, or the study's.")
+        int | None, typer.Option(min=2, help="Videos in the validation set; default: SSv2's 24,777, or the study's.")
     ] = None,
-    rows: Annotated[int, typer.Option(min=2, help="Rows of the study, all of which tell how much seeds vary.")] = 5,
+    rows: Annotated[
+        int, typer.Option(min=2, help="Rows of the study, all of which contribute to the variance over seeds.")
+    ] = 5,
     seed_sd: Annotated[
         float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
     ] = 0.15,
     disagreement: Annotated[
         float,
-        typer.Option(min=0, max=100, help="Videos that exactly one of two rows answers, in percent (assumed)."),
+        typer.Option(
+            min=0, max=100, help="Videos that exactly one of two rows answers correctly, in percent (assumed)."
+        ),
     ] = 10.0,
-    goal: Annotated[float, typer.Option(min=0.06, max=0.999, help="Probability of seeing it.")] = 0.8,
+    goal: Annotated[float, typer.Option(min=0.06, max=0.999, help="Probability of detecting it (power).")] = 0.8,
     table: Annotated[
         list[str] | None,
-        typer.Option("--table", "-t", help="Measure the variances on this table's trials.", show_default=False),
+        typer.Option("--table", "-t", help="Estimate the variances from this table's trials.", show_default=False),
     ] = None,
     study: Annotated[
-        list[str] | None, typer.Option("--study", help="The same, of a study.", show_default=False)
+        list[str] | None,
+        typer.Option("--study", help="Estimate the variances from this study's trials.", show_default=False),
     ] = None,
     profile: ProfileOption = None,
     seeds: SeedsOption = None,

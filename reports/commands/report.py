@@ -36,7 +36,7 @@ def report(
     targets: ResultTargets = None,
     table: Annotated[
         list[str] | None,
-        typer.Option("--table", "-t", help="Numbers of the paper's tables: 5, or 2-6, or 2,5.", show_default=False),
+        typer.Option("--table", "-t", help="Numbers of the paper's tables: 5, 2-6 or 2,5.", show_default=False),
     ] = None,
     study: StudyOption = None,
     all_: Annotated[bool, typer.Option("--all", help="The paper's tables, and every study in the store.")] = False,
@@ -54,13 +54,13 @@ def report(
     ] = None,
     explain: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="ROW METRIC", help="Show what is behind one cell, e.g. '1:1' top1.", show_default=False),
+        typer.Option(metavar="ROW METRIC", help="Explain one cell of a table, e.g. '1:1' top1.", show_default=False),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Write the page again while trials run, until all have ended.")
+        bool, typer.Option("--watch", help="Rewrite the page while trials run, until all have ended.")
     ] = False,
-    interval: Annotated[int, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10,
-    strict: Annotated[bool, typer.Option(help="Exit 3 unless every number is there.")] = False,
+    interval: Annotated[int, typer.Option(min=1, help="Refresh interval of --watch in seconds.")] = 10,
+    strict: Annotated[bool, typer.Option(help="Exit with code 3 unless every number is there.")] = False,
 ) -> None:
     """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
     name = chosen_format(format_, output)

@@ -23,7 +23,7 @@ def verify(
         typer.Argument(metavar="FILE...", help="Tables written by farlab report: .tex, .html, .md, .csv, .json."),
     ],
     store: Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Trace every number of a table to its trials and make it again from their predictions.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError
-from orchestrator.plan.lockfile import load_frozen, submission
+from orchestrator.plan.lockfile import load_lockfile, read_lockfile
 from orchestrator.study import load_study
 from orchestrator.study.lookup import files_in, study_directories
 from orchestrator.study.paper import result_tables
@@ -122,7 +122,7 @@ def submitted(
 
 def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequence[int] | int | None) -> list[Study]:
     """Return a study as its file is now; where that cannot be read any more, as it was frozen."""
-    record = submission(path)
+    record = read_lockfile(path)
     if not record:
         return []
     scale = path.parent.name
@@ -137,7 +137,7 @@ def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequen
             return [study]
     except (ConfigError, KeyError):
         pass
-    return [] if overrides or seeds is not None else [_with_profile(load_frozen(path))]
+    return [] if overrides or seeds is not None else [_with_profile(load_lockfile(path))]
 
 
 def _with_profile(study: Study) -> Study:

@@ -66,7 +66,7 @@ def collect(
     """
     settings = load_settings()
     if store is not None:
-        settings = settings.model_copy(update={"store": store.resolve(), "replica": None})
+        settings = settings.model_copy(update={"store": store.resolve(), "remote_store": None})
     workspace = replace(open_workspace(settings), store=ReadOnce(settings.store))
     place = workspace.store
     loaded = []
@@ -137,7 +137,7 @@ def join(
         tracking_uri=redacted(settings.tracking_uri),
         search=read_search(study, store),
         other_frames=_other_frames(study, by_row, workspace),
-        submitted=store.study(study.name).frozen(study.profile.name).exists(),
+        submitted=store.study(study.name).lockfile(study.profile.name).exists(),
     )
 
 

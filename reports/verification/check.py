@@ -16,7 +16,7 @@ from far.errors import ConfigError, DataError, FarError
 from far.store import correctness
 from far.store.environment import code_version
 from far.store.paths import TrialPaths
-from orchestrator.plan.lockfile import frozen_keys, load_frozen
+from orchestrator.plan.lockfile import load_lockfile, locked_keys
 from orchestrator.store.store import Store
 from orchestrator.study.paper import paper_facts
 from reports.renderers import RENDERERS, SUFFIXES
@@ -239,9 +239,11 @@ def _as_field(value: Any) -> Any:
 
 
 def _search(results: Results, store: Store) -> Any:
-    path = store.study(results.study).frozen(results.profile)
+    path = store.study(results.study).lockfile(results.profile)
     return (
-        read_search(load_frozen(path), store) if path.exists() and store.study(results.study).search.exists() else None
+        read_search(load_lockfile(path), store)
+        if path.exists() and store.study(results.study).search.exists()
+        else None
     )
 
 
@@ -346,7 +348,7 @@ def _since(record: Record, results: Results, store: Store, verdict: Verdict) -> 
     """Note what was submitted since the table was written."""
     if record.get("lock") in (None, lock_digest(results)):
         return
-    keys = frozen_keys(store.study(results.study).frozen(results.profile))
+    keys = locked_keys(store.study(results.study).lockfile(results.profile))
     before = len(verdict.findings)
     for name, trials in record["trials"].items():
         if name not in keys:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from far.store.environment import code_version
-from orchestrator.plan.lockfile import frozen_keys
+from orchestrator.plan.lockfile import locked_keys
 from orchestrator.store.store import Store
 from reports.renderers.templates import as_html
 from reports.results.results import Results, TrialRecord
@@ -137,8 +137,8 @@ def lock_digest(results: Results) -> str | None:
     """Return a digest of the keys with which the study was submitted; None where it was not."""
     if results.store is None:
         return None
-    path = Store(results.store).study(results.study).frozen(results.profile)
-    keys = frozen_keys(path) if path.exists() else {}
+    path = Store(results.store).study(results.study).lockfile(results.profile)
+    keys = locked_keys(path) if path.exists() else {}
     return (
         short({row: {str(seed): key for seed, key in trials.items()} for row, trials in keys.items()}) if keys else None
     )

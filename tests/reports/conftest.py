@@ -15,7 +15,7 @@ import pytest
 from far.randomness import numpy_rng
 from far.store import correctness
 from far.store.atomic import write_json
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import PlannedTrial, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -117,7 +117,7 @@ def make_results(tmp_path: Path) -> MakeResults:
         loaded = load_study(study, seeds=seeds, **options)
         plan = make_plan(loaded, store, manifest_hash=lambda data: "d" * 16)
         if submit:
-            freeze(plan, store)
+            write_lockfile(plan, store)
         for trial in plan.trials:
             if (trial.row, trial.seed) not in skip:
                 special = dict((changes or {}).get((trial.row, trial.seed), {}))

@@ -52,8 +52,8 @@ def test_a_trial_is_found_by_every_name_that_it_has(workspace: Store) -> None:
     ("text", "parts"),
     [
         ("a", ("2 trials", "pairs/a/0", "pairs/a/1")),
-        ("a/2", ("no trial begins with 'a/2'", "a/1")),
-        ("nonsense", ("no trial begins with 'nonsense'",)),
+        ("a/2", ("no trial starts with 'a/2'", "a/1")),
+        ("nonsense", ("no trial starts with 'nonsense'",)),
     ],
 )
 def test_a_word_that_means_no_trial_or_several_is_told_what_would_be_right(

@@ -34,7 +34,7 @@ def starts_clean(codec: str, extradata: bytes, packet: bytes) -> bool:
 
     Args:
         codec: FFmpeg's name of the codec.
-        extradata: the stream's, which tells how H.264 and HEVC packets are divided.
+        extradata: the stream's, which says how H.264 and HEVC packets are divided.
         packet: of a frame that the container calls a key frame.
     """
     check = _STARTS.get(codec)

@@ -50,7 +50,7 @@ class DecodedFrames:
 
     Args:
         manifest: the data set.
-        indexes: its videos' frame indexes; by default those beside the manifest.
+        indexes: its videos' frame indexes; by default those stored with the manifest.
     """
 
     def __init__(self, manifest: Manifest, indexes: FrameIndexes | None = None) -> None:
@@ -120,7 +120,7 @@ def open_frames(manifest: Manifest, progress: Progress | None = None) -> FrameSo
         try:
             return CachedFrames(manifest, indexes)
         except (OSError, StorageError) as error:
-            log.warning("%s: videos are decoded anew every time, which is slower: %s", manifest.directory, error)
+            log.warning("%s: no cache, so videos are decoded every time (slower): %s", manifest.directory, error)
     return DecodedFrames(manifest, indexes)
 
 
@@ -140,7 +140,7 @@ def _checksum(frames: Frames) -> np.uint64:
 def _create(path: Path, size: int) -> None:
     """Create the file in one step, if it is not there, with all its blocks.
 
-    A hole in it would be filled when somebody writes through the map, and a disk that is full by then kills the writer.
+    A hole in it would be filled by a write through the map, and a disk that is full by then kills the writer.
     """
     if path.exists() and path.stat().st_size == size:
         with storage_errors(path), path.open("r+b") as stream:  # a copy may have come with holes

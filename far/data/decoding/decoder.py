@@ -95,7 +95,7 @@ def open_decord(path: Path) -> Any:
 class PyavReader:
     """Reads with PyAV: from the key frame before each frame wanted, else from the beginning; always exact.
 
-    A frame is told by its time, which is that of its packet. Where it does not turn up after seeking, the file is
+    A frame is identified by its time, which is that of its packet. Where it does not turn up after seeking, the file is
     decoded in order and its frames are counted, which is what their numbers mean.
     """
 
@@ -259,6 +259,6 @@ def explain(error: Exception, path: Path) -> str:
     if "duplicate frames" in text:
         return "frames are lost, and their neighbours would stand in for them"
     if text.startswith("Error reading"):
-        return "not a video that it knows"
+        return "not a video that it can read"
     text = text.replace(f": '{path}'", "")
     return text[:120] or type(error).__name__

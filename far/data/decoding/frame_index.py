@@ -4,7 +4,7 @@ Frame i of a video is the i-th that a player shows: in order of presentation, as
 that are to be discarded. Everything that reads frames goes by this index, so that numbers of frames mean the same in
 preparing, checking, training and testing, with every decoder.
 
-``scan.index_file`` makes the index of one file; ``indexes`` keeps those of a data set beside its manifest.
+``scan.index_file`` makes the index of one file; ``indexes`` keeps those of a data set next to its manifest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 3
-"""Raise it when a file's index would come out differently: the stored ones are made anew."""
+"""Raise it when a file's index would come out differently: stored ones are then rebuilt."""
 
 DECORD, PYAV = "decord", "pyav"
 MIRRORED = "mirrored"

@@ -1,4 +1,4 @@
-"""The frame indexes of a data set: kept in a file beside its manifest, made when it is prepared or first read.
+"""The frame indexes of a data set: kept in a file next to its manifest, built when it is prepared or first read.
 
 A file is decoded whole once before any of its frames is used: by ``farlab data check``, or by the first trial that
 reads it. What that shows holds for every reader from then on, so that whether a file is used never depends on which of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_NAME = "frames.parquet"
-"""Beside the manifest."""
+"""File next to the manifest."""
 _JOURNAL, _VERDICTS, _LOCK = ".index.jsonl", ".decoded.jsonl", ".index.lock"
 _METADATA = b"farlab"
 _WAIT = 24 * 3600.0
@@ -47,7 +47,7 @@ class FrameIndexes:
 
     Args:
         manifest: the data set.
-        table: as in the file beside it; a video that is not in it is indexed when it is read.
+        table: as in the file next to it; a video that is not in it is indexed when it is read.
     """
 
     def __init__(self, manifest: Manifest, table: pa.Table) -> None:
@@ -165,7 +165,7 @@ def open_indexes(manifest: Manifest, progress: Progress | None = None) -> FrameI
 
     Args:
         manifest: the data set.
-        progress: called with (files done, files in all) while they are made; by default the log tells.
+        progress: called with (files done, files in all) while they are made; default: a log line.
     """
     table = _read(manifest)
     if table is None:
@@ -176,13 +176,13 @@ def open_indexes(manifest: Manifest, progress: Progress | None = None) -> FrameI
                 if table is None:
                     table = write_indexes(manifest, _make(manifest, progress or _logged(manifest)))
         except (OSError, StorageError) as error:
-            log.warning("%s: the frame index is made anew every time, which is slow: %s", manifest.directory, error)
+            log.warning("%s: the frame index is rebuilt every time, which is slow: %s", manifest.directory, error)
             table = _tabled(manifest, _make(manifest, progress or _logged(manifest)))
     return FrameIndexes(manifest, table)
 
 
 def write_indexes(manifest: Manifest, results: Mapping[tuple[str, str], dict[str, Any]]) -> pa.Table:
-    """Write the frame indexes of a data set beside its manifest.
+    """Write the frame indexes of a data set next to its manifest.
 
     Args:
         manifest: the data set.

@@ -67,7 +67,7 @@ class Worker:
         return Decoded(frames, decoder)
 
     def index(self, task: str, path: Path, timeout: float, *needs: Any) -> FrameIndex:
-        """Return what ``index`` or ``confirm`` tells of one file, or raise ``VideoError`` like ``decode``."""
+        """Return the answer to ``index`` or ``confirm`` for one file, or raise ``VideoError`` like ``decode``."""
         index: FrameIndex = self._ask(task, path, timeout, *needs)
         return index
 

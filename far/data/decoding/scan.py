@@ -1,4 +1,4 @@
-"""Makes the frame index of one file: from its packets where they tell all, else by decoding it."""
+"""Makes the frame index of one file: from its packets where they suffice, else by decoding it."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _container_reason(outside: Structure, streams: int) -> str:
 
 
 class _Reading:
-    """What packets tell, one after the other."""
+    """Facts gathered from packets, one after the other."""
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self.codec, self.extradata = codec, extradata

@@ -29,7 +29,7 @@ def main() -> None:
             answer = error
         try:
             send(answers, answer)
-        except BrokenPipeError:  # nobody waits for it any more
+        except BrokenPipeError:  # the reader has gone
             os._exit(0)
 
 

@@ -31,7 +31,7 @@ class Diagnostics:
         return one_line(str(path.relative_to(self.root) if self.root in path.parents else path))
 
     def warn(self, what: str, place: str) -> None:
-        """Note something odd that a person should know of."""
+        """Note something odd that the user should see."""
         self.warnings[what].append(place)
 
     def error(self, place: str, message: str) -> None:

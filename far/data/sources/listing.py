@@ -81,7 +81,7 @@ class Listing:
             raise DataError(text)
 
     def _odd_videos(self) -> Iterator[tuple[str, str]]:
-        """Yield what a user should know of single videos: unlabelled ones, and files that serve two splits."""
+        """Yield notes on single videos: unlabelled ones, and files that serve two splits."""
         first: dict[str, Listed] = {}
         for video in self.videos:
             if video.label < 0 and video.split != "test":

@@ -1,6 +1,6 @@
 """The manifest: one Parquet file that says which videos a data set has, and a hash of what is in them.
 
-Every source of videos becomes a manifest; nothing after it knows where the videos came from.
+Every source of videos becomes a manifest; nothing after it depends on where the videos came from.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def locate(source: str, root: Path) -> Path:
 def _expanded(source: str) -> Path:
     try:
         return Path(source).expanduser()
-    except RuntimeError:  # ~ and the name of nobody
+    except RuntimeError:  # ~ and an unknown user
         return Path(source)
 
 

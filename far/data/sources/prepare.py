@@ -26,7 +26,7 @@ from far.store.atomic import append_json_line, file_sha256, finite, read_json_li
 BAD = ("missing", "truncated", "undecodable", "changed", "short")
 """What can be wrong with a file, worst first."""
 WARNINGS = "warnings.log"
-"""Name of the file beside the manifest with everything that is odd in the lists, a line each; no name of a list."""
+"""Name of the file next to the manifest with everything that is odd in the lists, a line each; no name of a list."""
 
 
 def prepare(
@@ -36,7 +36,7 @@ def prepare(
 
     A training video that is not there is left out; a validation or test video that is not there, or cannot be opened,
     stays and counts as unanswered. Either way it stands in the manifest's note. The listing's warnings are written out
-    beside the manifest.
+    next to the manifest.
 
     Args:
         listing: what should be there.
@@ -122,7 +122,7 @@ def look(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class VideoFinding:
     """One file that is not as it should be.
 
     Attributes:
@@ -138,7 +138,7 @@ class Finding:
     reason: str
 
 
-def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, total: None) -> list[Finding]:
+def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, total: None) -> list[VideoFinding]:
     """Decode every frame of every file and return what is wrong, worst first.
 
     Args:
@@ -162,7 +162,9 @@ def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, to
     missing = manifest.note.get("missing")
     for split, names in missing.items() if isinstance(missing, dict) else ():
         known = {video.id for video in manifest.videos if video.split == split}
-        findings += [Finding(name, split, "missing", "listed, but not there") for name in names if name not in known]
+        findings += [
+            VideoFinding(name, split, "missing", "listed, but not there") for name in names if name not in known
+        ]
     return sorted(findings, key=lambda finding: (BAD.index(finding.problem), finding.split, finding.id))
 
 
@@ -170,9 +172,9 @@ def _verify(path: Path) -> dict[str, Any]:
     return {"index": POOL.confirm(path, POOL.index(path)).as_json()}
 
 
-def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> Finding | None:
-    def finding(problem: str, reason: str) -> Finding:
-        return Finding(video.id, video.split, problem, reason)
+def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> VideoFinding | None:
+    def finding(problem: str, reason: str) -> VideoFinding:
+        return VideoFinding(video.id, video.split, problem, reason)
 
     if record is None:
         return finding("missing", f"no file {video.path}")

@@ -1,4 +1,4 @@
-"""What would make every trial on a data set fail, told from its manifest before anything trains."""
+"""Problems that would make every trial on a data set fail, found in its manifest before training."""
 
 from __future__ import annotations
 

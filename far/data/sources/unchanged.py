@@ -16,7 +16,7 @@ from far.errors import DataError, StorageError
 from far.store.atomic import append_json_line, file_sha256, read_json_lines
 
 JOURNAL = ".unchanged.jsonl"
-"""Beside the manifest: files of other size or time whose content was found to be the same."""
+"""File next to the manifest: files of other size or time whose content was found to be the same."""
 
 
 class ChangedError(DataError):

@@ -1,4 +1,4 @@
-"""``farlab data accept``: trials that saw other frames stand beside new ones, on record."""
+"""``farlab data accept``: accept trials that saw other frames, on record."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from orchestrator.workspace.workspace import open_workspace
 
 
 def accept(source: Annotated[str, typer.Argument(help="A prepared data set: its name or path.")]) -> None:
-    """Let finished trials that an earlier version showed other frames stand beside new ones, on record."""
+    """Let finished trials that an earlier version showed other frames be averaged with new ones, on record."""
     accepted = put_on_record(source, open_workspace())
-    typer.echo(f"{accepted}: trials that saw other frames of these stand beside others; accepted {accepted.accepted}")
+    typer.echo(
+        f"{accepted}: trials that saw other frames of these are averaged with others; accepted {accepted.accepted}"
+    )

@@ -16,7 +16,7 @@ from orchestrator.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from far.data.sources.manifest import Manifest
-    from far.data.sources.prepare import Finding
+    from far.data.sources.prepare import VideoFinding
 
 
 def check(
@@ -53,7 +53,7 @@ def show_misread(files: dict[str, str]) -> None:
         typer.echo(f"  and {len(files) - SHOWN} more (--json lists all)")
 
 
-def show_findings(findings: list[Finding]) -> None:
+def show_findings(findings: list[VideoFinding]) -> None:
     """List findings by kind, the first of each in full."""
     for problem in BAD:
         those = [finding for finding in findings if finding.problem == problem]
@@ -65,7 +65,7 @@ def show_findings(findings: list[Finding]) -> None:
             typer.echo(f"  and {len(those) - SHOWN} more (--json lists all)")
 
 
-def shares(manifest: Manifest, findings: list[Finding]) -> dict[str, tuple[int, int]]:
+def shares(manifest: Manifest, findings: list[VideoFinding]) -> dict[str, tuple[int, int]]:
     """Return good and published videos by split."""
     published = manifest.note.get("published")
     result = {}

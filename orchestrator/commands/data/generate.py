@@ -15,7 +15,7 @@ from orchestrator.workspace.settings import load_settings
 
 def generate(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="E.g. data.demo.size=64.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Overrides, e.g. data.demo.size=64.")
     ] = None,
     profile: ProfileOption = None,
 ) -> None:

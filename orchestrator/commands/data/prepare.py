@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    layout: Annotated[str, typer.Argument(help=f"How it is laid out: {', '.join(LAYOUTS)}.")],
-    folder: Annotated[Path, typer.Argument(help="Where the data set lies.")],
-    name: Annotated[str | None, typer.Option(help="Its name here; default: the folder's.", show_default=False)] = None,
+    layout: Annotated[str, typer.Argument(help=f"Layout of the folder: {', '.join(LAYOUTS)}.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set here; default: the folder's.", show_default=False)
+    ] = None,
 ) -> None:
     """Read a data set's lists, look into its files, write one manifest, and say what is odd."""
     if layout not in LAYOUTS:

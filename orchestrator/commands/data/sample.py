@@ -20,9 +20,9 @@ def sample(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Image file.")] = Path("sample.png"),
     split: Annotated[str, typer.Option(help="train is drawn as augmented.")] = "train",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="Clips.")] = 8,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="Number of clips.")] = 8,
     profile: Annotated[
-        str | None, typer.Option("--profile", "-p", help="Whose clip size, sampling and augmentation.")
+        str | None, typer.Option("--profile", "-p", help="Profile with clip size, sampling and augmentation.")
     ] = None,
 ) -> None:
     """Draw clips as the network gets them."""

@@ -21,7 +21,7 @@ from far.cpus import whole_cpus
 from far.errors import ConfigError
 from far.interpreter import child_environment
 from orchestrator.executors.ray.reaper import MARK, Reaper
-from orchestrator.executors.signals import ignore_stops, restored, unheard
+from orchestrator.executors.signals import handlers_restored, ignore_stops, signals_ignored
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Trials exchange nothing but keys through Ray; its default would reserve a third of the memory."""
@@ -32,7 +32,7 @@ DAEMONS = {"raylet": "Ray's node manager (raylet)", "gcs_server": "Ray's control
 CONTROL_PATIENCE = 40.0
 """Seconds that a cluster's control service may be away; after 60 Ray's core ends the driver."""
 LOCAL_CONTROL_PATIENCE = 20
-"""Seconds that a call waits for the control service of a cluster on this machine, which nobody starts again."""
+"""Seconds that a call waits for the control service of a cluster on this machine, which is not restarted."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,9 +66,9 @@ def prepare_environment(address: str | None) -> None:
 def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
     """Connect to Ray; yield a folder that goes with a cluster started here, None on an existing one.
 
-    A cluster started here listens on loopback; it is stopped in the end and its files are removed.
+    A cluster started here listens on loopback; it is stopped at the end and its files are removed.
 
-    Every process of a cluster started here carries a mark in its environment. A small guardian process outlives this
+    Every process of a cluster started here carries a mark in its environment. A small watchdog process outlives this
     one for as long as it takes to end them all, so that not even ``kill -9`` leaves anything behind.
 
     Args:
@@ -84,7 +84,7 @@ def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
     options["job_config"] = JobConfig(ray_namespace="farlab", _client_job=True, _py_driver_sys_path=_code_paths())
     reaper = Reaper(_scratch_parent()) if address is None else None
     try:
-        with restored():  # ray.init puts its own handlers in place
+        with handlers_restored():  # ray.init puts its own handlers in place
             if reaper is None:
                 ray.init(address=address, **options)
             else:
@@ -100,7 +100,7 @@ def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
                     )
         yield None if reaper is None else reaper.scratch
     finally:
-        with unheard():
+        with signals_ignored():
             _shut_down()
             if reaper is not None:
                 reaper.reap()
@@ -187,7 +187,7 @@ def watched_daemons(address: str | None, on_death: Callable[[str], None]) -> Ite
 
 
 def _dead_child() -> Callable[[], str | None]:
-    """Return what tells which daemon that this process started has died."""
+    """Return a check for which daemon that this process started has died."""
     daemons = [(child, DAEMONS[child.name()]) for child in psutil.Process().children() if child.name() in DAEMONS]
 
     def dead() -> str | None:
@@ -202,7 +202,7 @@ def _dead_child() -> Callable[[], str | None]:
 
 
 def _silent_control() -> Callable[[], str | None]:
-    """Return what tells that a cluster's control service takes no connections; a restart of it is waited for."""
+    """Return a check that a cluster's control service takes no connections, with time for a restart."""
     import ray
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")

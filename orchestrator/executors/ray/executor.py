@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from far.errors import LostError
 from far.store.paths import TrialPaths
 from far.store.records import Failure
-from orchestrator.executors.base import Job, Node, Queue, Stop, bundle, describe, fits, places, refuse_unfit
+from orchestrator.executors.base import Job, Node, Queue, StopRequest, bundle, describe, fits, places, refuse_unfit
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.cluster import cluster, watched_daemons
 from orchestrator.executors.ray.losses import Losses, reason
@@ -25,7 +25,7 @@ from orchestrator.executors.ray.nodes import nodes_of
 from orchestrator.executors.ray.notice import save_running
 from orchestrator.executors.ray.trainable import TrialTrainable
 from orchestrator.executors.signals import wake_main_thread
-from orchestrator.store.remote import Replica, ReplicaError
+from orchestrator.store.remote import RemoteStore, RemoteStoreError
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class RayTuneExecutor:
     Args:
         logs: folder for the log of Ray's side of the driver.
         address: of an existing cluster; None starts one on this machine and stops it at the end.
-        concurrent: at most so many trials at once; None: as many as fit.
+        concurrent: largest number of trials at once; None: as many as fit.
     """
 
     def __init__(self, logs: Path, *, address: str | None = None, concurrent: int | None = None) -> None:
@@ -47,7 +47,7 @@ class RayTuneExecutor:
         self._is_open = False
 
     @contextlib.contextmanager
-    def opened(self, stop: Stop) -> Iterator[None]:
+    def opened(self, stop: StopRequest) -> Iterator[None]:
         """Connect to the cluster, or start one; see ``Executor.opened``."""
 
         def died(name: str) -> None:
@@ -85,7 +85,7 @@ class RayTuneExecutor:
             words[job.key] = f"waits for {job.devices} x {needs} ({have}){never}"
         return words
 
-    def run(self, queue: Queue, stop: Stop) -> None:
+    def run(self, queue: Queue, stop: StopRequest) -> None:
         """Run jobs until the queue is empty; see ``Executor.run``."""
         with contextlib.nullcontext() if self._is_open else self.opened(stop):
             if not stop:
@@ -93,7 +93,7 @@ class RayTuneExecutor:
         if stop.reason is not None:
             raise stop.reason
 
-    def _fit(self, queue: Queue, stop: Stop) -> None:
+    def _fit(self, queue: Queue, stop: StopRequest) -> None:
         nodes = self._nodes
         # Tune's own files are worthless afterwards, and must not meet the disk that the store has filled.
         with tempfile.TemporaryDirectory(
@@ -135,7 +135,7 @@ class RayTuneExecutor:
                 )
                 queue.ended(job)
 
-    def _save_running(self, stop: Stop) -> None:
+    def _save_running(self, stop: StopRequest) -> None:
         """Let trials write checkpoints before their processes are ended; a second signal ends the wait."""
         losses, self._losses = self._losses, None
         if losses is None or not isinstance(stop.reason, KeyboardInterrupt):
@@ -154,7 +154,7 @@ ASK = 5.0
 class _Feed(Searcher):
     """Gives Tune the next job when there is room for it, so that a budget or a search decides as late as possible."""
 
-    def __init__(self, queue: Queue, stop: Stop, nodes: Sequence[Node], concurrent: int | None) -> None:
+    def __init__(self, queue: Queue, stop: StopRequest, nodes: Sequence[Node], concurrent: int | None) -> None:
         super().__init__()
         self.queue, self.stop, self.nodes = queue, stop, nodes
         self.concurrent = concurrent
@@ -184,7 +184,7 @@ class _Feed(Searcher):
             self.queue.ended(job)
 
     def save(self, checkpoint_path: str) -> None:
-        """Keep nothing: the store knows what is done."""
+        """Keep nothing: the store records what is done."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
@@ -231,9 +231,9 @@ class _Stopper(tune.Stopper):
 
 def _fetch(job: Job) -> None:
     """Bring the files of a trial that ran on another machine here, where they come by way of a URL."""
-    if job.replica is not None:
-        with contextlib.suppress(ReplicaError):  # the sweep fetches all of them at its end
-            Replica(job.replica).pull_trial(TrialPaths(job.directory))
+    if job.remote_store is not None:
+        with contextlib.suppress(RemoteStoreError):  # the sweep fetches all of them at its end
+            RemoteStore(job.remote_store).pull_trial(TrialPaths(job.directory))
 
 
 def _name(trial: Any) -> str:

@@ -21,7 +21,7 @@ from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from far.store.records import has_result, write_spec
 from orchestrator.executors.attempts import LONGEST_REASON, note, read_spec, too_often
-from orchestrator.executors.base import Job, Stop
+from orchestrator.executors.base import Job, StopRequest
 from orchestrator.executors.failure import write_failure
 
 LOCK_WAIT = 2.0
@@ -29,16 +29,16 @@ LOCK_WAIT = 2.0
 
 
 class Losses(FIFOScheduler):
-    """Tune's plain scheduler, which is told of every failure and keeps the account of them.
+    """Tune's plain scheduler, which is called on every failure and counts them.
 
     Args:
         stop: set if the account cannot be written.
 
     Attributes:
-        trials: what Tune knows of at the moment.
+        trials: Tune's current trials.
     """
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: StopRequest) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trials: list[Trial] = []
         self._stop = stop

@@ -1,7 +1,7 @@
 """What a Ray cluster is made of, asked before anything depends on it.
 
-``ray.init`` waits many minutes for an address where nobody answers, deaf to signals. So a child process asks first, as
-``python -m orchestrator.executors.ray.nodes ADDRESS``, and is given up after some seconds.
+``ray.init`` waits many minutes for an address that does not answer, and ignores signals. So a child process asks first,
+as ``python -m orchestrator.executors.ray.nodes ADDRESS``, and is given up after some seconds.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def check_address(address: str) -> None:
     """Look at an address without Ray.
 
     Raises:
-        ConfigError: it is no address of a cluster, or nobody listens there.
+        ConfigError: it is no address of a cluster, or nothing listens there.
     """
     if address in ("auto", "local"):
         if address == "local":

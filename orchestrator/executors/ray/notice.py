@@ -1,4 +1,4 @@
-"""Notice of an end: how the processes of a sweep hear that it stops, or that their node is about to go.
+"""Notice that a sweep stops, or that a node is about to go, for the processes that train.
 
 Signals reach one machine, and not every cluster sends them. So each process that trains asks the cluster's control
 service every other second for two things: whether the sweep's driver is about to stop, and whether this node is being
@@ -55,7 +55,7 @@ class Notice:
     def _look(self) -> None:
         while not self._over.wait(POLL):
             has_work = self._interruption.is_heard  # then whoever does it says so when all is written
-            with contextlib.suppress(Exception):  # the control service is away: somebody else's business
+            with contextlib.suppress(Exception):  # the control service is away: handled elsewhere
                 if internal_kv._internal_kv_exists(_stop(), namespace=NAMESPACE):
                     self._interruption.request("the sweep stops")
                 elif _is_draining():

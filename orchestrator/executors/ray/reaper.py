@@ -1,7 +1,7 @@
 """Ends every process of a sweep's own Ray cluster, even if the driver was killed with ``kill -9``.
 
 All of them inherit a mark in their environment, whoever adopted them. Ray's agents write their title over it at times;
-they are known by that title and by the files of the cluster's folder that they hold open. A guardian (this file, run as
+they are known by that title and by the files of the cluster's folder that they hold open. A watchdog (this file, run as
 a script: it imports nothing but the standard library) holds the other end of a pipe; when the driver is gone, or says
 so, it ends what belongs to the cluster and removes its files.
 """
@@ -29,7 +29,7 @@ GRACE = 2.0
 PREFIX = "farlab-"
 """How the name of a cluster's folder begins."""
 OWNERS = "owners.json"
-"""File in it that names the mark, the driver and the guardian."""
+"""File in it that names the mark, the driver and the watchdog."""
 
 
 class Reaper:
@@ -55,14 +55,14 @@ class Reaper:
             self.ray_folder = self.scratch / "r"
             self.ray_folder.mkdir(mode=0o700)
         except OSError as error:
-            from far.errors import ConfigError  # noqa: PLC0415  (the guardian runs with the standard library alone)
+            from far.errors import ConfigError  # noqa: PLC0415  (the watchdog runs with the standard library alone)
 
             why = error.strerror or str(error)
             raise ConfigError(
                 f"{parent} cannot hold Ray's temporary files ({why}); name another folder", key="TMPDIR"
             ) from None
         # A session of its own: neither Ctrl-C nor a closed terminal reaches it.
-        self._guardian = subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, self.mark, str(self.scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -74,21 +74,21 @@ class Reaper:
         owners = {
             "mark": self.mark,
             "machine": machine(),
-            "owners": [_identity(pid) for pid in (os.getpid(), self._guardian.pid)],
+            "owners": [_identity(pid) for pid in (os.getpid(), self._watchdog.pid)],
         }
         with contextlib.suppress(OSError):
             (self.scratch / OWNERS).write_text(json.dumps(owners))
 
     def reap(self) -> None:
-        """End what is left and dismiss the guardian."""
+        """End what is left and dismiss the watchdog."""
         end_all(self.mark, str(self.scratch))
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self._guardian.kill()
-        self._guardian.communicate()
+        self._watchdog.kill()
+        self._watchdog.communicate()
 
 
 def clear_abandoned(parent: Path) -> None:
-    """End the clusters in a folder whose driver and guardian are both gone, and remove their files."""
+    """End the clusters in a folder whose driver and watchdog are both gone, and remove their files."""
     from far.store.atomic import machine  # noqa: PLC0415  (see above)
 
     for scratch in parent.glob(f"{PREFIX}*"):
@@ -125,14 +125,14 @@ def marked(mark: str, scratch: str) -> list[int]:
                 if wanted in environment.split(b"\0") or _writes_into(entry, scratch):
                     found.append(int(entry.name))
             except OSError:
-                continue  # it has gone, or is somebody else's
+                continue  # it has gone, or is another user's
     return found
 
 
 def _writes_into(process: Path, folder: str) -> bool:
     """Return whether a process that Ray named has files of a folder open, removed ones included."""
     if not (process / "cmdline").read_bytes().startswith(TITLE):
-        return False  # somebody reading a log
+        return False  # opened for reading, e.g. a log viewer
     for descriptor in (process / "fd").iterdir():
         with contextlib.suppress(OSError):
             if str(descriptor.readlink()).startswith(f"{folder}/"):

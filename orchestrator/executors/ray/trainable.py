@@ -1,8 +1,8 @@
 """One slot of the cluster: a class Trainable that is rank 0 of its trial and owns the other ranks.
 
 ``setup`` starts the slot's processes, ``reset_config`` hands them the next trial (0.3 s instead of a new start),
-``step`` is an epoch, ``cleanup`` reaps. Tune's own checkpoints and restore are not used: the store knows what is done,
-and a trial resumes from its own checkpoint wherever it is started again.
+``step`` is an epoch, ``cleanup`` reaps. Tune's own checkpoints and restore are not used: the store records what is
+done, and a trial resumes from its own checkpoint wherever it is started again.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from far.distributed import LOOPBACK, Rendezvous, join_world
 from far.errors import ConfigError, FarError, LostError, OutOfMemoryError, StorageError, TrialInterruptedError
 from far.train.interruption import Interruption
-from orchestrator.executors.attempts import halve, note_loss, wait_for_retry
+from orchestrator.executors.attempts import note_loss, reduce_micro_batch, wait_for_retry
 from orchestrator.executors.base import Job
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.losses import reason
 from orchestrator.executors.ray.notice import Notice
-from orchestrator.executors.trial_runner import Readiness, TrialHost
+from orchestrator.executors.trial_runner import Readiness, TrialRunner
 
 GRACE = 5.0
 """Seconds that rank 0 has to meet an error itself after a peer has raised one."""
 
 
-class Rank:
-    """A further process of a trial; it does what rank 0 tells it to."""
+class Worker:
+    """A further process of a trial, driven by rank 0."""
 
     def __init__(self, rank: int, size: int, rendezvous: tuple[str, int]) -> None:
         self._place = (rank, size, rendezvous)
-        self._host: TrialHost | None = None
+        self._host: TrialRunner | None = None
         self._interruption = Interruption()
         self._notice = Notice(self._interruption)
 
@@ -44,7 +44,7 @@ class Rank:
         if self._host is None:
             rank, size, rendezvous = self._place
             world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
-            self._host = TrialHost(world, interruption=self._interruption)
+            self._host = TrialRunner(world, interruption=self._interruption)
         self._host.start(job)
 
     def step(self) -> bool:
@@ -70,7 +70,7 @@ class TrialTrainable(tune.Trainable):
         for rank in range(1, size):
             strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=rank)
             bundle = group.bundle_specs[rank]
-            actor: Any = ray.remote(Rank).options(
+            actor: Any = ray.remote(Worker).options(
                 num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=strategy
             )
             assert rendezvous is not None
@@ -82,7 +82,7 @@ class TrialTrainable(tune.Trainable):
             except ConfigError as error:  # a GPU that torch cannot use: no retry mends it
                 write_failure(job.directory, error)
                 raise
-            self._host = TrialHost(world, interruption=interruption)
+            self._host = TrialRunner(world, interruption=interruption)
         self._start(job, pending)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -182,8 +182,8 @@ class _Watch:
 
 
 def _record(job: Job, cause: BaseException) -> None:
-    """Write what a peer met, before all processes of the trial start anew."""
-    if (isinstance(cause, OutOfMemoryError) and halve(job, cause)) or isinstance(
+    """Write what a peer met, before all processes of the trial are restarted."""
+    if (isinstance(cause, OutOfMemoryError) and reduce_micro_batch(job, cause)) or isinstance(
         cause, StorageError | TrialInterruptedError
     ):
         return

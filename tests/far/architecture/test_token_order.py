@@ -15,14 +15,14 @@ grids = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))
 
 @settings(max_examples=60, deadline=None)
 @given(grid=grids, others=st.sets(st.sampled_from(sorted(PATTERNS))), name=st.sampled_from(sorted(PATTERNS)))
-def test_the_runs_are_the_patterns_groups(grid: tuple[int, int, int], others: set[str], name: str) -> None:
+def test_the_segments_are_the_patterns_groups(grid: tuple[int, int, int], others: set[str], name: str) -> None:
     order = token_order(others, grid)
     found = grouping(name, grid, order)
     raster = order if found.gather is None else order[found.gather]
     labels = PATTERNS[name](grid).ravel()[raster]
     ends = [0]
     groups = []
-    for run in found.runs:
+    for run in found.segments:
         assert run.start == ends[-1]
         for start in range(run.start, run.stop, run.size):
             assert len(set(labels[start : start + run.size])) == 1
@@ -41,7 +41,7 @@ def test_the_papers_patterns_nest_and_need_no_gather(names: tuple[str, ...], gri
 
 def test_an_odd_checkerboard_has_unequal_groups() -> None:
     assert group_sizes("sparse-dense", (8, 7, 7)).tolist() == [25 * 8, 24 * 8]
-    runs = grouping("sparse-dense", (8, 7, 7), token_order(["sparse-dense"], (8, 7, 7))).runs
+    runs = grouping("sparse-dense", (8, 7, 7), token_order(["sparse-dense"], (8, 7, 7))).segments
     assert [(run.groups, run.size) for run in runs] == [(1, 200), (1, 192)]
 
 

@@ -76,7 +76,7 @@ def test_how_a_profile_runs_trials_keeps_nobody_from_reading_theirs() -> None:
     batch = layer(Source.TYPED, recipe__batch_size=90)
     assert resolve([layer(Source.PROFILE, run__micro_batch=16), batch]).recipe.batch_size == 90
     for source in (Source.BASE, Source.TYPED):
-        with pytest.raises(ConfigError, match=r"recipe\.batch_size: 90 beside run\.micro_batch = 16"):
+        with pytest.raises(ConfigError, match=r"recipe\.batch_size: 90 with run\.micro_batch = 16"):
             resolve([layer(source, run__micro_batch=16), batch])
 
 
@@ -117,7 +117,7 @@ def test_stored_configurations_are_not_asked() -> None:
     stored = config.model_dump(mode="json")
     record = Layer(stored, lambda _: "trial.json", Source.RECORD)
     assert resolved([record]).config == config
-    with pytest.raises(ConfigError, match=r"recipe\.epochs: 3 beside recipe\.warmup_epochs = 5"):
+    with pytest.raises(ConfigError, match=r"recipe\.epochs: 3 with recipe\.warmup_epochs = 5"):
         resolved([record, parse_override("recipe.epochs=3")])
 
 
@@ -192,7 +192,7 @@ def identified(config: TrialConfig) -> dict[str, Any]:
 
 @pytest.mark.parametrize("base", BASES, ids=str)
 def test_a_setting_that_leaves_the_key_as_it_was_is_known_to_have_no_effect(base: dict[str, Any]) -> None:
-    """What the identity leaves out beside other settings, nobody types in vain without hearing of it."""
+    """What the identity leaves out given other settings is refused when typed."""
     config = resolve([Layer(base, lambda _: "")])
     before, idle = identified(config), without_effect(config)
     seen = 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from far.errors import ConfigError, DivergedError, LostError, OutOfMemoryError, StorageFullError
-from far.library_errors import typed
+from far.library_errors import classify_error
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from far.library_errors import typed
     ],
 )
 def test_no_memory(error: BaseException) -> None:
-    assert isinstance(typed(error), OutOfMemoryError)
+    assert isinstance(classify_error(error), OutOfMemoryError)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_no_memory(error: BaseException) -> None:
     ],
 )
 def test_a_gpu_that_fails_is_a_lost_process(error: BaseException) -> None:
-    found = typed(error)
+    found = classify_error(error)
     assert isinstance(found, LostError)
     assert str(error).splitlines()[0] in str(found)
 
 
 def test_a_loss_scale_at_its_minimum_is_a_diverged_trial() -> None:
     said = Exception("Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.")
-    assert isinstance(typed(said), DivergedError)
+    assert isinstance(classify_error(said), DivergedError)
 
 
 def test_no_room_on_the_disk_is_seen_behind_another_error() -> None:
@@ -69,7 +69,7 @@ def test_no_room_on_the_disk_is_seen_behind_another_error() -> None:
         except OSError as error:
             raise RuntimeError("unexpected pos 64 vs 0") from error
     except RuntimeError as error:
-        found = typed(error)
+        found = classify_error(error)
     assert isinstance(found, StorageFullError)
     assert "model.pt" in str(found)
 
@@ -85,4 +85,4 @@ def test_no_room_on_the_disk_is_seen_behind_another_error() -> None:
     ],
 )
 def test_anything_else_is_itself(error: BaseException, tmp_path: Path) -> None:
-    assert typed(error, tmp_path) is error
+    assert classify_error(error, tmp_path) is error

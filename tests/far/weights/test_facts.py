@@ -127,10 +127,10 @@ def test_our_interactions_are_read_whatever_parts_they_have(tmp_path: Path) -> N
     part = "blocks.0.interaction.other.running_mean"
     state = {name: value for name, value in net.state_dict().items() if ".interaction.norm." not in name}
     torch.save({"module": {**state, part: torch.ones(7)}}, tmp_path / "w.pth")
-    _, coverage = build_network(config, InitConfig(weights=str(tmp_path / "w.pth")), CLASSES, seed=0)
-    assert coverage is not None and coverage.ignored == {part: "the model's interaction has no such part"}
-    assert coverage.fresh["blocks.0.interaction.norm.weight"] == "the file's interaction has no such part"
-    assert "blocks.1.interaction.conv.weight" in coverage.loaded
+    _, load_report = build_network(config, InitConfig(weights=str(tmp_path / "w.pth")), CLASSES, seed=0)
+    assert load_report is not None and load_report.ignored == {part: "the model's interaction has no such part"}
+    assert load_report.fresh["blocks.0.interaction.norm.weight"] == "the file's interaction has no such part"
+    assert "blocks.1.interaction.conv.weight" in load_report.loaded
 
 
 def test_our_running_statistics_are_loaded_with_the_interaction(tmp_path: Path) -> None:
@@ -200,10 +200,10 @@ def test_a_joint_table_of_st_mae_is_read(frames: int, class_token: bool, said: b
         {"model": state, **({"args": args(num_frames=frames, t_patch_size=2, input_size=[48, 32])} if said else {})},
         path,
     )
-    again, coverage = build_network(model(clip), InitConfig(weights=str(path)), CLASSES, seed=0)
-    assert coverage is not None and torch.equal(again.pos_embed, net.pos_embed)
+    again, load_report = build_network(model(clip), InitConfig(weights=str(path)), CLASSES, seed=0)
+    assert load_report is not None and torch.equal(again.pos_embed, net.pos_embed)
     assert difference(again, net, clip) < 1e-6
-    assert any("class token" in note for note in coverage.notes) == class_token
+    assert any("class token" in note for note in load_report.notes) == class_token
     assert (open_source(path).grid == net.config.grid) == said
 
 
@@ -235,10 +235,10 @@ def test_a_learned_table_never_becomes_a_computed_one(
     path = tmp_path / "learned.pth"
     torch.save({"model": {f"{prefix}{name}": value for name, value in net.state_dict().items()
                           if not prefix or not name.startswith(("fc_norm", "head"))}}, path)  # fmt: skip
-    again, coverage = build_network(
+    again, load_report = build_network(
         model(clip, embedding=configured), InitConfig(weights=str(path), family=family), CLASSES, seed=0
     )
-    assert coverage is not None and "pos_embed" in coverage.loaded
+    assert load_report is not None and "pos_embed" in load_report.loaded
     assert again.config.embedding == "learned" and torch.equal(again.pos_embed, net.pos_embed)
     if not prefix:
         assert difference(again, net, clip) < 1e-6
@@ -300,10 +300,10 @@ def test_a_classifier_that_reads_the_first_token_is_refused(said: dict[str, Any]
     torch.save({"model": state, **said}, path)
     with pytest.raises(WeightsError, match=r"first\.pth.*reads the first token.*init\.head: random"):
         read(path, model(clip), family="videomae")
-    _, coverage = build_network(
+    _, load_report = build_network(
         model(clip), InitConfig(weights=str(path), family="videomae", head="random"), CLASSES, seed=0
     )
-    assert coverage is not None and set(coverage.fresh) == {
+    assert load_report is not None and set(load_report.fresh) == {
         "fc_norm.weight",
         "fc_norm.bias",
         "head.weight",
@@ -381,9 +381,11 @@ def test_a_head_of_kinetics_710_is_cut_to_kinetics(classes: int, tmp_path: Path)
     """In the order of VideoMAE V2's ``misc/label_710to400.json`` and its siblings."""
     net = random_net(model([8, 32, 32]), classes=710)
     torch.save({"module": net.state_dict()}, tmp_path / "v2.pth")
-    again, coverage = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path / "v2.pth")), classes, seed=0)
-    assert coverage is not None and coverage.family == "videomae-v2" and not coverage.fresh
-    assert any(f"cut to the {classes} classes" in note for note in coverage.notes)
+    again, load_report = build_network(
+        model([8, 32, 32]), InitConfig(weights=str(tmp_path / "v2.pth")), classes, seed=0
+    )
+    assert load_report is not None and load_report.family == "videomae-v2" and not load_report.fresh
+    assert any(f"cut to the {classes} classes" in note for note in load_report.notes)
     rows = kinetics_710()[str(classes)]
     assert len(set(rows)) == classes and max(rows) < 710
     assert torch.equal(again.head.weight, net.head.weight[rows]) and torch.equal(again.head.bias, net.head.bias[rows])
@@ -436,18 +438,20 @@ def test_transformers_classifier_of_the_first_token_is_refused(tmp_path: Path) -
     (tmp_path / "config.json").unlink()
     with pytest.raises(WeightsError, match="reads the first token"):  # its tensors say it as well
         read(tmp_path, model([8, 32, 32]))
-    _, coverage = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path), head="random"), CLASSES, seed=0)
-    assert coverage is not None and any("first token" in note for note in coverage.notes)
+    _, load_report = build_network(
+        model([8, 32, 32]), InitConfig(weights=str(tmp_path), head="random"), CLASSES, seed=0
+    )
+    assert load_report is not None and any("first token" in note for note in load_report.notes)
 
 
 @pytest.mark.parametrize("kind", ["VideoMAEForPreTraining", "VideoMAEModel"])
 def test_transformers_encoders_are_read(kind: str, tmp_path: Path) -> None:
     """Pre-trained files have ``use_mean_pooling: false`` and no classifier; the encoder is the same."""
     theirs = hugging_face(tmp_path, kind, use_mean_pooling=False)
-    _, coverage = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path)), CLASSES, seed=0)
+    _, load_report = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path)), CLASSES, seed=0)
     net = read(tmp_path, model([8, 32, 32]))
-    assert coverage is not None and {name.split(".")[0] for name in coverage.fresh} == {"fc_norm", "head"}
-    assert not any("not known" in reason for reason in coverage.ignored.values())
+    assert load_report is not None and {name.split(".")[0] for name in load_report.fresh} == {"fc_norm", "head"}
+    assert not any("not known" in reason for reason in load_report.ignored.values())
     encoder = getattr(theirs, "videomae", theirs)
     clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
     norm = torch.nn.LayerNorm(WIDTH, eps=1e-12)

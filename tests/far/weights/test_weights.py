@@ -36,14 +36,14 @@ def test_every_layout_gives_the_network_it_holds(
     family, embedding, has_head = expected
     path, reference = written
     init = InitConfig(weights=str(path), family=family if layout == "videomae-finetuned" else None)
-    net, coverage = build_network(plain, init, CLASSES, seed=0)
-    assert coverage is not None
-    assert (coverage.family, net.config.embedding) == (family, embedding)
+    net, load_report = build_network(plain, init, CLASSES, seed=0)
+    assert load_report is not None
+    assert (load_report.family, net.config.embedding) == (family, embedding)
     names = {name for name, _ in net.named_parameters()}
-    assert names == set(coverage.loaded) | set(coverage.fresh)
+    assert names == set(load_report.loaded) | set(load_report.fresh)
     fresh = {name for name in names if name.startswith(("head.", "fc_norm."))} if not has_head else set()
-    assert set(coverage.fresh) <= fresh
-    assert not any("not known" in reason for reason in coverage.ignored.values())
+    assert set(load_report.fresh) <= fresh
+    assert not any("not known" in reason for reason in load_report.ignored.values())
     if not has_head:
         for name in ("fc_norm", "head"):
             getattr(reference, name).load_state_dict(getattr(net, name).state_dict())
@@ -59,12 +59,12 @@ def test_converting_keeps_everything_a_network_uses(
     out = tmp_path / "out.safetensors"
     convert(open_source(path, expected[0]), out)
     direct, _ = build_network(plain, InitConfig(weights=str(path), family=expected[0]), CLASSES, seed=0)
-    again, coverage = build_network(plain, InitConfig(weights=str(out)), CLASSES, seed=0)
-    assert coverage is not None and coverage.family == "farlab"
+    again, load_report = build_network(plain, InitConfig(weights=str(out)), CLASSES, seed=0)
+    assert load_report is not None and load_report.family == "farlab"
     assert again.config.embedding == expected[1]
     with torch.no_grad():
         assert torch.equal(direct(clips()), again(clips()))
-    assert not any("init.family" in note or "alike" in note for note in coverage.notes)
+    assert not any("init.family" in note or "alike" in note for note in load_report.notes)
     with pytest.raises(WeightsError, match="exists already"):
         convert(open_source(path), out)
 
@@ -88,8 +88,8 @@ def test_hugging_face_gives_the_same_logits(saved_by: str, plain: ModelConfig, t
         (tmp_path / "config.json").write_text(json.dumps({**about, "num_attention_heads": 16}))  # as published
     else:
         save_file(theirs.state_dict(), tmp_path / "model.safetensors")
-    net, coverage = build_network(plain, InitConfig(weights=str(tmp_path)), CLASSES, seed=0)
-    assert coverage is not None and coverage.family == "huggingface" and not coverage.fresh
+    net, load_report = build_network(plain, InitConfig(weights=str(tmp_path)), CLASSES, seed=0)
+    assert load_report is not None and load_report.family == "huggingface" and not load_report.fresh
     with torch.no_grad():
         expected = theirs(pixel_values=clips().transpose(1, 2)).logits
         assert close(net(clips()), expected, 1e-4)
@@ -102,12 +102,12 @@ def test_far_takes_the_encoder_and_says_what_stays_random(
     torch.save({"model": reference("sinusoid-1d").state_dict()}, path)
     far = ModelConfig.model_validate({**plain.model_dump(), "attention": {"global": 1, "sparse-dense": 1},
                                       "interaction": "bottleneck", "classifier": "group-mean"})  # fmt: skip
-    net, coverage = build_network(far, InitConfig(weights=str(path), family="videomae"), CLASSES, seed=0)
-    assert coverage is not None
-    assert {name.split(".")[0] for name in coverage.fresh if ".interaction." not in name} == {"head"}
-    assert sum(".interaction." in name for name in coverage.fresh) == 2 * 8
-    assert "head.weight" in coverage.ignored
-    assert "blocks.0-1.interaction.conv.weight" in str(coverage)
+    net, load_report = build_network(far, InitConfig(weights=str(path), family="videomae"), CLASSES, seed=0)
+    assert load_report is not None
+    assert {name.split(".")[0] for name in load_report.fresh if ".interaction." not in name} == {"head"}
+    assert sum(".interaction." in name for name in load_report.fresh) == 2 * 8
+    assert "head.weight" in load_report.ignored
+    assert "blocks.0-1.interaction.conv.weight" in str(load_report)
     own = tmp_path / "own.pth"
     torch.save({"module": net.state_dict()}, own)
     with pytest.raises(ConfigError, match="does not say which position embedding"):

@@ -16,7 +16,7 @@ from far.train.trial import TrialRun
 from orchestrator.chaos import lost_work
 from orchestrator.chaos.lost_work import epochs_of
 from orchestrator.executors.base import Job
-from orchestrator.executors.trial_runner import TrialHost, Watcher
+from orchestrator.executors.trial_runner import TrialRunner, Watcher
 from orchestrator.store.store import Store
 from orchestrator.study.schema import RetryConfig
 
@@ -60,7 +60,7 @@ def test_a_kill_every_two_epochs_costs_next_to_nothing(
     write_json(paths.trial, spec)
     job = Job(paths.directory, tiny_data, 1, 1, retry=RetryConfig(lost=1))  # in a row: it comes farther each time
     killer = Killer(after=41)  # two epochs and the first half of a step
-    host, kills = TrialHost(join_world(), capture=False, watcher=killer), 0
+    host, kills = TrialRunner(join_world(), capture=False, watcher=killer), 0
     ended = False
     while not ended:
         host.start(job)

@@ -11,8 +11,8 @@ import pytest
 import farlab
 from far.data.sources.manifest import FILE_NAME, Manifest, Video, write_manifest
 from orchestrator.doctor import software, store, workspace
-from orchestrator.doctor.finding import Finding
-from orchestrator.plan.lockfile import freeze
+from orchestrator.doctor.finding import VideoFinding
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -29,12 +29,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         load_study(tmp_path / "q.yaml"), Store(tmp_path / "runs"),
         manifest_hash=lambda data: "d", weights_hash=lambda init: init.weights,
     )  # fmt: skip
-    freeze(plan, Store(tmp_path / "runs"))
+    write_lockfile(plan, Store(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def found(findings: Iterator[Finding]) -> Callable[..., list[Finding]]:
+def found(findings: Iterator[VideoFinding]) -> Callable[..., list[VideoFinding]]:
     kept = list(findings)
     return lambda part, level: [each for each in kept if (each.part, each.level) == (part, level)]
 

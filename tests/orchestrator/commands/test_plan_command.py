@@ -56,8 +56,8 @@ def test_a_scaled_warm_up_is_said_by_every_command(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["recipe.epochs=2", "recipe.warmup_epochs=5"], "recipe.warmup_epochs: 5.0 beside recipe.epochs = 2"),
-        (["recipe.augment.mixup=0.8", "recipe.batch_size=1"], "recipe.batch_size: 1 beside recipe.augment.mixup = 0.8"),
+        (["recipe.epochs=2", "recipe.warmup_epochs=5"], "recipe.warmup_epochs: 5.0 with recipe.epochs = 2"),
+        (["recipe.augment.mixup=0.8", "recipe.batch_size=1"], "recipe.batch_size: 1 with recipe.augment.mixup = 0.8"),
         (["data.stride=2"], "data.stride: has no effect: data.sampling is segments-mvd"),
         (["recipe.lr=1e400"], "recipe.lr: must be a finite number"),
         (["seed=3"], "seed: the seed is an axis of its own"),

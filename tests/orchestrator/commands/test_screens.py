@@ -23,7 +23,7 @@ from orchestrator.cli.fitting import fitting
 from orchestrator.commands.status import _screen
 from orchestrator.monitor.live import Progress, Watched
 from orchestrator.monitor.status import StudyStatus, statuses
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store, TrialState
 from orchestrator.study import load_study
@@ -39,7 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     (tmp_path / "many.yaml").write_text(STUDY)
     store = Store(tmp_path / "runs")
     plan = make_plan(load_study("many.yaml", seeds=2), store, manifest_hash=lambda data: "d")
-    freeze(plan, store)
+    write_lockfile(plan, store)
     for trial in plan.trials:
         store.write_trial(trial.key, {"key": trial.key, "attempts": []})
     keys = [trial.key for trial in plan.trials]

@@ -115,10 +115,10 @@ def test_an_unknown_card_says_so_and_takes_its_stated_peak(
     driver(monkeypatch, "Quadro RTX 8000")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert farlab.run(["plan", "head_ratio"]) == 0
-    assert "price: not known for Quadro RTX 8000" in (said := capsys.readouterr().out) and "--tflops" in said
+    assert "estimate: not known for Quadro RTX 8000" in (said := capsys.readouterr().out) and "--tflops" in said
     assert farlab.run(["plan", "head_ratio", "--tflops", "130", "--json"]) == 0
-    priced = json.loads(capsys.readouterr().out)["price"]
-    assert priced["seconds"] > 0 and priced["fit_on_a_device"] > 0
+    estimate = json.loads(capsys.readouterr().out)["price"]
+    assert estimate["seconds"] > 0 and estimate["fit_on_a_device"] > 0
     assert farlab.run(["plan", "head_ratio", "--device", "rtx8000"]) == 2
     assert "unknown device 'rtx8000'; with --tflops" in capsys.readouterr().err
     assert farlab.run(["plan", "head_ratio", "--device", "rtx8000", "--tflops", "130"]) == 0

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from far.errors import ConfigError
 from far.store.atomic import write_json
-from orchestrator.estimate import afford, find_target, parse_budget, quote
-from orchestrator.estimate.capacity import packed
+from orchestrator.estimate import estimate_plan, find_target, parse_budget, select_within_budget
+from orchestrator.estimate.capacity import with_gpu_packing
 from orchestrator.estimate.estimate import makespan
-from orchestrator.estimate.format import bill
-from orchestrator.estimate.workload import PROCESS, work
+from orchestrator.estimate.format import format_estimate
+from orchestrator.estimate.workload import PROCESS, workload_of
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -61,11 +61,11 @@ def test_work_scales_as_training_does(store: Store) -> None:
     base = load_study("head_ratio", overrides=["recipe.epochs=8", "recipe.batch_size=16"])
     more = load_study("head_ratio", overrides=["recipe.epochs=16", "recipe.batch_size=16"])
     config = base.row("1:1").config
-    once, twice = (work(study.row("1:1").config, (800, 400), "gpu") for study in (base, more))
+    once, twice = (workload_of(study.row("1:1").config, (800, 400), "gpu") for study in (base, more))
     assert once.steps == 8 * 50
     assert twice.training == 2 * once.training
     assert twice.evaluation == once.evaluation * 17 / 9  # one validation an epoch, and the final test
-    assert work(config, (1600, 400), "gpu").training == 2 * once.training
+    assert workload_of(config, (1600, 400), "gpu").training == 2 * once.training
 
 
 def test_the_papers_scale_is_priced_from_the_device_table(store: Store) -> None:
@@ -74,15 +74,15 @@ def test_the_papers_scale_is_priced_from_the_device_table(store: Store) -> None:
         "model.tubelet=[2,16,16]", "recipe.batch_size=384", "recipe.epochs=40", "recipe.augment.repeats=1",
         "recipe.precision=bf16", "run.cpus=64", "run.workers=64",
     )  # fmt: skip
-    priced = quote(plan, store, A100, count)
-    one = next(iter(priced.prices.values()))
+    estimate = estimate_plan(plan, store, A100, count)
+    one = next(iter(estimate.costs.values()))
     # 53.4893 GMAC a clip (FAR-S), x2 operations x3 passes, 439 steps of 384 clips, 40 epochs, of 312 TFLOP/s
     training = 53.4893e9 * 6 * 439 * 384 * 40 / 312e12
     assert training / 0.55 < one.low < training / 0.3
     assert training / 0.3 < one.high < training / 0.15
-    assert {price.basis for price in priced.prices.values()} == {"stated"}
-    assert priced.is_estimate
-    said = " ".join(bill(priced, 6, None))
+    assert {cost.basis for cost in estimate.costs.values()} == {"stated"}
+    assert estimate.is_estimate
+    said = " ".join(format_estimate(estimate, 6, None))
     assert "about" in said
     assert "from the stated 312 TFLOP/s" in said
     assert one.limits is not None and one.limits[0].share > one.limits[1].share > 0.2
@@ -92,7 +92,7 @@ def test_too_few_cores_bound_a_fast_card(store: Store) -> None:
     def limits(*more: str):
         settings = ("data.source=ssv2", "model.backbone=small", "model.clip=[16,224,224]", "recipe.batch_size=384")
         plan = plan_of(store, *settings, "recipe.precision=bf16", *more)
-        return next(iter(quote(plan, store, find_target("h100", 1), count).prices.values())).limits
+        return next(iter(estimate_plan(plan, store, find_target("h100", 1), count).costs.values())).limits
 
     best, _ = limits("run.cpus=4", "run.workers=4")
     assert best.loading > best.device
@@ -105,31 +105,31 @@ def test_too_few_cores_bound_a_fast_card(store: Store) -> None:
 
 
 def test_unknown_data_has_no_price_rather_than_a_wrong_one(store: Store) -> None:
-    priced = quote(plan_of(store, "data.source=elsewhere"), store, A100, count)
-    assert priced.prices == {}
-    assert len(priced.unknown) == 6
+    estimate = estimate_plan(plan_of(store, "data.source=elsewhere"), store, A100, count)
+    assert estimate.costs == {}
+    assert len(estimate.unknown) == 6
 
 
 def test_a_finished_seed_prices_the_other_seeds_of_its_row_and_its_rate_prices_the_rest(store: Store) -> None:
     finish(store, plan_of(store), "1:1", 0, 600.0, "NVIDIA A100-SXM4-80GB")
     finish(store, plan_of(store), "2:1", 0, 9999.0, "NVIDIA L4")  # another device: no evidence
     plan = plan_of(store)
-    priced = quote(plan, store, A100, count)
-    by_row = {(t.row, t.seed): priced.prices.get(t.key) for t in plan.trials}
+    estimate = estimate_plan(plan, store, A100, count)
+    by_row = {(t.row, t.seed): estimate.costs.get(t.key) for t in plan.trials}
     assert by_row["1:1", 0] is None
     same, other = by_row["1:1", 1], by_row["2:1", 1]
     assert same is not None and other is not None
     assert (same.basis, same.low, same.high, same.memory) == ("measured", 600.0, 600.0, 3 * 2**30)
     assert other.basis == "rate"
-    one, two = (work(plan.studies[0].row(row).config, (800, 400), "gpu").operations for row in ("1:1", "2:1"))
+    one, two = (workload_of(plan.studies[0].row(row).config, (800, 400), "gpu").operations for row in ("1:1", "2:1"))
     assert other.seconds == pytest.approx(600.0 * two / one)
     assert other.low < other.seconds < other.high
     finish(store, plan_of(store), "1:1", 1, 700.0, "NVIDIA A100-SXM4-80GB")
-    again = quote(plan_of(store, "recipe.epochs=7"), store, A100, count)
-    assert {price.basis for price in again.prices.values()} == {"rate"}
+    again = estimate_plan(plan_of(store, "recipe.epochs=7"), store, A100, count)
+    assert {cost.basis for cost in again.costs.values()} == {"rate"}
     finish(store, plan_of(store), "1:2", 0, 3000.0, "NVIDIA A100-SXM4-80GB")
-    spread = quote(plan_of(store, "recipe.epochs=7"), store, A100, count)
-    dearest = max(price.high / price.low for price in spread.prices.values())
+    spread = estimate_plan(plan_of(store, "recipe.epochs=7"), store, A100, count)
+    dearest = max(cost.high / cost.low for cost in spread.costs.values())
     assert dearest > 4  # the slowest trial so far and the fastest
 
 
@@ -139,28 +139,28 @@ def test_results_of_older_versions_are_no_evidence_and_no_crash(store: Store) ->
         store.paths(key).result,
         {"key": key, "state": "finished", "metrics": {}, "config": {"old": 1}, "env": {"device": "a100 80gb"}},
     )
-    assert {p.basis for p in quote(plan_of(store), store, A100, count).prices.values()} == {"stated"}
+    assert {p.basis for p in estimate_plan(plan_of(store), store, A100, count).costs.values()} == {"stated"}
 
 
 def test_fractional_gpus_run_side_by_side(store: Store, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("study: s\nrows: {a: {}}\nseeds: 8\nresources: {gpus: 0.25}")
     plan = make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d")
-    priced = quote(plan, store, A100, count)
-    assert priced.at_once == 8
-    price = next(iter(priced.prices.values()))
-    assert price.devices == 0.25
-    assert priced.seconds == pytest.approx(price.seconds)
-    assert priced.device_hours == pytest.approx(8 * price.seconds * 0.25 / 3600)
+    estimate = estimate_plan(plan, store, A100, count)
+    assert estimate.at_once == 8
+    cost = next(iter(estimate.costs.values()))
+    assert cost.devices == 0.25
+    assert estimate.seconds == pytest.approx(cost.seconds)
+    assert estimate.device_hours == pytest.approx(8 * cost.seconds * 0.25 / 3600)
 
 
 def test_several_gpus_share_a_trial(store: Store, tmp_path: Path) -> None:
-    def price(resources: str):
+    def cost(resources: str):
         base = "{model.backbone: base, model.clip: [16, 224, 224], recipe.batch_size: 64, recipe.precision: bf16}"
         (tmp_path / "s.yaml").write_text(f"study: s\nrows: {{a: {{}}}}\nseeds: 1\nbase: {base}\n{resources}")
         plan = make_plan(load_study("s.yaml"), store, manifest_hash=lambda data: "d")
-        return next(iter(quote(plan, store, A100, count).prices.values()))
+        return next(iter(estimate_plan(plan, store, A100, count).costs.values()))
 
-    one, two = price(""), price("resources: {gpus: 2}")
+    one, two = cost(""), cost("resources: {gpus: 2}")
     for lone, shared in zip(one.limits, two.limits, strict=True):
         assert (shared.device, shared.loading) == pytest.approx((lone.device / 2, lone.loading / 2))
         assert shared.stepping == lone.stepping
@@ -169,14 +169,14 @@ def test_several_gpus_share_a_trial(store: Store, tmp_path: Path) -> None:
 
 def test_a_budget_buys_whole_tables_first_and_baselines_first(store: Store) -> None:
     plan = plan_of(store)
-    priced = quote(plan, store, A100, count)
-    bought = afford(plan, priced, BudgetConfig(trials=4))
-    assert [(t.row, t.seed) for t in bought] == [("1:1", 0), ("2:1", 0), ("1:2", 0), ("1:1", 1)]
-    hours = sum(priced.prices[t.key].device_hours for t in bought[:2])
-    assert len(afford(plan, priced, BudgetConfig(gpu_hours=hours))) == 2
-    assert len(afford(plan, priced, BudgetConfig(gpu_hours=priced.device_hours))) == 6
-    assert afford(plan, priced, BudgetConfig(gpu_hours=1e-9)) == []
-    assert len(afford(plan, priced, BudgetConfig(hours=priced.seconds / 3600))) == 6
+    estimate = estimate_plan(plan, store, A100, count)
+    selected = select_within_budget(plan, estimate, BudgetConfig(trials=4))
+    assert [(t.row, t.seed) for t in selected] == [("1:1", 0), ("2:1", 0), ("1:2", 0), ("1:1", 1)]
+    hours = sum(estimate.costs[t.key].device_hours for t in selected[:2])
+    assert len(select_within_budget(plan, estimate, BudgetConfig(gpu_hours=hours))) == 2
+    assert len(select_within_budget(plan, estimate, BudgetConfig(gpu_hours=estimate.device_hours))) == 6
+    assert select_within_budget(plan, estimate, BudgetConfig(gpu_hours=1e-9)) == []
+    assert len(select_within_budget(plan, estimate, BudgetConfig(hours=estimate.seconds / 3600))) == 6
 
 
 @given(
@@ -223,10 +223,11 @@ def test_auto_shares_a_gpu_as_measured_memory_allows(store: Store) -> None:
         replace(trial, resources=trial.resources.model_copy(update={"gpus": "auto"})) for trial in plan_of(store).trials
     )
     by_cell = {
-        (t.row, t.seed): t.resources.gpus for t in packed(replace(plan, trials=wanted), store, A100, count).trials
+        (t.row, t.seed): t.resources.gpus
+        for t in with_gpu_packing(replace(plan, trials=wanted), store, A100, count).trials
     }
     fit = int(0.9 * A100.memory / (3 * 2**30 + PROCESS))
     assert by_cell[plan.trials[0].row, 1] == int(10_000 / fit) / 10_000
     assert fit * by_cell[plan.trials[0].row, 1] <= 1.0
     assert by_cell[plan.trials[-1].row, 1] == 1.0  # never measured: a whole one
-    assert packed(plan, store, A100, count) is plan
+    assert with_gpu_packing(plan, store, A100, count) is plan

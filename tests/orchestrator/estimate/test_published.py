@@ -13,7 +13,7 @@ from far.architecture import counting
 from far.architecture.costs import activations, parameters
 from far.data.prefetch import loader_bytes
 from orchestrator.estimate.devices import find_target
-from orchestrator.estimate.workload import IN_TURNS, PROCESS, TUNED, Pipeline, Work, times, work
+from orchestrator.estimate.workload import IN_TURNS, PROCESS, TUNED, Pipeline, Workload, times, workload_of
 from orchestrator.study import load_study
 
 ANCESTORS = Pipeline(matrix=IN_TURNS.matrix, passes=IN_TURNS.passes, loading=0.22, overlaps=True)
@@ -42,7 +42,7 @@ def test_published_throughputs_are_met_within_half_as_much_again(
     card: str, cores: int, pipeline: Pipeline, gflops: float, videos_a_second: float
 ) -> None:
     videos = 1_000_000
-    whole = Work(
+    whole = Workload(
         steps=videos // 256, blocks=0, training=6e9 * gflops * videos, evaluation=0.0,
         traffic=2.0 * MASKED.activations * videos, videos=videos, memory=0, disk=0, predictions=0, checkpoint=0,
     )  # fmt: skip
@@ -59,8 +59,8 @@ def test_the_papers_trial_on_four_a5000_is_a_range_that_holds_16_hours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    price = plan_of(capsys, "ssv2-small-mvd", "--device", "a5000", "--devices", "4")
-    for trial in price["trials"].values():
+    cost = plan_of(capsys, "ssv2-small-mvd", "--device", "a5000", "--devices", "4")
+    for trial in cost["trials"].values():
         low, high = (seconds / 3600 for seconds in trial["seconds_range"])
         assert 4 < low < 9.3  # everything overlapped, at a share of the peak that others have reached
         assert 16 < high < 3.5 * low
@@ -68,7 +68,7 @@ def test_the_papers_trial_on_four_a5000_is_a_range_that_holds_16_hours(
     assert farlab.run(call) == 0
     shown = capsys.readouterr().out
     assert re.search(r"~\d\.\d-1[6-9]\.\d h", shown)
-    assert re.search(r"at best .* a trial: GPU .* of its peak\), beside .* of loading", shown)
+    assert re.search(r"at best .* a trial: GPU .* of its peak\), overlapped by .* of loading", shown)
     assert re.search(r"at worst .* a trial: GPU .* of its peak\), then .* of loading", shown)
 
 
@@ -101,17 +101,19 @@ def test_memory_is_what_was_counted() -> None:
     batch = clips * 3 * 16 * 224 * 224 * 2
     batches = batch + loader_bytes(config, 16, 2)
     assert 2 * batch < loader_bytes(config, 16, 2) < 8 * batch  # two ahead, one being joined, what threads augment
-    total = work(config, (168_913, 24_777), "gpu").memory
+    total = workload_of(config, (168_913, 24_777), "gpu").memory
     assert total == pytest.approx(PROCESS + 16 * params + clips * 281 * 2**20 + batches, rel=0.15)
-    fewer = work(config_of("run.micro_batch=8"), (168_913, 24_777), "gpu").memory
+    fewer = workload_of(config_of("run.micro_batch=8"), (168_913, 24_777), "gpu").memory
     assert total - fewer == pytest.approx((clips * 281 * 2**20 + batches) / 2, rel=0.15)
-    again = work(config_of("run.activation_checkpointing=true"), (168_913, 24_777), "gpu")
+    again = workload_of(config_of("run.activation_checkpointing=true"), (168_913, 24_777), "gpu")
     assert again.memory < total - 0.8 * clips * 2 * activations(config.model, 174)
-    assert again.training == pytest.approx(4 / 3 * work(config, (168_913, 24_777), "gpu").training)
+    assert again.training == pytest.approx(4 / 3 * workload_of(config, (168_913, 24_777), "gpu").training)
 
 
 def test_zero_shares_out_the_states() -> None:
-    memory = [work(config_of(f"recipe.zero_stage={stage}"), (168_913, 24_777), "gpu").memory for stage in range(4)]
+    memory = [
+        workload_of(config_of(f"recipe.zero_stage={stage}"), (168_913, 24_777), "gpu").memory for stage in range(4)
+    ]
     params = parameters(config_of().model, 174)
     saved = [memory[0] - each for each in memory]
     assert saved == pytest.approx([0, 9 * params, 10.5 * params, 12 * params], abs=4)
@@ -121,13 +123,13 @@ def test_disk_is_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    price = plan_of(capsys, "ssv2-small-mvd", "--device", "a5000", "--devices", "4")
+    cost = plan_of(capsys, "ssv2-small-mvd", "--device", "a5000", "--devices", "4")
     params = parameters(config_of().model, 174)
     predictions = 24_777 * 174 * 6 * 4
-    kept = [trial["disk_bytes"] for trial in price["trials"].values()]
+    kept = [trial["disk_bytes"] for trial in cost["trials"].values()]
     assert kept == pytest.approx([14 * params + predictions] * 6, rel=0.02)  # one checkpoint of a finished trial
-    assert price["mlflow_bytes"] == 6 * predictions
-    assert price["disk_bytes"] == pytest.approx(sum(kept) + 6 * predictions + 14 * params, rel=0.02)
+    assert cost["mlflow_bytes"] == 6 * predictions
+    assert cost["disk_bytes"] == pytest.approx(sum(kept) + 6 * predictions + 14 * params, rel=0.02)
     assert (
         farlab.run(["plan", "head_ratio", "classifier", "--profile", "ssv2-small-mvd", "--device", "a5000", "--json"])
         == 0

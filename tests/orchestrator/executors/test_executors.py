@@ -17,7 +17,7 @@ from far.errors import ConfigError, LostError
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.paths import TrialPaths
 from far.store.records import read_heartbeat
-from orchestrator.executors.base import Executor, Job, ListQueue, Stop
+from orchestrator.executors.base import Executor, Job, ListQueue, StopRequest
 from orchestrator.executors.local import LocalExecutor
 from orchestrator.executors.trial_runner import Watcher
 
@@ -73,7 +73,7 @@ def job(tmp_path: Path, tiny_data: Path) -> Any:
 
 
 def run(executor: Executor, *jobs: Job) -> dict[str, dict[str, Any]]:
-    executor.run(ListQueue(jobs), Stop())
+    executor.run(ListQueue(jobs), StopRequest())
     return {job.key: read_json(TrialPaths(job.directory).result) for job in jobs}
 
 
@@ -85,7 +85,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig,
         TrialPaths(directory).trial,
         {"key": "good", "identity": {"seed": 0}, "config": tiny_config.model_dump(mode="json")},
     )
-    LocalExecutor().run(ListQueue([Job(directory, tiny_data, 1, 1)]), Stop())
+    LocalExecutor().run(ListQueue([Job(directory, tiny_data, 1, 1)]), StopRequest())
     return TrialPaths(directory)
 
 
@@ -168,7 +168,7 @@ def test_a_gpu_that_has_failed_gets_no_further_trial(
 
     monkeypatch.setattr(TrialRun, "train_epoch", strike)
     with pytest.raises(LostError, match=ILLEGAL):
-        LocalExecutor().run(ListQueue([first, second]), Stop())
+        LocalExecutor().run(ListQueue([first, second]), StopRequest())
     assert not TrialPaths(first.directory).result.exists()
     (attempt,) = read_json(TrialPaths(first.directory).trial)["attempts"]
     assert ILLEGAL in attempt["lost"] and "ended" not in attempt
@@ -184,7 +184,7 @@ def test_the_process_of_a_gpu_that_has_failed_ends(
     from far.distributed import join_world
     from far.train.trial import TrialRun
     from orchestrator.executors.ray import trainable
-    from orchestrator.executors.trial_runner import TrialHost
+    from orchestrator.executors.trial_runner import TrialRunner
 
     def strike(self: TrialRun) -> Any:
         raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
@@ -195,7 +195,7 @@ def test_the_process_of_a_gpu_that_has_failed_ends(
     monkeypatch.setattr(TrialRun, "train_epoch", strike)
     monkeypatch.setattr(trainable.os, "_exit", end)
     slot = trainable.TrialTrainable.__new__(trainable.TrialTrainable)
-    slot._host, slot._peers, slot._job = TrialHost(join_world(), capture=False), [], job("struck", tiny_config)
+    slot._host, slot._peers, slot._job = TrialRunner(join_world(), capture=False), [], job("struck", tiny_config)
     slot._host.start(slot._job)
     with pytest.raises(SystemExit):
         while not slot.step()["done"]:
@@ -252,7 +252,7 @@ def test_a_signal_interrupts_a_trial_here_and_it_goes_on(job: Any, tiny_config: 
     whole, stopped = job("whole", tiny_config), job("stopped", tiny_config)
     run(LocalExecutor(), whole)
     with pytest.raises(KeyboardInterrupt):
-        LocalExecutor(watcher=Terminated()).run(ListQueue([stopped]), Stop())
+        LocalExecutor(watcher=Terminated()).run(ListQueue([stopped]), StopRequest())
     assert stopped_in(TrialPaths(stopped.directory)) == ["interrupted"]
     assert run(LocalExecutor(), stopped)["stopped"]["state"] == "finished"
     assert numbers(TrialPaths(stopped.directory)) == numbers(TrialPaths(whole.directory))
@@ -265,7 +265,7 @@ def test_a_sweep_on_ray_that_is_stopped_waits_for_checkpoints(
         update={"crop": True, "repeats": 64}
     )  # an epoch is longer than a look
     config = changed(tiny_config, "recipe", epochs=100, batch_size=1, lr_reference_batch=1, augment=augment)
-    long, stop = job("long", config), Stop()
+    long, stop = job("long", config), StopRequest()
     paths = TrialPaths(long.directory)
 
     def interrupt() -> None:

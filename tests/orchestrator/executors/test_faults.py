@@ -283,7 +283,7 @@ def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, 
 
     from far.store.atomic import write_json
     from far.store.paths import TrialPaths
-    from orchestrator.executors.base import Job, ListQueue, Stop
+    from orchestrator.executors.base import Job, ListQueue, StopRequest
     from orchestrator.executors.ray.executor import RayTuneExecutor
 
     config = tiny_config.model_copy(update={"recipe": tiny_config.recipe.model_copy(update={"epochs": 40}), "seed": 1})
@@ -295,7 +295,7 @@ def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, 
         first = cluster.add_node(num_cpus=1, **options)
         executor = RayTuneExecutor(tmp_path, address=cluster.address)
         queue = ListQueue([Job(paths.directory, tiny_data, 1, 1)])
-        thread = threading.Thread(target=executor.run, args=(queue, Stop()), daemon=True)
+        thread = threading.Thread(target=executor.run, args=(queue, StopRequest()), daemon=True)
         thread.start()
         wait(lambda: paths.metrics.exists() and paths.metrics.read_bytes().count(b"\n") >= 2)
         cluster.add_node(num_cpus=1, **options)

@@ -18,7 +18,7 @@ from far.errors import ConfigError
 from far.store.atomic import append_json_line, read_json, write_json
 from orchestrator.commands.logs import follow_file
 from orchestrator.monitor.status import chosen, statuses
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store, is_held
 from orchestrator.study import load_study
@@ -42,7 +42,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     (tmp_path / "tiny.yaml").write_text(TINY)
     store = Store(tmp_path / "runs")
     made = make_plan(load_study("tiny.yaml", seeds=2), store, manifest_hash=lambda data: "d")
-    freeze(made, store)
+    write_lockfile(made, store)
     return made
 
 
@@ -96,7 +96,7 @@ def test_rows_are_chosen_by_their_very_names(plan: Plan, store: Store, capsys: p
     base = {"data.demo": {"train_clips": 10, "val_clips": 10, "size": 32}}
     Path("names.yaml").write_text(json.dumps({"study": "names", "base": base, "rows": rows, "seeds": 1}))
     made = make_plan(load_study("names.yaml"), store, manifest_hash=lambda data: "d")
-    freeze(made, store)
+    write_lockfile(made, store)
     for trial in made.trials:
         error = {"kind": "data", "message": "lost"}
         write_json(store.paths(trial.key).result, {"key": trial.key, "state": "failed", "metrics": {}, "error": error})
@@ -114,7 +114,7 @@ def test_the_command_prints_json_and_a_table(plan: Plan, capsys: pytest.CaptureF
     assert farlab.run(["status", "--json", "--row", "a"]) == 0
     (study,) = json.loads(capsys.readouterr().out)
     assert [trial["seed"] for trial in study["trials"]] == [0, 1]
-    assert farlab.run(["status", "--watch"]) == 0  # nobody drives it, so it ends
+    assert farlab.run(["status", "--watch"]) == 0  # not running, so it ends
     assert "tiny: 4 missing" in capsys.readouterr().out
     assert farlab.run(["status", "tinny"]) == 2
 
@@ -159,7 +159,7 @@ with Store(sys.argv[1]).lock_study("tiny"):
 
 def test_cancel_stops_the_driver_and_waits_for_it(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert farlab.run(["cancel", "tiny"]) == 2
-    assert "nobody drives" in capsys.readouterr().err
+    assert "is not running" in capsys.readouterr().err
     command = [sys.executable, "-c", DRIVER, str(store.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from far.config import TrialConfig
-from orchestrator.executors.base import Chain, Job, ListQueue
+from orchestrator.executors.base import ChainedQueue, Job, ListQueue
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.study.schema import ResourcesConfig
@@ -101,7 +101,7 @@ def test_a_named_micro_batch_that_did_not_fit_is_not_tried_again(
 
 def test_queues_in_a_row_give_every_job_once(tmp_path: Path) -> None:
     jobs = [Job(tmp_path / str(n), tmp_path, 1, 1) for n in range(5)]
-    chain = Chain([ListQueue(jobs[:2]), ListQueue([]), ListQueue(jobs[2:])])
+    chain = ChainedQueue([ListQueue(jobs[:2]), ListQueue([]), ListQueue(jobs[2:])])
     assert len(chain) == 5
     got = []
     while not chain.is_empty():

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from far.errors import ConfigError
-from orchestrator.plan.lockfile import freeze, load_frozen
+from orchestrator.plan.lockfile import load_lockfile, write_lockfile
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -31,9 +31,9 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def submit(text: str, **options) -> tuple[Plan, list[str]]:
         (tmp_path / "s.yaml").write_text(dedent(text))
         plan = make_plan(load_study("s.yaml", **options), store, manifest_hash=lambda data: "d")
-        return plan, freeze(plan, store)
+        return plan, write_lockfile(plan, store)
 
-    submit.path = store.study("s").frozen("demo")
+    submit.path = store.study("s").lockfile("demo")
     submit.store = store
     return submit
 
@@ -41,7 +41,7 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_frozen_study_gives_the_same_plan(submit) -> None:
     plan, said = submit(TEXT, overrides=["recipe.epochs=3"])
     assert said == []
-    study = load_frozen(submit.path)
+    study = load_lockfile(submit.path)
     again = make_plan(study, submit.store, manifest_hash=lambda data: "d")
     assert [(t.row, t.seed, t.key, t.config) for t in again.trials] == [
         (t.row, t.seed, t.key, t.config) for t in plan.trials
@@ -56,7 +56,7 @@ def test_the_frozen_study_gives_the_same_plan(submit) -> None:
 def test_an_edit_changes_nothing_that_was_submitted(submit, tmp_path: Path) -> None:
     plan, _ = submit(TEXT)
     (tmp_path / "s.yaml").write_text(TEXT.replace("0.5", "0.25"))
-    assert load_frozen(submit.path).row('say "hi"').config == plan.studies[0].row('say "hi"').config
+    assert load_lockfile(submit.path).row('say "hi"').config == plan.studies[0].row('say "hi"').config
 
 
 def test_a_new_submission_says_what_changed_and_keeps_the_old(submit) -> None:
@@ -83,4 +83,4 @@ def test_a_damaged_submission_is_a_clear_error(submit, content: str) -> None:
     submit(TEXT)
     submit.path.write_text(content)
     with pytest.raises(ConfigError, match=r"study\.lock\.yaml"):
-        load_frozen(submit.path)
+        load_lockfile(submit.path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import farlab
 from far.model.vit import build
 from far.store.atomic import write_json
-from far.weights.coverage import Coverage, brief, uneven
+from far.weights.load_report import LoadReport, brief, uneven
 from orchestrator.cli.options import load_targets
 from orchestrator.plan.plan import make_plan
 from orchestrator.workspace.workspace import open_workspace
@@ -135,9 +135,9 @@ def test_uneven_rows_are_those_that_share_a_name_and_not_its_origin(rows: dict[s
 
 
 def test_an_account_comes_back_from_a_record() -> None:
-    account = Coverage("mvd", "sincos-3d", "pre-trained", ("a",), {"b": "why"}, {"c": "why"}, ("note",))
-    assert Coverage.from_json(account.as_json()) == account
-    assert Coverage.from_json(None) is None
+    account = LoadReport("mvd", "sincos-3d", "pre-trained", ("a",), {"b": "why"}, {"c": "why"}, ("note",))
+    assert LoadReport.from_json(account.as_json()) == account
+    assert LoadReport.from_json(None) is None
 
 
 def test_many_names_are_told_by_module() -> None:

@@ -140,13 +140,13 @@ def test_a_full_disk_ends_a_search_cleanly_and_it_goes_on(searched: tuple[Study,
 
 
 def test_a_journal_without_room_stops_the_sweep(searched: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.executors.base import Stop
+    from orchestrator.executors.base import StopRequest
     from orchestrator.search.queue import SearchQueue
     from orchestrator.workspace.settings import load_settings
     from orchestrator.workspace.workspace import Workspace
 
     study, store = searched
-    stop = Stop()
+    stop = StopRequest()
     queue = SearchQueue(study, Workspace(load_settings(), store), lambda *trial: None, stop=stop)
 
     def full(*arguments: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from far.errors import ConfigError
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from orchestrator.store.remote import Replica, ReplicaError
+from orchestrator.store.remote import RemoteStore, RemoteStoreError
 from orchestrator.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -55,9 +55,9 @@ def make_trial(store: Store, key: str, epochs: int, starts: int = 1) -> TrialPat
 def test_a_trial_moves_to_another_machine(url: str, tmp_path: Path) -> None:
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     paths, other = make_trial(here, "k", 2), there.paths("k")
-    replica = Replica(url)
-    replica.push_trial(paths)
-    Replica(url).pull_trial(other)
+    remote_store = RemoteStore(url)
+    remote_store.push_trial(paths)
+    RemoteStore(url).pull_trial(other)
     checkpoint = "checkpoints/epoch-0002/model.pt"
     assert (other.directory / checkpoint).read_bytes() == (paths.directory / checkpoint).read_bytes()
     assert not other.result.exists()
@@ -67,50 +67,50 @@ def test_a_trial_moves_to_another_machine(url: str, tmp_path: Path) -> None:
     (other.checkpoints / "epoch-0002" / "model.pt").unlink()
     (other.checkpoints / "epoch-0002" / "optimiser.pt").unlink()
     (other.checkpoints / "epoch-0002").rmdir()
-    Replica(url).push_trial(other)
-    replica.push(here, ["k"])  # what is older here does not undo it
-    replica.pull(here)
+    RemoteStore(url).push_trial(other)
+    remote_store.push(here, ["k"])  # what is older here does not undo it
+    remote_store.pull(here)
     assert read_json(paths.result)["state"] == "finished"
     assert len(read_json(paths.trial)["attempts"]) == 2
     assert sorted(path.name for path in (tmp_path / "ftp/farlab/trials/k/checkpoints").iterdir()) == ["epoch-0003"]
 
     paths.checkpoints.rename(tmp_path / "gone")
-    replica.set_aside("k", 1)  # to be run anew: nobody goes on from what it had come to, and it is there
-    Replica(url).pull_trial(paths)
+    remote_store.set_aside("k", 1)  # to be run anew: nobody goes on from what it had come to, and it is there
+    RemoteStore(url).pull_trial(paths)
     assert not paths.checkpoints.exists()
     aside = tmp_path / "ftp/farlab/trials/k/earlier/1"
     assert read_json(aside / "result.json")["state"] == "finished"
     assert [path.name for path in (aside / "checkpoints/epoch-0003").glob("model.pt")] == ["model.pt"]
 
-    replica.submit(paths)  # to be run again
-    replica.pull(fresh := Store(tmp_path / "fresh"))
+    remote_store.submit(paths)  # to be run again
+    remote_store.pull(fresh := Store(tmp_path / "fresh"))
     assert fresh.result("k") is None
 
 
 def test_what_was_cut_off_on_its_way_is_not_taken(url: str, tmp_path: Path) -> None:
     paths = make_trial(Store(tmp_path / "here"), "k", 2)
     write_json(paths.result, {"key": "k", "state": "finished", "metrics": {}})
-    Replica(url).push_trial(paths)
+    RemoteStore(url).push_trial(paths)
     remote = tmp_path / "ftp/farlab/trials/k"
     (remote / "result.json").write_bytes(b'{"key": "k", "sta')
     (remote / "checkpoints/epoch-0002/files.json").unlink()
     other = Store(tmp_path / "there")
-    Replica(url).pull(other)
-    Replica(url).pull_trial(other.paths("k"))
+    RemoteStore(url).pull(other)
+    RemoteStore(url).pull_trial(other.paths("k"))
     assert not other.paths("k").result.exists()
     assert not other.paths("k").checkpoints.exists()
 
 
 def test_what_the_url_calls_a_file_is_no_path(url: str, tmp_path: Path) -> None:
     paths = make_trial(Store(tmp_path / "here"), "k", 2)
-    Replica(url).push_trial(paths)
+    RemoteStore(url).push_trial(paths)
     listed = tmp_path / "ftp/farlab/trials/k/checkpoints/epoch-0002/files.json"
     (listed.parent / "evil").write_text("x")
     other = Store(tmp_path / "there")
     for name in ("../../../evil", str(tmp_path / "evil"), "..", ""):
         listed.write_text(json.dumps({name: 1}))
-        with pytest.raises(ReplicaError, match="cannot be the name of a file"):
-            Replica(url).pull_trial(other.paths("k"))
+        with pytest.raises(RemoteStoreError, match="cannot be the name of a file"):
+            RemoteStore(url).pull_trial(other.paths("k"))
     assert not list(tmp_path.rglob("there/**/evil")) and not (tmp_path / "evil").exists()
     for key in ("../x", "/x", "..", "", "a/b", "a\0"):
         with pytest.raises(ConfigError, match="cannot be the name of a"):
@@ -121,15 +121,15 @@ def test_what_the_url_calls_a_file_is_no_path(url: str, tmp_path: Path) -> None:
 
 def test_no_error_tells_the_password(tmp_path: Path) -> None:
     url = "ftp://user:s3cret@127.0.0.1:1/farlab"
-    with pytest.raises(ReplicaError) as caught:
-        Replica(url).pull(Store(tmp_path))
+    with pytest.raises(RemoteStoreError) as caught:
+        RemoteStore(url).pull(Store(tmp_path))
     assert "ftp://127.0.0.1:1/farlab" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
 def test_an_unknown_kind_of_url_is_refused_by_name() -> None:
-    with pytest.raises(ReplicaError, match="nosuch://bucket/x cannot be opened"):
-        Replica("nosuch://bucket/x")
+    with pytest.raises(RemoteStoreError, match="nosuch://bucket/x cannot be opened"):
+        RemoteStore("nosuch://bucket/x")
 
 
 def test_a_sweep_that_one_machine_began_is_finished_by_another(

@@ -77,7 +77,7 @@ def test_find_by_prefix(store: Store) -> None:
     for key in ("abc1", "abd2"):
         store.write_trial(key, {})
     assert store.find("abc") == "abc1"
-    with pytest.raises(ConfigError, match="2 trials begin"):
+    with pytest.raises(ConfigError, match="2 trials start"):
         store.find("ab")
     with pytest.raises(ConfigError, match="no trial"):
         store.find("x")

@@ -294,7 +294,7 @@ def test_devices_that_decide_numbers_are_said_once(study) -> None:
     base = "{model.interaction: bottleneck-batchnorm, run.micro_batch: 4, run.devices: %d}"
     text = f"study: s\nbase: {base}\nrows: {{a: {{}}}}\n"
     assert study(text % 2 + "resources: {gpus: 2}")
-    with pytest.raises(ConfigError, match=r"s\.yaml:4: resources\.gpus: 2 beside run\.devices = 1"):
+    with pytest.raises(ConfigError, match=r"s\.yaml:4: resources\.gpus: 2 conflicts with run\.devices = 1"):
         study(text % 1 + "resources: {gpus: 2}")
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from far.errors import ConfigError
 from far.store.atomic import write_json
-from orchestrator.estimate.estimate import purchase_order
-from orchestrator.plan.lockfile import freeze, load_frozen
+from orchestrator.estimate.estimate import priority_order
+from orchestrator.plan.lockfile import load_lockfile, write_lockfile
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import Study, load_study
@@ -162,21 +162,21 @@ def test_the_lock_keeps_what_was_asked_and_earlier_locks_are_read(study: Load, t
     store = Store(tmp_path / "runs")
     text = COMPONENTS + "  modes: [factorial]\ncompare: [[none, w/o mean]]\nplacebo: true\ncontrol: {recipe.lr: 9.0}\n"
     plan = plan_of(study(text + "equal_within: 0.5\n"), store)
-    freeze(plan, store)
-    path = store.study("s").frozen("demo")
-    again = load_frozen(path)
+    write_lockfile(plan, store)
+    path = store.study("s").lockfile("demo")
+    again = load_lockfile(path)
     for name in ("compare", "equal_within", "placebo", "control", "components", "seeds", "baseline"):
         assert getattr(again, name) == getattr(plan.studies[0], name)
     assert [(row.name, row.seeds, row.present) for row in again.rows] == [
         (row.name, row.seeds, row.present) for row in plan.studies[0].rows
     ]
     assert [t.key for t in plan_of(again, store).trials] == [t.key for t in plan.trials]
-    assert purchase_order(plan)[0].row == "full"
+    assert priority_order(plan)[0].row == "full"
     old = [line for line in path.read_text().splitlines() if not line.startswith((' "compare"', ' "equal_within"'))]
     old = [line for line in old if not line.startswith((' "placebo"', ' "control"', ' "components"'))]
     path.write_text("\n".join(old) + "\n")
-    assert load_frozen(path).compare == ()
-    assert [text.partition(": ")[2] for text in freeze(plan, store)] == [
+    assert load_lockfile(path).compare == ()
+    assert [text.partition(": ")[2] for text in write_lockfile(plan, store)] == [
         'compare null -> [["none", "w/o mean"]]',
         "equal_within null -> 0.5",
     ]

@@ -11,7 +11,7 @@ import pytest
 import farlab
 from far.errors import ConfigError
 from far.store.atomic import write_json
-from orchestrator.plan.lockfile import freeze, refuse_namesake
+from orchestrator.plan.lockfile import refuse_namesake, write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import find_study, load_study
@@ -37,7 +37,7 @@ def write_study(path: Path, name: str, lr: float = 0.01) -> Path:
 def submit(path: Path, root: Path) -> None:
     store = Store(root / "runs")
     plan = make_plan(load_study(path), store, manifest_hash=lambda data: "d")
-    freeze(plan, store)
+    write_lockfile(plan, store)
     for trial in plan.trials:
         store.write_trial(trial.key, {"key": trial.key})
 
@@ -131,7 +131,7 @@ def test_one_look_up_for_every_command(workspace: Path, capsys: pytest.CaptureFi
         assert "inner" in capsys.readouterr().out
         assert farlab.run(["retry", word, "--failed"]) == 0
         assert farlab.run(["cancel", word]) == 2
-        assert "nobody drives study 'inner'" in capsys.readouterr().err
+        assert "study 'inner' is not running" in capsys.readouterr().err
     assert farlab.run(["status", "studies/nothing.yaml"]) == 2
     assert farlab.run(["resume", "head_ratio"]) == 2
     assert f"'head_ratio' ({find_study('head_ratio')}) was submitted to {workspace / 'runs'}" in capsys.readouterr().err

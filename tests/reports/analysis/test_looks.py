@@ -26,7 +26,7 @@ ACCURACIES = {"1:1": 0.6, "2:1": 0.8, "1:2": 0.6}
 
 def looks(results: Results) -> list[dict[str, Any]]:
     assert results.store is not None
-    path = Store(results.store).study(results.study).frozen(results.profile).with_name("looks.json")
+    path = Store(results.store).study(results.study).lockfile(results.profile).with_name("looks.json")
     return json.loads(path.read_text())["looks"] if path.exists() else []
 
 
@@ -117,7 +117,7 @@ def test_seeds_that_were_planned_cannot_be_dropped_for_free(make_results: MakeRe
 def test_after_the_last_look_there_are_no_new_claims(make_results: MakeResults) -> None:
     results = make_results("head_ratio", ACCURACIES, seeds=3)
     assert results.store is not None
-    path = Store(results.store).study(results.study).frozen(results.profile).with_name("looks.json")
+    path = Store(results.store).study(results.study).lockfile(results.profile).with_name("looks.json")
     spent = [{"look": n + 1, "trials": str(n), "seeds": [0], "verdicts": []} for n in range(len(LEVELS))]
     write_json(path, {"looks": spent})
     table = build_table(results)
@@ -146,7 +146,7 @@ def test_a_damaged_record_of_looks_is_not_taken_for_none(make_results: MakeResul
     results = make_results("head_ratio", ACCURACIES, seeds=2)
     build_table(results)
     assert results.store is not None
-    path = Store(results.store).study(results.study).frozen(results.profile).with_name("looks.json")
+    path = Store(results.store).study(results.study).lockfile(results.profile).with_name("looks.json")
     path.write_text(path.read_text()[:40])
     table = build_table(results)
     assert not stars(table) and "damaged" in text_of(table)

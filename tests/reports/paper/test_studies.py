@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import farlab
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -31,7 +31,7 @@ def submit(study: str | Path, *, profile: str = "demo", overrides: Sequence[str]
     """Leave what a sweep leaves of a study when it is submitted."""
     store = Store("runs")
     loaded = load_study(study, profile=profile, overrides=overrides, seeds=seeds)
-    freeze(make_plan(loaded, store, manifest_hash=lambda data: "d" * 16), store)
+    write_lockfile(make_plan(loaded, store, manifest_hash=lambda data: "d" * 16), store)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_watching_everything_ends_where_nothing_was_submitted(
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         if len(slept) == 3:
-            Store("runs").study("mine").frozen("demo").unlink()
+            Store("runs").study("mine").lockfile("demo").unlink()
 
     monkeypatch.setattr(watch.time, "sleep", sleep)
     assert farlab.run(["report", "--all", "-o", "page", "--watch"]) == 0

@@ -14,7 +14,7 @@ import farlab
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.records import Epoch
 from orchestrator.cli.options import plan_targets
-from orchestrator.plan.lockfile import freeze, load_frozen
+from orchestrator.plan.lockfile import load_lockfile, write_lockfile
 from orchestrator.store.store import Store
 from tests.reports.conftest import finish
 
@@ -61,7 +61,7 @@ def fill(tiny_data: Path) -> str:
         store.write_trial(trial.key, {**record, "attempts": [{"started_at": "then", "epoch": 0}]})
         finish(store, trial)
         write_json(store.paths(trial.key).progress, {"phase": "train", "epoch": 2, "epochs": 3, "done": 1, "total": 5})
-    freeze(plan, store)
+    write_lockfile(plan, store)
     runs = {trial.key: {"run_id": "a" * 32, "epochs": 3, "status": "FINISHED"} for trial in plan.trials}
     mirrored = {"runs": runs, "uri": "sqlite:///runs/mlflow.db", "experiment": "1", "parent": "b" * 32}
     write_json(store.study("small").directory / "mlflow-demo.json", mirrored)
@@ -74,7 +74,7 @@ def files(key: str) -> list[Path]:
     study = Store("runs").study("small")
     return [
         paths.trial, paths.result, paths.metrics, paths.progress, study.directory / "mlflow-demo.json",
-        study.frozen("demo"), Path("runs/probes.json"), Path("runs/weights.json"), study.driver_lock, paths.lock,
+        study.lockfile("demo"), Path("runs/probes.json"), Path("runs/weights.json"), study.driver_lock, paths.lock,
     ]  # fmt: skip
 
 
@@ -146,4 +146,4 @@ def test_a_file_in_order_is_read_as_it_is(key: str) -> None:
 
     for place, like in ((files(key)[4], Remembered), (files(key)[7], dict[str, str])):
         assert read_json(place, like) == json.loads(place.read_text())
-    assert [row.name for row in load_frozen(files(key)[5]).rows] == ["one", "two"]
+    assert [row.name for row in load_lockfile(files(key)[5]).rows] == ["one", "two"]

@@ -17,7 +17,7 @@ from benchmarks.mutations import SUFFIXES, stores, survey
 from benchmarks.report_speed import predictions
 from far.errors import ConfigError
 from far.store.atomic import read_json, write_json
-from orchestrator.plan.lockfile import freeze
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
@@ -161,7 +161,7 @@ def test_a_study_submitted_again_makes_its_tables_stale(
 
     def submit(seeds: int, *overrides: str) -> None:
         study = load_study("attention_pattern", seeds=seeds, overrides=overrides)
-        freeze(make_plan(study, store, manifest_hash=lambda data: "d" * 64), store)
+        write_lockfile(make_plan(study, store, manifest_hash=lambda data: "d" * 64), store)
 
     submit(3)
     assert farlab.run(["report", "attention_pattern", "--seeds", "3", "-o", "t.md"]) == 0

@@ -18,7 +18,7 @@ class FilesByName:
     Args:
         tree: the files, sorted by path.
         distributed: suffix of the data set's own files.
-        diagnostics: told of a listed video's file that cannot be used.
+        diagnostics: takes problems of listed files that cannot be used.
         name: what a file is called in the lists, from its name without suffix.
     """
 

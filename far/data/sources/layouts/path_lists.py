@@ -29,7 +29,7 @@ def read_path_lists(root: Path, diagnostics: Diagnostics) -> Listing:
 
     A path is absolute or relative to its list, and may hold spaces; a line without a label is an unlabelled video. A
     ``labels.txt`` names the classes, line n class n. A video is called by its relative path; where that is absolute, by
-    its file's name, or, if that does not tell all of them apart, by its path below the folder that holds all of them.
+    its file's name, or, if that is not unique, by its path below the folder that holds all of them.
     """
     lists, files = _lists(root, diagnostics), _Files()
     videos: list[Listed] = []

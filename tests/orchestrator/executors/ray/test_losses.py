@@ -17,7 +17,7 @@ import pytest
 from far.errors import OutOfMemoryError
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from orchestrator.executors.attempts import halve, losses, too_often
+from orchestrator.executors.attempts import losses, reduce_micro_batch, too_often
 from orchestrator.executors.base import Job
 from orchestrator.executors.ray.losses import account, reason
 from orchestrator.study.schema import RetryConfig
@@ -74,7 +74,7 @@ def test_a_micro_batch_that_is_part_of_the_trial_is_not_halved(job: Job, statist
     record["config"]["run"]["micro_batch"] = 8
     identity = {"model": {"statistics_over": statistics} if statistics else {}}
     write_json(paths.trial, {**record, "identity": identity, "attempts": [{"micro_batch": 8}]})
-    assert halve(job, OutOfMemoryError("no room")) == (statistics is None)
+    assert reduce_micro_batch(job, OutOfMemoryError("no room")) == (statistics is None)
     assert read_json(paths.trial)["config"]["run"]["micro_batch"] == smaller
 
 

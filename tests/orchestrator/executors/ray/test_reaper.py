@@ -49,7 +49,7 @@ def test_what_belongs_to_a_cluster_is_ended_with_it(start: Callable[..., Any], t
     assert not reaper.scratch.exists()
 
 
-def test_the_guardian_ends_them_for_a_driver_that_was_killed(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_watchdog_ends_them_for_a_driver_that_was_killed(start: Callable[..., Any], tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from orchestrator.executors.ray.reaper import Reaper;"
         "print(Reaper(Path(sys.argv[1])).scratch, flush=True); time.sleep(60)"
@@ -71,23 +71,23 @@ def test_a_process_that_lost_its_mark_is_seen_as_left_over(start: Callable[..., 
     assert leftovers("no such mark", tmp_path) == []
 
 
-def test_what_a_dead_driver_and_a_dead_guardian_left_is_cleared(
+def test_what_a_dead_driver_and_a_dead_watchdog_left_is_cleared(
     start: Callable[..., Any], tmp_path: Path, wait: Callable[..., Any]
 ) -> None:
     script = (
         "import sys, time; from pathlib import Path; from orchestrator.executors.ray.reaper import Reaper;"
-        "r = Reaper(Path(sys.argv[1])); print(r.scratch, r._guardian.pid, flush=True); time.sleep(60)"
+        "r = Reaper(Path(sys.argv[1])); print(r.scratch, r._watchdog.pid, flush=True); time.sleep(60)"
     )
     driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
-    scratch, guardian = driver.stdout.readline().split()
+    scratch, watchdog = driver.stdout.readline().split()
     renamed = start("ray::RuntimeEnvAgent", Path(scratch) / "agent.log")
     alive = Reaper(tmp_path)
     assert Path(scratch).exists()  # while its driver lives
-    os.kill(int(guardian), signal.SIGKILL)
+    os.kill(int(watchdog), signal.SIGKILL)
     driver.kill()
     driver.wait()
-    wait(lambda: not _identity(int(guardian))[1])  # a signal takes a moment; while it lives, clearing is its business
+    wait(lambda: not _identity(int(watchdog))[1])  # a signal takes a moment; while it lives, clearing is its business
     Reaper(tmp_path).reap()
     assert renamed.wait(60) == -signal.SIGTERM
     assert not Path(scratch).exists()

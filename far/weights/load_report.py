@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Coverage:
+class LoadReport:
     """The account of one loading.
 
     Attributes:
@@ -45,7 +45,7 @@ class Coverage:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any] | None) -> Coverage | None:
+    def from_json(cls, values: Mapping[str, Any] | None) -> LoadReport | None:
         """Return the account that a trial's record holds, None if it holds none; earlier records say less."""
         if not values or "loaded" not in values:
             return None
@@ -89,7 +89,7 @@ def uneven(starts: Mapping[str, Mapping[str, Any]]) -> list[Uneven]:
     A parameter that one row alone has, such as an interaction's, is what the rows are about.
 
     Args:
-        starts: by row, the account of its loading (:meth:`Coverage.as_json`).
+        starts: by row, the account of its loading (:meth:`LoadReport.as_json`).
     """
     loaded = {row: frozenset(start.get("loaded") or ()) for row, start in starts.items()}
     fresh = {row: frozenset(start.get("fresh") or ()) for row, start in starts.items()}
