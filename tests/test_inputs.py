@@ -31,7 +31,7 @@ VALUES = {
     "address": ["auto"], "watch": [], "timeout": ["3"],
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
-    "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [],
+    "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 
@@ -143,7 +143,7 @@ NONSENSE: dict[str, list[str]] = {
     "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
     "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
-    "family": ["nonsense"], "files": ["nonsense"],
+    "family": ["nonsense"], "files": ["nonsense"], "columns": ["nonsense"],
     "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],
 }  # fmt: skip
 """A value of every parameter that cannot be right, wherever it is looked at."""

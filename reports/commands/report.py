@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,9 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from reports.output import deliver
 from reports.page.watch import write_page
-from reports.renderers import PAGE, RENDERERS, SUFFIXES
+from reports.renderers import INSTEAD, PAGE, RENDERERS, SUFFIXES
 from reports.selection import StoreOption, StudyOption, load, parse_tables
+from reports.tables.columns import read_columns
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all
 from reports.verification.record import sealed
@@ -29,8 +30,8 @@ READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_
 
 @modes(
     mode("with --explain", (*READ, "output", "explain"), when="explain"),
-    mode("with --watch", (*READ, "output", "format_", "watch", "interval", "strict"), when="watch"),
-    mode("here", (*READ, "output", "format_", "strict")),
+    mode("with --watch", (*READ, "output", "format_", "columns", "watch", "interval", "strict"), when="watch"),
+    mode("here", (*READ, "output", "format_", "columns", "strict")),
 )
 def report(
     targets: ResultTargets = None,
@@ -45,6 +46,9 @@ def report(
     format_: Annotated[
         str | None,
         typer.Option("--format", "-f", help="term, md, latex, html, csv or json; default: by -o, else term."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Only these columns, e.g. top1,flops,delta.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
     store: StoreOption = None,
@@ -63,8 +67,12 @@ def report(
     strict: Annotated[bool, typer.Option(help="Exit with code 3 unless every number is there.")] = False,
 ) -> None:
     """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
-    name = chosen_format(format_, output)
+    if explain is None:
+        name = chosen_format(format_, output)
+    else:
+        plain_text(output)
     numbers = parse_tables(table or [])
+    chosen = read_columns(columns) if columns is not None else ()
 
     def read() -> list[Results]:
         return load(numbers, study, all_, profile, seeds, targets, store, from_)
@@ -74,12 +82,12 @@ def report(
     elif is_page(name, all_, output):
         assert output is not None
 
-        tables = write_page(output, read, numbers, everything=all_, every=interval if watch else None)
+        tables = write_page(output, read, numbers, everything=all_, columns=chosen, every=interval if watch else None)
         raise typer.Exit(exit_code(tables, strict))
     elif watch:
         raise ConfigError("only a page can be watched: --format html -o DIRECTORY/", key="--watch")
     else:
-        raise typer.Exit(document(read, numbers, name, output, everything=all_, strict=strict))
+        raise typer.Exit(document(read, numbers, name, output, everything=all_, columns=chosen, strict=strict))
 
 
 def document(
@@ -89,10 +97,11 @@ def document(
     output: Path | None,
     *,
     everything: bool,
+    columns: Sequence[str],
     strict: bool,
 ) -> int:
     """Print or write tables in one format; return the exit code."""
-    tables = build_all(numbers, read(), everything=everything)
+    tables = build_all(numbers, read(), everything=everything, columns=columns)
     deliver(sealed(RENDERERS[format_](tables), format_, tables), output)
     return exit_code(tables, strict)
 
@@ -106,22 +115,34 @@ def chosen_format(name: str | None, output: Path | None) -> str:
     """Return the format asked for, or that of the file's name, or the terminal's.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: there is no such format, or the file's name says another.
     """
-    chosen = name or ("term" if output is None else _format_of(output))
-    if chosen not in RENDERERS:
-        raise ConfigError(f"unknown format '{chosen}'", key="--format", choices=RENDERERS, got=chosen)
-    return chosen
-
-
-def _format_of(output: Path) -> str:
-    """Return the format that a file's name tells; a folder gets the page."""
+    if name is not None and name not in RENDERERS:
+        raise ConfigError(f"unknown format '{name}'", key="--format", choices=RENDERERS, got=name)
+    if output is None:
+        return name or "term"
     suffix = output.suffix.lower()
-    if not suffix or output.is_dir():
-        return PAGE
-    if suffix not in SUFFIXES:
-        raise ConfigError("no format has this ending; say --format", key="--output", choices=SUFFIXES, got=suffix)
-    return SUFFIXES[suffix]
+    if suffix in INSTEAD:
+        raise ConfigError(f"no table is written as {suffix}; {INSTEAD[suffix]}", key="--output", where=str(output))
+    own = PAGE if not suffix or output.is_dir() else SUFFIXES.get(suffix)
+    if name is None and own is None:
+        text = f"no format has the ending '{suffix}' (a folder, which gets the page, has none); say --format"
+        raise ConfigError(text, key="--output", where=str(output), choices=SUFFIXES, got=suffix)
+    if name is not None and own not in (None, name) and suffix not in ("", ".txt"):
+        raise ConfigError(f"is {name}, and {output.name} is named as {own}: give one of them", key="--format")
+    return name or own or PAGE
+
+
+def plain_text(output: Path | None) -> None:
+    """Refuse a file whose name says that it is anything but text.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if output is not None and output.suffix.lower() not in ("", ".txt", ".md", ".log"):
+        raise ConfigError(
+            "an account is plain text", key="--output", where=str(output), choices=[".txt"], got=output.suffix
+        )
 
 
 def exit_code(tables: list[Table], strict: bool) -> int:

@@ -26,6 +26,7 @@ def write_page(
     numbers: Sequence[int],
     *,
     everything: bool,
+    columns: Sequence[str] = (),
     every: int | None = None,
 ) -> list[Table]:
     """Write the page, and with ``every`` again every so many seconds until no trial is pending.
@@ -35,6 +36,7 @@ def write_page(
         collect: reads the results again.
         numbers: tables asked for.
         everything: whether Tables 1, 7 and 8 belong to it.
+        columns: only these, where a table has them; empty: all.
         every: seconds. Of everything, only what was submitted to the store is waited for.
 
     Returns:
@@ -46,7 +48,7 @@ def write_page(
     written: tuple[str, ...] | None = None
     while True:
         results = collect()
-        tables = build_all(numbers, results, everything=everything)
+        tables = build_all(numbers, results, everything=everything, columns=columns)
         state = tuple(f"{t.key} {t.state}" for found in results for row in found.rows for t in row.trials)
         awaited = [found for found in results if found.submitted or not everything]
         pending = any(t.state in PENDING for found in awaited for row in found.rows for t in row.trials)

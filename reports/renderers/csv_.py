@@ -1,52 +1,85 @@
-"""CSV: one line per row; averages, deviations, seeds, states and comparability in columns of their own."""
+"""CSV in long form: one line for each number of each row, however many tables there are."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from far.text import printable
 from reports.renderers import RENDERERS
-from reports.tables.cells import METRICS
-from reports.tables.model import Cell, Column, Origin, Table
+from reports.tables.model import Cell, Column, Row, Table
+
+HEADER = (
+    "table",
+    "row",
+    "metric",
+    "mean",
+    "std",
+    "n",
+    "low",
+    "high",
+    "unit",
+    "text",
+    "origin",
+    "group",
+    "state",
+    "study",
+    "profile",
+    "comparable",
+    "warning",
+)
+UNITS = {"top1": "%", "top5": "%", "flops": "G", "params": "M", "delta_top1": "points", "effect_top1": "points"}
+"""By metric, whoever reports it."""
+NAMES = {"n": "seeds"}
+"""Metrics whose key is the name of a column here."""
+FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-].)", re.DOTALL)
+"""What a spreadsheet would run as a formula; a sign alone it would not."""
 
 
 @RENDERERS.register("csv")
 def render(tables: Sequence[Table]) -> str:
-    """Several tables follow each other, told apart by the first column."""
+    """One header, then a line for each cell that says something; an average has ``mean``, ``std`` and ``n``."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(HEADER)
     for table in tables:
-        fields = [field for column in table.columns for field in _names(column)]
-        writer.writerow(["table", "profile", *fields, "state", "comparable", "warning"])
-        marks = ["no" if table.warning else "yes", _safe(table.warning)]
         for row in table.rows:
-            values = [v for column in table.columns for v in _values(column, table.cell(row, column))]
-            writer.writerow([table.key, table.profile, *values, row.state.value, *marks])
+            for column in table.columns:
+                cell = table.cell(row, column)
+                if not cell.is_empty and cell.value != row.name:
+                    writer.writerow(_line(table, row, column, cell))
     return buffer.getvalue()
 
 
-def _names(column: Column) -> list[str]:
-    names = [column.key]
-    if column.key in METRICS:
-        names += [f"{column.key}_std", f"{column.key}_n"]
-    if column.key.startswith("delta"):
-        names += [f"{column.key}_low", f"{column.key}_high"]
-    return names
+def _line(table: Table, row: Row, column: Column, cell: Cell) -> list[object]:
+    is_number = isinstance(cell.value, int | float)
+    return [
+        table.reference,
+        quoted(row.name),
+        NAMES.get(column.key, quoted(column.key)),
+        cell.value if is_number else "",
+        "" if cell.std is None else cell.std,
+        len(cell.values) or "",
+        *(cell.interval or ("", "")),
+        _unit(column.key) if is_number else "",
+        quoted(cell.value) if isinstance(cell.value, str) else "",
+        column.origin.value,
+        quoted(row.group),
+        row.state.value,
+        table.study,
+        table.profile,
+        "no" if table.warning else "yes",
+        quoted(table.warning),
+    ]
 
 
-def _safe(text: str) -> str:
-    """Keep a spreadsheet from running a text as a formula, and a control character from ending the line."""
+def _unit(metric: str) -> str:
+    return UNITS.get(metric) or UNITS.get(metric.partition("_")[2], "")
+
+
+def quoted(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run as a formula; no two texts become equal by it."""
     text = printable(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _values(column: Column, cell: Cell) -> list[object]:
-    value = "" if cell.value is None else cell.value
-    values: list[object] = [_safe(value) if isinstance(value, str) and column.origin is Origin.LABEL else value]
-    if column.key in METRICS:
-        values += ["" if cell.std is None else cell.std, len(cell.values)]
-    if column.key.startswith("delta"):
-        values += list(cell.interval or ("", ""))
-    return values
+    return f"'{text}" if FORMULA.match(text) else text

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic_core import to_json
 
 from reports.renderers import RENDERERS
-from reports.tables.model import Table
+from reports.tables.model import Column, Row, Table
 
 UNITS = {
     "top1": "%",
@@ -17,6 +18,20 @@ UNITS = {
     "paper.flops": "G",
     "paper.params": "M",
 }
+
+ALWAYS = ("row", "group", "components", "key", "front", "state", "seeds")
+"""What a row says whatever columns are chosen."""
+PLACES = {
+    "top1": (("metrics", "top1"),),
+    "top5": (("metrics", "top5"),),
+    "delta_top1": (("", "delta"),),
+    "verdict": (("", "delta"),),
+    "pairs_top1": (("", "pairs"),),
+    "effect_top1": tuple(("", name) for name in ("mean", "se", "df", "interval", "per_seed", "aliases")),
+}
+"""Under which key, if any, and by what name a row holds what a column shows, where its key does not say it."""
+UNDER = {"paper": "paper", "value": "values", "set": "parameters"}
+"""Under which key a row holds the columns whose keys begin so."""
 
 
 @RENDERERS.register("json")
@@ -35,7 +50,28 @@ def _object(table: Table) -> dict[str, object]:
         "comparable": not table.warning,
         "warning": table.warning,
         "units": UNITS,
-        "rows": [dict(row.data) for row in table.rows],
+        "rows": [_row(row, table) for row in table.rows],
         "notes": [{"mark": note.mark, "text": note.text} for note in table.notes],
         "provenance": dict(table.provenance),
     }
+
+
+def _row(row: Row, table: Table) -> dict[str, object]:
+    """Return what a row holds for machines; of chosen columns alone, where some were."""
+    if not table.chosen:
+        return dict(row.data)
+    found: dict[str, Any] = {key: value for key, value in row.data.items() if key in ALWAYS}
+    for above, key in (place for column in table.columns for place in _places(column)):
+        held: Any = row.data.get(above) if above else row.data
+        if isinstance(held, Mapping) and key in held:
+            (found.setdefault(above, {}) if above else found)[key] = held[key]
+    return found
+
+
+def _places(column: Column) -> Sequence[tuple[str, str]]:
+    start, _, rest = column.key.partition("_")
+    if column.key in PLACES:
+        return PLACES[column.key]
+    if start in UNDER:
+        return ((UNDER[start], rest),)
+    return (("paper", column.title), ("", column.key.removeprefix("counted_").lower().replace(" ", "_")))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from reports.results.results import Results
 
 
+EMPTY = "–"
+
+
 class Origin(StrEnum):
     """Whose number it is: a demo number never stands unmarked beside a paper number."""
 
@@ -58,6 +61,11 @@ class Cell:
     """Label and address of the runs behind the number."""
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it reads as a dash: nothing belongs here."""
+        return self.text == EMPTY
+
+    @property
     def text(self) -> str:
         """The cell as people read it, in Unicode and without marks."""
         if self.state not in (State.FINISHED, State.PARTIAL, State.INCOMPARABLE) or (
@@ -65,7 +73,7 @@ class Cell:
         ):
             return self.state.value
         if self.value is None:
-            return "–"
+            return EMPTY
         if isinstance(self.value, str):
             return self.value
         text = number(self.value, self.decimals, signed=self.signed)
@@ -126,6 +134,9 @@ class Table:
     source: Results | None = field(default=None, repr=False, compare=False)
     """What it was laid out from; None where it needs no results."""
 
+    chosen: tuple[str, ...] = ()
+    """Keys of the columns that were asked for; empty: all."""
+
     @property
     def reference(self) -> str:
         """What links and references to the table end in."""
@@ -166,7 +177,7 @@ def folded(table: Table) -> Table:
     """Turn columns that say the same in every row (where they say anything) into one line under the table."""
     lines, kept = [], []
     for column in table.columns:
-        texts = {table.cell(row, column).text for row in table.rows} - {"–"}
+        texts = {table.cell(row, column).text for row in table.rows} - {EMPTY}
         if column.foldable and len(texts) <= 1 and len(table.rows) > 1:
             lines += [f"{column.title}: {text}" for text in texts]
         else:

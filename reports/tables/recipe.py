@@ -40,9 +40,13 @@ def build_settings(number: int, results: Results | None = None) -> Table:
     facts = paper_facts()[number]
     title, headers, rows = facts.title, list(facts.columns), [list(row) for row in facts.rows]
     profiles = _profiles(list(headers[1:]))
-    columns = [Column(f"c{i}", header, Origin.PAPER if i else Origin.LABEL) for i, header in enumerate(headers)]
+    keys = ["setting", *(_key(header) for header in headers[1:])]
+    columns = [
+        Column(key, header, Origin.PAPER if i else Origin.LABEL)
+        for i, (key, header) in enumerate(zip(keys, headers, strict=True))
+    ]
     columns.append(Column("profiles", "shipped profiles", Origin.COUNTED))
-    laid = [_row(headers, row, profiles) for row in rows]
+    laid = [_row(keys, headers, row, profiles) for row in rows]
     names = ", ".join(sorted(name for found in profiles.values() for name, _ in found.values()))
     notes = (
         Note("S: ViT-S, B: ViT-B."),
@@ -56,8 +60,7 @@ def _profiles(headers: list[str]) -> dict[str, dict[str, tuple[str, TrialConfig]
     folder = packaged_studies() / "profiles"
     found: dict[str, dict[str, tuple[str, TrialConfig]]] = {header: {} for header in headers}
     for header in headers:
-        family = "mvd" if "MVD" in header else "videomae"
-        data = next(short for long, short in DATA.items() if long in header)
+        family, data = _family_and_data(header)
         for letter, size in SIZES.items():
             name = f"{data}-{size}-{family}"
             if (folder / f"{name}.yaml").is_file():
@@ -65,7 +68,18 @@ def _profiles(headers: list[str]) -> dict[str, dict[str, tuple[str, TrialConfig]
     return found
 
 
-def _row(headers: list[str], row: list[Any], profiles: dict[str, dict[str, tuple[str, TrialConfig]]]) -> Row:
+def _family_and_data(header: str) -> tuple[str, str]:
+    data = next(short for long, short in DATA.items() if long in header)
+    return "mvd" if "MVD" in header else "videomae", data
+
+
+def _key(header: str) -> str:
+    return "_".join(_family_and_data(header))
+
+
+def _row(
+    keys: list[str], headers: list[str], row: list[Any], profiles: dict[str, dict[str, tuple[str, TrialConfig]]]
+) -> Row:
     name, read = str(row[0]), READ.get(str(row[0]))
     wrong, compared = [], 0
     for header, value in zip(headers[1:], row[1:], strict=True):
@@ -77,7 +91,7 @@ def _row(headers: list[str], row: list[Any], profiles: dict[str, dict[str, tuple
             if wanted != own:
                 wrong.append(f"{profile}: {_setting(own)}")
     verdict = "; ".join(wrong) if wrong else f"all {compared} agree" if compared else "–"
-    cells = {f"c{i}": Cell(_setting(value)) for i, value in enumerate(row)}
+    cells = {key: Cell(_setting(value)) for key, value in zip(keys, row, strict=True)}
     cells["profiles"] = Cell(verdict, state=State.INCOMPARABLE if wrong else State.FINISHED)
     values = dict(zip(headers[1:], row[1:], strict=True))
     data = {"row": name, "paper": values, "profiles": verdict, "state": "finished"}

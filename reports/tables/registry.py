@@ -9,6 +9,7 @@ from dataclasses import replace
 from orchestrator.study.paper import paper_facts
 from reports.results.results import Results
 from reports.tables.ablation import build_table
+from reports.tables.columns import choose_columns
 from reports.tables.effects import build_effects
 from reports.tables.footnotes import scale_warning
 from reports.tables.literature import build_literature
@@ -25,20 +26,26 @@ def need_no_study() -> list[int]:
     return [number for number, facts in paper_facts().items() if not facts.needs_study]
 
 
-def build_all(numbers: Sequence[int], results: Sequence[Results], *, everything: bool = False) -> list[Table]:
+def build_all(
+    numbers: Sequence[int], results: Sequence[Results], *, everything: bool = False, columns: Sequence[str] = ()
+) -> list[Table]:
     """Lay out the results, and the paper's tables that need none, in the order of their numbers.
 
     Args:
         numbers: tables asked for.
         results: what was collected, one per study.
         everything: add those that need no results even if they were not asked for.
+        columns: only these, where a table has them; empty: all.
+
+    Raises:
+        ConfigError: no table has a column that is asked for.
     """
     standing = need_no_study()
     wanted = standing if everything else [n for n in standing if n in numbers]
     measured = {found.table for found in results}
     tables = [table for found in results for table in build_tables(found)]
     tables += [BUILDERS[paper_facts()[n].kind](n, None) for n in wanted if n not in measured]
-    return _told_apart(sorted(tables, key=lambda table: table.number or 99))
+    return _told_apart(choose_columns(sorted(tables, key=lambda table: table.number or 99), columns))
 
 
 def _told_apart(tables: Sequence[Table]) -> list[Table]:

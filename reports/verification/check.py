@@ -25,6 +25,7 @@ from reports.results.changed_code import with_stale
 from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
 from reports.results.search import read_search
 from reports.results.state import State
+from reports.tables.columns import with_columns
 from reports.tables.model import Table, folded
 from reports.tables.registry import BUILDERS, build_tables
 from reports.verification.printed import READERS, PrintedDocument, PrintedTable
@@ -302,8 +303,11 @@ def _made_again(record: Record, results: Results | None, store: Store) -> Table 
     """Return the table that these trials give now."""
     if results is None:
         number = int(record["table"])
-        return BUILDERS[paper_facts()[number].kind](number, None)
-    return next((table for table in build_tables(results) if table.key == record["table"]), None)
+        table: Table | None = BUILDERS[paper_facts()[number].kind](number, None)
+    else:
+        table = next((table for table in build_tables(results) if table.key == record["table"]), None)
+    chosen = record.get("chosen")
+    return with_columns(table, chosen) if table is not None and chosen else table
 
 
 def _compare(printed: PrintedTable, table: Table, record: Record, edited: set[str], verdict: Verdict) -> None:

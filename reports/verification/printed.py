@@ -16,6 +16,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from far.registry import Registry
+from reports.tables.model import Origin
 
 MARK = "farlab"
 """Before a record in a comment, and the name of the attribute, column or key that holds one."""
@@ -224,27 +225,36 @@ def read_html(text: str) -> PrintedDocument:
 
 @READERS.register("csv")
 def read_csv(text: str) -> PrintedDocument:
-    """Read tables that follow each other, each with a header of its own."""
+    """Read lines in long form: consecutive ones of one table and one row belong together.
+
+    Raises:
+        ValueError: each line is a whole row, as FARLab 0.1 wrote them.
+    """
+    lines = csv.reader(io.StringIO(text))
+    header = next(lines, [])
+    if header[:2] == ["table", "profile"]:
+        raise ValueError("it has a line for each row, as FARLab 0.1 wrote it: write it again with farlab report")
     tables: list[PrintedTable] = []
-    for line in csv.reader(io.StringIO(text)):
-        if line[:2] == ["table", "profile"]:
-            tables.append(PrintedTable())
-            tables[-1].columns = line
-        elif tables and line:
-            _csv_row(tables[-1], line)
-    for table in tables:
-        table.columns = [name for name in table.columns if name not in (TRIALS, MARK)]
+    last: tuple[str, str] | None = None
+    for line in lines if header[:3] == ["table", "row", "metric"] else ():
+        texts = dict(zip([*header, *map(str, range(len(header), len(line)))], line, strict=False))
+        reference, name, metric = (texts.pop(key, "") for key in ("table", "row", "metric"))
+        record, trials = texts.pop(MARK, ""), texts.pop(TRIALS, None)
+        if last is None or last[0] != reference or record:
+            tables.append(PrintedTable(columns=[key for key in header if key not in (TRIALS, MARK)]))
+            last = None
+        table = tables[-1]
+        if last is None or last[1] != name:
+            row = _free(name, table.rows)
+            table.rows[row] = {}
+        table.record = record or table.record
+        table.rows[row] |= {f"{_free(metric, {key.rpartition(' ')[0] for key in table.rows[row]})} {key}": value
+                            for key, value in texts.items()}  # fmt: skip
+        if trials is not None and texts.get("origin") == Origin.MEASURED:
+            known = table.trials.setdefault(row, trials)
+            table.trials[row] = known if trials == known else f"{known}, {trials}"
+        last = (reference, name)
     return PrintedDocument(tables)
-
-
-def _csv_row(table: PrintedTable, line: Sequence[str]) -> None:
-    texts = dict(zip([*table.columns, *map(str, range(len(table.columns), len(line)))], line, strict=False))
-    table.record = texts.pop(MARK, "") or table.record
-    trials = texts.pop(TRIALS, None)
-    name = _free(next((value for key, value in texts.items() if key not in ("table", "profile")), ""), table.rows)
-    table.rows[name] = texts
-    if trials is not None:
-        table.trials[name] = trials
 
 
 @READERS.register("json")

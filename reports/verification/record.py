@@ -20,10 +20,11 @@ from pydantic_core import from_json, to_json
 from far.store.environment import code_version
 from orchestrator.plan.lockfile import locked_keys
 from orchestrator.store.store import Store
+from reports.renderers.csv_ import quoted
 from reports.renderers.templates import as_html
 from reports.results.results import Results, TrialRecord
 from reports.results.state import State
-from reports.tables.model import Table
+from reports.tables.model import Origin, Table
 from reports.verification.printed import ATTRIBUTE, MARK, READERS, TRIALS, PrintedDocument, PrintedTable
 
 VERSION = 1
@@ -48,6 +49,8 @@ def sealed(text: str, format_: str, tables: Sequence[Table]) -> str:
     if format_ not in READERS:
         return text
     document = READERS[format_](text)
+    if len(document.tables) < len(tables):
+        tables = [table for table in tables if table.rows]  # CSV has no line for a table without rows
     records = [
         make_record(table, printed, document, format_) for table, printed in zip(tables, document.tables, strict=True)
     ]
@@ -64,6 +67,7 @@ def make_record(table: Table, printed: PrintedTable, document: PrintedDocument, 
         "table": table.key,
         "results": facts(results) if results is not None else None,
         "trials": trials_of(results) if results is not None else {},
+        **({"chosen": table.chosen} if table.chosen else {}),
         "lock": lock_digest(results) if results is not None else None,
         **parts(printed, document),
     }
@@ -178,17 +182,16 @@ def _before_each(text: str, pattern: str, inserted: Iterable[str]) -> str:
 
 def _into_csv(text: str, records: Sequence[Record]) -> str:
     buffer, left = io.StringIO(), iter(records)
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines = csv.DictReader(io.StringIO(text))
+    writer = csv.DictWriter(buffer, [*(lines.fieldnames or ()), TRIALS, MARK], lineterminator="\n")
+    writer.writeheader()
     record: Record = {}
-    first = False
-    for line in csv.reader(io.StringIO(text)):
-        if line[:2] == ["table", "profile"]:
-            record, first = next(left), True
-            writer.writerow([*line, TRIALS, MARK])
-            continue
-        name = line[2] if len(line) > 2 else ""
-        writer.writerow([*line, listed_trials(record, name), as_text(record) if first else ""])
-        first = False
+    last = None
+    for line in lines:
+        first = line["table"] != last
+        record, last = next(left) if first else record, line["table"]
+        trials = listed_trials(record, line["row"]) if line["origin"] == Origin.MEASURED else ""
+        writer.writerow({**line, TRIALS: trials, MARK: as_text(record) if first else ""})
     return buffer.getvalue()
 
 
@@ -197,9 +200,9 @@ def listed_trials(record: Record, name: str) -> str:
 
     Args:
         record: of the table.
-        name: the row's, as it stands in the file, where a quote may keep it from being run as a formula.
+        name: the row's, as it stands in the file.
     """
-    trials = record["trials"].get(name) or record["trials"].get(name.removeprefix("'"), {})
+    trials = {quoted(row): found for row, found in record["trials"].items()}.get(name, {})
     return " ".join(f"{seed}:{key}" for seed, (key, _) in trials.items())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import farlab
-from benchmarks.mutations import SUFFIXES, stores, survey
-from benchmarks.report_speed import predictions
+from benchmarks.mutations import SUFFIXES, inside, stores, survey
+from benchmarks.report_speed import STUDY, predictions
 from far.errors import ConfigError
 from far.store.atomic import read_json, write_json
 from orchestrator.plan.lockfile import write_lockfile
@@ -22,6 +24,7 @@ from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
 from reports.renderers import RENDERERS
+from reports.results.collect import collect
 from reports.results.state import State
 from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 from reports.tables.registry import build_all
@@ -86,7 +89,8 @@ def test_whoever_forges_the_record_too_is_found_out_by_the_predictions(world, tm
         ("md", "Top-1 (%)", "Top-2 (%)", "headings"),
         ("latex", "Profile demo: a small model", "A large model", "title"),
         ("html", "<body>", "<body><p>All rows differ.</p>", "outside of its tables"),
-        ("csv", "table,profile,row,top1,", "table,profile,row,top5,", "headings"),
+        ("csv", "table,row,metric,mean,", "table,row,metric,median,", "headings"),
+        ("csv", ",top1,", ",top2,", "row 'Global'"),
         ("json", '"comparable": false', '"comparable": true', "title"),
     ],
 )
@@ -98,6 +102,31 @@ def test_words_around_the_numbers_count(
     file = tmp_path / f"t{SUFFIXES[format_]}"
     file.write_text(now[format_].replace(before, after, 1))
     assert said in texts(file, workspace / "runs")
+
+
+def test_a_table_of_chosen_columns_is_made_again_with_these(world, tmp_path: Path) -> None:
+    workspace, now, _, _ = world
+    with inside(workspace):
+        chosen = ("top1", "flops", "delta_top1")
+        tables = build_all([], collect([STUDY], seeds=3, store=workspace / "runs"), columns=chosen)
+    for name, suffix in SUFFIXES.items():
+        file = tmp_path / f"t{suffix}"
+        file.write_text(sealed(RENDERERS[name](tables), name, tables))
+        verdict = verify(file, workspace / "runs")[0]
+        assert not verdict.findings and verdict.compared >= 18
+        assert len(file.read_text()) < len(now[name])
+        row = READERS[name](now[name]).tables[0].rows["Temporal"]
+        cell = next(row[key] for key in ("Top-1 (%)", r"Top-1 (\%)", "top1 mean", "metrics.top1.mean") if key in row)
+        shown = re.findall(r"\d+\.\d+", cell)[-1]
+        file.write_text(file.read_text().replace(shown, f"1{shown}", 1))
+        assert kinds(file, workspace / "runs") == {Kind.EDITED}
+
+
+def test_a_csv_file_with_a_line_for_each_row_is_told_from_what_is_written_now(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("table,profile,row,top1,top1_std,top1_n\n5,demo,1:1,62.25,0.5,2\n")
+    with pytest.raises(ConfigError, match="a line for each row, as FARLab 0"):
+        verify(file, tmp_path)
 
 
 def test_another_layout_of_the_same_table_is_no_edit(world, tmp_path: Path) -> None:
@@ -223,7 +252,8 @@ def test_whatever_rows_and_notes_are_called_a_table_is_read_as_it_was_written(
     laid = [Row(r.name, r.cells, r.state, data={"row": r.name, "top1": 12.5}) for r in laid]
     table = Table("s", caption, columns, tuple(laid), notes=(Note(note), Note(note, "a")))
     for name in SUFFIXES:
-        text = sealed(RENDERERS[name]([table, table]), name, [table, table])
+        tables = [table, replace(table, anchor="s-2")]
+        text = sealed(RENDERERS[name](tables), name, tables)
         for printed in READERS[name](text).tables:
             assert printed.record is not None
             record = json.loads(printed.record)
