@@ -23,6 +23,7 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
     ("report",): [["-t", "5", "--explain", "1:1", "top1"], ["-t", "5", "--watch"], ["-t", "5"]],
     ("figure",): [["2"], ["curves"]],
     ("power",): [["--paper"], ["-t", "5"], []],
+    ("predict",): [["0", "--split", "test"], ["0"]],
 }
 """A call of every branch of every command that has some, in the order in which they are declared."""
 
@@ -32,6 +33,7 @@ VALUES = {
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
+    "data": ["mine"],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 
@@ -117,6 +119,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("chaos",): ["q.yaml"], ("resume",): ["q"], ("retry",): ["q", "--failed"], ("cancel",): ["q"],
     ("plan",): ["q.yaml"], ("accept-code",): ["q.yaml"],
     ("status",): [], ("logs",): ["0"], ("sweep",): ["q.yaml", "--dry-run"], ("sync",): [], ("train",): ["demo", "-n"],
+    ("predict",): ["0", "q.yaml"],
     ("evaluate",): ["0"], ("ui",): [], ("validate",): ["q.yaml"], ("cost",): [], ("figure",): ["curves", "q.yaml"],
     ("explain",): ["q.yaml", "--study", "q.yaml"], ("power",): [], ("report",): ["q.yaml"],
     ("data", "prepare"): ["folder", "clips"],
@@ -142,6 +145,7 @@ NONSENSE: dict[str, list[str]] = {
     "timeout": ["-1"], "tracking_uri": ["nonsense"], "port": ["99999"],
     "host": ["203.0.113.1"], "table": ["99"], "store": ["nonsense"], "from_": ["nonsense"], "format_": ["nonsense"],
     "output": ["q.yaml/x.png"], "out": ["q.yaml/x/x.png"], "explain": ["nonsense", "top1"], "interval": ["0"],
+    "data": ["nonsense"], "top": ["0"],
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
     "family": ["nonsense"], "files": ["nonsense"], "columns": ["nonsense"],
     "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],

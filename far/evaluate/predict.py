@@ -102,8 +102,41 @@ class Evaluation:
         return self.metrics["loss"]
 
 
+@dataclass(frozen=True)
+class Merged:
+    """What was said of each video: ids sorted, labels (videos,), probabilities (videos, classes)."""
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+def merge(predictions: Predictions) -> Merged:
+    """Return the mean over each video's views of their softmax; a view that is there twice counts once.
+
+    Args:
+        predictions: views of any number of videos, in any order.
+    """
+    views: dict[str, dict[tuple[int, int], int]] = {}
+    for index, (name, clip, crop) in enumerate(zip(predictions.ids, predictions.clips, predictions.crops, strict=True)):
+        views.setdefault(name, {}).setdefault((clip, crop), index)
+    names = sorted(views)
+    chosen = [list(views[name].values()) for name in names]
+    labels = np.array([predictions.labels[indices[0]] for indices in chosen], np.int64)
+    classes = len(predictions.logits[0]) if predictions.logits else 0
+    merged, start = np.empty((len(names), classes)), 0
+    while start < len(names):  # in pieces: all views in 64 bits are gigabytes
+        end, count = start + 1, len(chosen[start])
+        while end < len(names) and len(chosen[end]) == count and (end + 1 - start) * count <= PIECE:
+            end += 1
+        piece = _probabilities(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
+        merged[start:end] = piece.reshape(end - start, count, classes).mean(axis=1)
+        start = end
+    return Merged(names, labels, merged)
+
+
 def score(predictions: Predictions, expected: int) -> Evaluation:
-    """Merge the views of each video (mean of their softmax, duplicates of a view dropped) and score them.
+    """Merge the views of each video (see ``merge``) and score them.
 
     Args:
         predictions: views of any number of videos, in any order.
@@ -113,26 +146,13 @@ def score(predictions: Predictions, expected: int) -> Evaluation:
         return Evaluation(
             {name: 0.0 if m.larger_is_better else float("nan") for name, m in METRICS.items()}, 0, expected
         )
-    views: dict[str, dict[tuple[int, int], int]] = {}
-    for index, (name, clip, crop) in enumerate(zip(predictions.ids, predictions.clips, predictions.crops, strict=True)):
-        views.setdefault(name, {}).setdefault((clip, crop), index)
-    names = sorted(views)
-    chosen = [list(views[name].values()) for name in names]
-    labels = np.array([predictions.labels[indices[0]] for indices in chosen])
-    classes = len(predictions.logits[0])
-    merged, start = np.empty((len(names), classes)), 0
-    while start < len(names):  # in pieces: all views in 64 bits are gigabytes
-        end, count = start + 1, len(chosen[start])
-        while end < len(names) and len(chosen[end]) == count and (end + 1 - start) * count <= PIECE:
-            end += 1
-        piece = _probabilities(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
-        merged[start:end] = piece.reshape(end - start, count, classes).mean(axis=1)
-        start = end
+    merged = merge(predictions)
+    labels, probabilities = merged.labels, merged.probabilities
     return Evaluation(
-        {name: metric.compute(merged, labels, expected) for name, metric in METRICS.items()},
+        {name: metric.compute(probabilities, labels, expected) for name, metric in METRICS.items()},
         evaluated=len(labels),
         expected=expected,
-        answers=correctness.pack(names, ranks(merged, labels), classes),
+        answers=correctness.pack(merged.ids, ranks(probabilities, labels), probabilities.shape[1]),
     )
 
 

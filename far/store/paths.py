@@ -37,6 +37,11 @@ class TrialPaths:
         return self.directory / "predictions.parquet"
 
     @property
+    def classes(self) -> Path:
+        """Names of the classes, in the order of the network's answers."""
+        return self.directory / "classes.json"
+
+    @property
     def checkpoints(self) -> Path:
         """DeepSpeed checkpoints."""
         return self.directory / "checkpoints"

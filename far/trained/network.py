@@ -1,4 +1,4 @@
-"""A trained network back from a trial's folder: for evaluation with other views, and for explanation."""
+"""A trained network back from a trial's folder: for evaluation on any split and views, and for explanation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from far.train.engine import dtype_of, resolve_precision
 from far.train.unpickle import DEEPSPEED, loading
 
 if TYPE_CHECKING:
+    from far.data import Manifest
+    from far.data.decoding.cache import FrameSource
+    from far.data.sources.demo_writer import Progress
     from far.evaluate.frame_order import Arrange
     from far.evaluate.predict import Evaluation, Predictions
     from far.model.interface import VideoNetwork
@@ -51,6 +54,19 @@ class Trained:
     precision: str | None = None
 
 
+def trial_config(directory: Path) -> TrialConfig:
+    """Return the configuration that a trial was run with; quick, without its network.
+
+    Raises:
+        WeightsError: the folder is not a trial's.
+    """
+    paths = TrialPaths(directory)
+    config = read_spec(paths).get("config")
+    if not config:
+        raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
+    return validated(TrialConfig, config, lambda keys: str(paths.trial))
+
+
 def load_trained(directory: Path) -> Trained:
     """Load the network of a trial.
 
@@ -61,14 +77,11 @@ def load_trained(directory: Path) -> Trained:
         WeightsError: the folder is not a trial's, holds no complete checkpoint, or one that would run code when loaded.
         DamagedError: the checkpoint cannot be loaded.
     """
+    config = trial_config(directory)
     paths = TrialPaths(directory)
-    spec = read_spec(paths)
-    if not spec.get("config"):
-        raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
     found = checkpoint.latest(paths.checkpoints, whole_epochs=True)
     if found is None:
         raise WeightsError(f"{directory} holds no complete checkpoint of a whole epoch")
-    config = validated(TrialConfig, spec["config"] or {}, lambda keys: str(paths.trial))
     state, embedding = _state(found, config.model.embedding)
     classes = config.data.classes
     # `auto` was settled by the family of the initial weights when the trial began; the checkpoint says how.
@@ -83,29 +96,68 @@ def load_trained(directory: Path) -> Trained:
         raise DamagedError(f"{found} does not hold the network of {paths.trial.name}: {_brief(error)}") from error
     precision = ((read_result(paths) or {}).get("execution") or {}).get("precision")
     epochs = int(found.name.split("-")[1])
-    return Trained(config, spec.get("identity") or {}, model.eval(), epochs, classes, precision)
+    return Trained(config, read_spec(paths).get("identity") or {}, model.eval(), epochs, classes, precision)
 
 
 def evaluate_trained(
     trained: Trained,
     *,
     data_root: Path,
+    manifest: Manifest | None = None,
+    split: str = "val",
     views: tuple[int, int] | None = None,
     arrange: Arrange | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Predictions, Evaluation, tuple[int, int]]:
-    """Test a trained network on the validation videos, in the precision in which its trial was tested.
+    """Test a trained network on the videos of a split, in the precision in which its trial was tested.
 
     Args:
         trained: the network; it is moved to the GPU where there is one. On a CPU, fp16 becomes fp32.
         data_root: folder of data sets.
+        manifest: the data set; default: the trial's own.
+        split: ``val``, ``test`` or ``train``; the videos of ``train`` are seen as in a test, without augmentation.
         views: temporal clips and spatial crops; default: the trial's own.
         arrange: changes the order of frames (``far.evaluate.frame_order``).
+        progress: called with (views done, views in all).
 
     Returns:
         Every view's scores, the merged accuracy, and the views that were used.
 
     Raises:
-        ConfigError: there is a GPU and torch cannot use it.
+        ConfigError: there is no such split, or there is a GPU and torch cannot use it.
+        DataError: a video of the split has no label.
+    """
+    manifest = manifest or open_manifest(trained.config.data, data_root)
+    predictions, stream = predict_views(trained, manifest, split, views=views, arrange=arrange, progress=progress)
+    used = stream.config.data.views
+    return predictions, score(predictions, stream.expected), (used.clips, used.crops)
+
+
+def predict_views(
+    trained: Trained,
+    manifest: Manifest,
+    split: str,
+    *,
+    views: tuple[int, int] | None = None,
+    arrange: Arrange | None = None,
+    frames: FrameSource | None = None,
+    needs_labels: bool = True,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Predictions, EvalStream]:
+    """Run a trained network over the views of a split's videos; see ``evaluate_trained``.
+
+    Args:
+        trained: the network.
+        manifest: the videos.
+        split: which of them.
+        views: temporal clips and spatial crops; default: the trial's own.
+        arrange: changes the order of frames.
+        frames: where frames come from; default: the fastest way to read the data set.
+        needs_labels: whether a video without a label is an error.
+        progress: called with (views done, views in all).
+
+    Returns:
+        Every view's scores, and the stream, which knows the videos that could not be read (``failures``).
     """
     import torch
 
@@ -118,11 +170,26 @@ def evaluate_trained(
     clips, crops = views or (own.clips, own.crops)
     data = trained.config.data.model_copy(update={"views": own.model_copy(update={"clips": clips, "crops": crops})})
     config = trained.config.model_copy(update={"data": data})
-    manifest = open_manifest(data, data_root)
-    stream = EvalStream(manifest, config, "val", rank=0, world=1, micro_batch=16, device=device)
-    keep: Arrange = arrange or (lambda clips, ids: clips)
-    predictions = predict(trained.model.to(device, dtype), stream, World(0, 1, device), dtype=dtype, arrange=keep)
-    return predictions, score(predictions, stream.expected), (clips, crops)
+    stream = EvalStream(
+        manifest,
+        config,
+        split,
+        rank=0,
+        world=1,
+        micro_batch=16,
+        device=device,
+        frames=frames,
+        needs_labels=needs_labels,
+    )
+    predictions = predict(
+        trained.model.to(device, dtype),
+        stream,
+        World(0, 1, device),
+        dtype=dtype,
+        arrange=arrange or (lambda clips, ids: clips),
+        on_batch=lambda done: progress(done, stream.expected * clips * crops),
+    )
+    return predictions, stream
 
 
 def _state(found: Path, embedding: str) -> tuple[Mapping[str, Any], str]:

@@ -27,7 +27,7 @@ from far.errors import (
 )
 from far.gpu import answers
 from far.library_errors import classify_error
-from far.store.atomic import clear_abandoned
+from far.store.atomic import clear_abandoned, write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from far.store.records import Failure, has_result, with_start, write_spec
@@ -290,6 +290,7 @@ class TrialRunner:
         )
         if self.world.is_main:
             write_spec(paths, with_start(spec, run.account.attempts, run.account.source.as_json()))
+            write_json(paths.classes, list(run.manifest.labels))
             push()
         self.watcher.built(run)
         return run

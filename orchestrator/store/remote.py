@@ -26,7 +26,9 @@ from orchestrator.store.store import Store, is_held, is_plain_name, plain_name
 
 WHOLE = "files.json"
 """Written into a checkpoint's folder at the URL when all its files are there: their names and sizes."""
-SMALL = ("trial.json", "metrics.jsonl", "progress.json", "log.txt", "predictions.parquet", "result.json")
+SMALL = (
+    "trial.json", "classes.json", "metrics.jsonl", "progress.json", "log.txt", "predictions.parquet", "result.json",
+)  # fmt: skip
 """Files of a trial in the order in which they go up: the result last."""
 _CHECKPOINT = re.compile(r"epoch-\d+(?:-step-\d+)?")
 

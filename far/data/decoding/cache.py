@@ -13,13 +13,14 @@ import os
 import re
 import uuid
 import zlib
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from far.data.decoding.decoder import Frames, Pick
+from far.data.decoding.decoder import Frames, Pick, versioned
 from far.data.decoding.indexes import FrameIndexes, open_indexes
 from far.data.decoding.pool import POOL
 from far.data.sources.demo_writer import Progress
@@ -65,6 +66,29 @@ class DecodedFrames:
     def decoders(self) -> dict[str, int]:
         """Return how many videos of the data set each decoder reads, by its name and version."""
         return self._indexes.decoders()
+
+
+class DecodedFiles:
+    """Decodes files that belong to no prepared data set; nothing is written beside them.
+
+    Args:
+        manifest: the files.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._read: Counter[str] = Counter()
+
+    def read(self, video: Video, pick: Pick) -> Frames:
+        """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
+        path = self._manifest.file(video)
+        index = POOL.confirm(path, POOL.index(path))
+        self._read[versioned(index.reader)] += 1
+        return POOL.decode(path, index, pick(index.count)).frames
+
+    def decoders(self) -> dict[str, int]:
+        """Return how many of the videos read so far each decoder read, by its name and version."""
+        return dict(sorted(self._read.items()))
 
 
 class CachedFrames:

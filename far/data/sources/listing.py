@@ -119,7 +119,7 @@ def split_of(name: str) -> str | None:
 
 
 def need_videos(videos: list[Listed], diagnostics: Diagnostics, what: str) -> None:
-    """Check that there is something to train or to validate with.
+    """Check that something is listed; a test set alone is enough for ``farlab predict``.
 
     Args:
         videos: what was listed.
@@ -127,12 +127,12 @@ def need_videos(videos: list[Listed], diagnostics: Diagnostics, what: str) -> No
         what: what the layout reads.
 
     Raises:
-        DataError: nothing is listed for training or validation.
+        DataError: nothing is listed.
     """
-    if not any(video.split in ("train", "val") for video in videos):
+    if not videos:
         why = "".join(f"; {describe(*odd)}" for odd in diagnostics.warnings.items())
         root = one_line(str(diagnostics.root))
-        raise DataError(f"{root}: nothing listed for training or validation; this layout needs {what}{why}")
+        raise DataError(f"{root}: nothing listed for training, validation or test; this layout needs {what}{why}")
 
 
 def check_encoding(listing: Listing, root: Path) -> None:

@@ -51,6 +51,9 @@ def prepare(
     if note:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"data set {manifest.content_hash[:16]} in {directory}")
+    if not {"train", "val"} & {video.split for video in manifest.videos}:
+        typer.echo(f"use it with: farlab predict TRIAL --split test --data {shlex.quote(name)}")
+        return
     settings = {"data.source": name, "data.classes": manifest.classes}
     typer.echo(f"use it with: {' '.join(assignment(key, value) for key, value in settings.items())}")
 
