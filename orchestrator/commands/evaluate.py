@@ -36,7 +36,12 @@ def evaluate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write every view's scores to.")] = None,
     json_: JsonOption = False,
 ) -> int:
-    """Test a trained network on the labelled videos of a split, with any views."""
+    """Test a trained network on the labelled videos of a split, with any views.
+
+    Examples:
+        farlab evaluate head_ratio/1:1/0 --views 2x3
+        farlab evaluate 30c4 --split train --order shuffled --json
+    """
     from far.trained.network import evaluate_trained, load_trained, trial_config
 
     workspace = open_workspace()

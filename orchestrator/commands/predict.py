@@ -59,7 +59,12 @@ def predict(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
 ) -> int:  # fmt: skip
-    """Say what a trained network sees in new videos: names of classes and their probabilities."""
+    """Say what a trained network sees in new videos: names of classes and their probabilities.
+
+    Examples:
+        farlab predict head_ratio/1:1/0 holiday.mp4 clips/ -k 5
+        farlab predict 30c4 --split test --views 2x3 -f answers -o test.csv
+    """
     chosen = chosen_format(format_, output, top)
     workspace, clips_crops = open_workspace(), parse_views(views)
     if split is None and not videos:
