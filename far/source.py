@@ -102,7 +102,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.train.unpickle": "reads checkpoints safely",
     "far.trained": "another measurement, of a trained network",
     "far.weights.convert": "writes files, whose content counts in the key",
-    "far.weights.coverage": "an account of what was loaded",
+    "far.weights.load_report": "an account of what was loaded",
     "far.weights.files": "reads files, whose content counts in the key",
     "far.weights.paths": "reads files, whose content counts in the key",
 }
