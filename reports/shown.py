@@ -58,7 +58,7 @@ def without_places(text: str, roots: Iterable[tuple[str, str]]) -> str:
 
 def command(results: Results) -> str:
     """The command that runs what is missing of these results."""
-    seeds = sorted({trial.seed for row in results.rows for trial in row.trials})
+    seeds = sorted({trial.seed for row in results.rows for trial in row.planned})
     counted = seeds == list(range(len(seeds)))
     shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
     parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]

@@ -99,7 +99,7 @@ def compare_rows(results: Results, metric: str = "top1", *, claim: bool = True) 
     """Make every comparison that a study asks for, on what has finished.
 
     Args:
-        results: without the trials that must not be compared.
+        results: of the study.
         metric: ``top1`` or ``top5``.
         claim: whether the claims are going to be shown, which makes this a look at the study and records it.
 

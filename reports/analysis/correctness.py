@@ -10,7 +10,8 @@ from typing import Any, overload
 from far.errors import DataError
 from far.store import correctness as packed
 from far.store.paths import TrialPaths
-from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.results import Results
+from reports.results.trials import TrialRecord
 from reports.statistics.outcomes import Bits, Outcomes, read_ids, read_scores, stack
 
 Answer = tuple[Sequence[str], Bits]
@@ -55,29 +56,36 @@ class Videos(Sequence[str]):
 
 
 def row_outcomes(results: Results, metric: str = "top1") -> tuple[dict[str, Outcomes], list[str]]:
-    """Return each row's answers by seed, and what was wrong with files that could not be read.
+    """Return each row's answers by seed, of the trials that count, and what was wrong with files.
 
     Args:
-        results: only finished trials are read.
+        results: of a study.
         metric: ``top1`` or ``top5``.
     """
+    return outcomes_of({row.name: row.finished for row in results.rows}, metric)
+
+
+def outcomes_of(
+    finished: Mapping[str, Sequence[TrialRecord]], metric: str = "top1"
+) -> tuple[dict[str, Outcomes], list[str]]:
+    """Return the answers by row and seed of finished trials, and what was wrong with files that could not be read."""
     problems: list[str] = []
     known: dict[str, Videos] = {}
     found: dict[str, Answer] = {}
-    for trial in results.finished:
+    for trial in (trial for trials in finished.values() for trial in trials):
         if trial.key not in found:
             answer = _answer(trial, metric, known)
             if isinstance(answer, str):
                 problems.append(answer)
             elif answer is not None:
                 found[trial.key] = answer
-    return {row.name: _of_row(row, found, problems) for row in results.rows}, problems
+    return {row: _of_row(trials, found, problems) for row, trials in finished.items()}, problems
 
 
-def _of_row(row: RowResults, found: Mapping[str, Answer], problems: list[str]) -> Outcomes:
-    expected = max((int(trial.result.get("expected") or 0) for trial in row.finished), default=0)
+def _of_row(trials: Sequence[TrialRecord], found: Mapping[str, Answer], problems: list[str]) -> Outcomes:
+    expected = max((int(trial.result.get("expected") or 0) for trial in trials), default=0)
     try:
-        return stack({t.seed: found[t.key] for t in row.finished if t.key in found}, expected)
+        return stack({t.seed: found[t.key] for t in trials if t.key in found}, expected)
     except DataError as error:
         problems.append(str(error))
         return stack({}, expected)

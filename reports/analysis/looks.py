@@ -20,12 +20,13 @@ from far.store.atomic import read_json, write_json
 from far.store.lock import FileLock
 from orchestrator.plan.lockfile import read_lockfile
 from orchestrator.store.store import Store
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.statistics.verdicts import LEVELS, level_of_look
 
 Pair = tuple[str, str]
-ENDED = (State.FINISHED, State.FAILED, State.DIVERGED, State.INCOMPARABLE)
+ENDED = (State.FINISHED, State.FAILED, State.DIVERGED, State.INCOMPARABLE, State.INVALID)
 """States of a trial that count as there: what failed for good or diverged will not come."""
 FILE = "looks.json"
 
@@ -70,7 +71,7 @@ class Looks:
     """The looks at one study at one profile.
 
     Args:
-        results: without the trials that must not be compared.
+        results: of the study.
         pairs: comparisons that the table makes, (row, reference).
     """
 
@@ -186,17 +187,17 @@ class Looks:
     def _is_of_these(self, record: Mapping[str, Any]) -> bool:
         for row in self.rows:
             trials = record["rows"].get(row.name, {}).get("trials", {})
-            if not any(trials.get(str(trial.seed)) == trial.key for trial in row.trials):
+            if not any(trials.get(str(trial.seed)) == trial.key for trial in row.planned):
                 return False
         return True
 
     @property
     def _all_ended(self) -> bool:
-        return all(trial.state in ENDED for row in self.rows for trial in row.trials)
+        return all(trial.state in ENDED for row in self.rows for trial in row.planned)
 
     def _lacking(self, record: Mapping[str, Any]) -> list[tuple[str, int]]:
         """Return rows and seeds that were planned and have not ended."""
-        ended = {(row.name, t.seed) for row in self.rows for t in row.trials if t.state in ENDED}
+        ended = {(row.name, t.seed) for row in self.rows for t in row.planned if t.state in ENDED}
         return [cell for cell in self._cells(record) if cell not in ended]
 
     def _cells(self, record: Mapping[str, Any]) -> list[tuple[str, int]]:

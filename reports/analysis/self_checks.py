@@ -20,7 +20,7 @@ def self_checks(results: Results, comparison: Comparison | None) -> list[str]:
     """Return a sentence on each check that a study asks for.
 
     Args:
-        results: without the trials that must not be compared.
+        results: of the study.
         comparison: of the table's rows.
     """
     found = []
@@ -67,8 +67,8 @@ def placebo_pairs(results: Results) -> Mapping[int, int]:
     """Return the seed of the baseline that each seed of the placebo is compared with."""
     assert results.placebo is not None
     assert results.baseline is not None
-    own = [trial.seed for trial in results.row(results.placebo).trials]
-    return dict(zip(own, [trial.seed for trial in results.row(results.baseline).trials], strict=False))
+    own = [trial.seed for trial in results.row(results.placebo).planned]
+    return dict(zip(own, [trial.seed for trial in results.row(results.baseline).planned], strict=False))
 
 
 def _at_the_seeds_of_the_baseline(results: Results, placebo: Outcomes) -> Outcomes:

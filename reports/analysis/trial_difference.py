@@ -12,8 +12,8 @@ from far.errors import DataError
 from far.source import changed_parts
 from far.store.records import sources_of
 from orchestrator.store.record import said_code
-from reports.results.results import Results, RowResults, TrialRecord
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 
 if TYPE_CHECKING:
     from orchestrator.monitor.trial import TrialFacts
@@ -138,12 +138,15 @@ def _costs(trial: TrialFacts) -> dict[str, Any]:
 
 
 def _answers(first: TrialFacts, second: TrialFacts) -> tuple[Answers | None, Sequence[str]]:
-    from reports.analysis.correctness import row_outcomes
+    from reports.analysis.correctness import outcomes_of
     from reports.statistics.outcomes import on_common_videos
     from reports.statistics.paired import mcnemar
 
-    rows = [RowResults(name, [_record(name, each)]) for name, each in (("first", first), ("second", second))]
-    outcomes, problems = row_outcomes(Results("", "", "", rows))
+    both_trials = {"first": first, "second": second}
+    finished = {name: [_record(name, each)] for name, each in both_trials.items() if each.state == "finished"}
+    if len(finished) < 2:
+        return None, ()
+    outcomes, problems = outcomes_of(finished)
     if not all(outcomes[name].correct for name in ("first", "second")):
         return None, problems
     mine, theirs = on_common_videos(outcomes["first"], outcomes["second"])
@@ -162,6 +165,5 @@ def _answers(first: TrialFacts, second: TrialFacts) -> tuple[Answers | None, Seq
 
 
 def _record(row: str, trial: TrialFacts) -> TrialRecord:
-    state = State.FINISHED if trial.state == "finished" else State.MISSING
     identity = trial.spec.get("identity") or {}
-    return TrialRecord(row, 0, trial.key, state, trial.result or {}, trial.paths.directory, identity, None)
+    return TrialRecord(row, 0, trial.key, State.FINISHED, trial.result or {}, trial.paths.directory, identity, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,21 @@ import typer
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
-from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
 from reports.selection import load, parse_tables, say_notes
 
 if TYPE_CHECKING:
+    from reports.results.results import Results
     from reports.statistics import Design
 
 
 ONE_ONLY = "answered by one row only"
 GRID_SEEDS = (2, 3, 5, 10, 20)
 GRID_VIDEOS = (400, 2_000, 10_000, 24_777)
+MOST = 1_000_000_000
+"""Of videos and of rows."""
+WITHOUT_END = 10**12
+"""So many seeds that the videos alone are what is left of a difference's variance."""
 
 
 @modes(
@@ -42,13 +47,15 @@ def power(
         float, typer.Option("--difference", "-d", help="Difference to detect, in points of accuracy.")
     ] = 0.4,
     videos: Annotated[
-        int | None, typer.Option(min=2, help="Videos in the validation set; default: SSv2's 24,777, or the study's.")
+        int | None,
+        typer.Option(min=2, max=MOST, help="Videos in the validation set; default: SSv2's 24,777, or the study's."),
     ] = None,
     rows: Annotated[
-        int, typer.Option(min=2, help="Rows of the study, all of which contribute to the variance over seeds.")
+        int,
+        typer.Option(min=2, max=MOST, help="Rows of the study, all of which contribute to the variance over seeds."),
     ] = 5,
     seed_sd: Annotated[
-        float, typer.Option(min=0, help="Standard deviation over seeds of one row, in points (assumed).")
+        float, typer.Option(min=0, max=100, help="Standard deviation over seeds of one row, in points (assumed).")
     ] = 0.15,
     disagreement: Annotated[
         float,
@@ -71,13 +78,17 @@ def power(
     json_: JsonOption = False,
 ) -> None:
     """Say how many seeds it takes to see a difference between two rows (paired by video and seed)."""
-    if difference == 0:
-        raise ConfigError("a difference of 0 cannot be seen", key="--difference")
+    if not 0 < abs(difference) <= 100:
+        text = "a difference of 0 cannot be seen" if difference == 0 else "accuracies differ by 100 points at most"
+        raise ConfigError(text, key="--difference", where="command line")
     if paper:
         typer.echo(published(seed_sd, disagreement, json_))
         return
     if table or study or targets:
-        found = measured(table, study, profile, seeds, targets, videos)
+        results = load(parse_tables(table or []), study, False, profile, seeds, targets, None)
+        for each in results:
+            say_notes(each)
+        found = measured(results, videos)
     else:
         from reports.statistics.power import Design, assumed
 
@@ -106,19 +117,29 @@ class Basis:
         """Seeds for one comparison at the least variance, and for each of a table's at the most."""
         from reports.statistics import seeds_needed
 
-        together = replace(self.high, level=self.high.level / max(self.comparisons, 1))
-        return seeds_needed(difference, self.low, goal=goal), seeds_needed(difference, together, goal=goal)
+        return seeds_needed(difference, self.low, goal=goal), seeds_needed(difference, self.together, goal=goal)
+
+    @property
+    def together(self) -> Design:
+        """Each of the table's comparisons, at the most variance."""
+        return replace(self.high, level=self.high.level / max(self.comparisons, 1))
+
+    def said_of_seeds(self, difference: float, goal: float) -> str:
+        """Say how many seeds it takes."""
+        least, most = self.needed(difference, goal)
+        if least is None:
+            return _out_of_reach(difference, self.low, goal)
+        if most is None:
+            return f"{least} seeds per row or more; by Holm {_out_of_reach(difference, self.together, goal)}"
+        return f"{least}–{most} seeds per row" if most > least else f"{least} seeds per row"
 
 
-def measured(
-    table: list[str] | None,
-    study: list[str] | None,
-    profile: str | None,
-    seeds: str | None,
-    targets: list[str] | None,
-    videos: int | None,
-) -> Basis:
-    """Return the mean variances of a study's differences, as far as its seeds tell, and where they come from.
+def measured(studies: Sequence[Results], videos: int | None) -> Basis:
+    """Return the mean variances of the studies' differences, as far as their seeds tell, and where they come from.
+
+    Args:
+        studies: whose rows are compared.
+        videos: in the validation set; None: those of the studies.
 
     Raises:
         ConfigError: no row has two seeds in common with the one that it is compared with.
@@ -127,9 +148,8 @@ def measured(
     from reports.statistics.power import Design, seed_variance_range
 
     found, rows = [], 2
-    for results in load(parse_tables(table or []), study, False, profile, seeds, targets, None):
-        say_notes(results)
-        comparison = compare_rows(results.without(incomparable(findings(results))), claim=False)
+    for results in studies:
+        comparison = compare_rows(results, claim=False)
         if comparison:
             found += [d for d in comparison.differences.values() if d.components is not None]
             rows = max(rows, comparison.rows)
@@ -158,7 +178,7 @@ def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
     from reports.statistics import detectable
     from reports.statistics import power as power_of
 
-    needed, design = basis.needed(difference, goal), basis.high
+    design = basis.high
     videos = design.videos
     curve = {
         v: {n: power_of(difference, replace(design, videos=v), n) for n in GRID_SEEDS}
@@ -171,14 +191,15 @@ def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
             "videos": videos,
             "rows": design.rows,
             "goal": goal,
-            "seeds_needed": list(needed),
+            "seeds_needed": list(basis.needed(difference, goal)),
             "detectable": smallest,
             "power": curve,
             "basis": basis.said,
         }
         return json.dumps(found, indent=2)
+    said = basis.said_of_seeds(difference, goal)
     lines = [
-        f"To see {difference:g} points with {100 * goal:g} % power on {videos:,} videos: {_range(*needed)}.",
+        f"To see {difference:g} points with {100 * goal:g} % power on {videos:,} videos: {said}.",
         f"(The least: one comparison, planned; the most: each of {basis.comparisons} by Holm. {design.rows} rows, "
         "all of which tell how much seeds vary.)",
         f"({basis.said})",
@@ -190,12 +211,13 @@ def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
     return "\n".join([*lines, f"smallest seen  {seen}  points, {videos:,} videos, one comparison"])
 
 
-def _range(least: int | None, most: int | None) -> str:
-    if least is None:
-        return "no number of seeds is enough: the videos are too few"
-    if most is None:
-        return f"{least} seeds per row or more; by Holm no number is enough: the videos are too few"
-    return f"{least}–{most} seeds per row" if most > least else f"{least} seeds per row"
+def _out_of_reach(difference: float, design: Design, goal: float) -> str:
+    from reports.statistics import power as power_of
+    from reports.statistics.power import MOST_SEEDS
+
+    if power_of(difference, design, WITHOUT_END) >= goal:
+        return f"more than {MOST_SEEDS:,} seeds per row"
+    return "no number of seeds is enough: the videos are too few"
 
 
 def published(seed_sd: float, disagreement: float, as_json: bool) -> str:

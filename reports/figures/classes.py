@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError, DataError
 from far.store.paths import TrialPaths
-from reports.analysis.comparability import findings, incomparable
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import COLOURS, COLUMN
 from reports.results.results import Results, RowResults
@@ -88,7 +87,6 @@ def draw(results: Results | None, options: Options) -> Figure:
     import matplotlib.pyplot as plt
 
     assert results is not None
-    results = results.without(incomparable(findings(results)))
     baseline, row = chosen_rows(results, options)
     seeds = sorted({t.seed for t in baseline.finished} & {t.seed for t in row.finished})
     if not seeds:
@@ -124,4 +122,4 @@ def class_names(results: Results, classes: int) -> list[str]:
     return motions[:classes] if source == "demo" and classes <= len(motions) else [f"class {i}" for i in range(classes)]
 
 
-FIGURES.register("classes")(FigureSpec(draw, "Differences by class"))
+FIGURES.register("classes")(FigureSpec(draw, "Differences by class", rows=chosen_rows))

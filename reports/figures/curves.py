@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from far.store.records import read_epochs
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import PAGE, legend_label, look, titled
 from reports.results.results import Results, RowResults
-from reports.results.state import State
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,13 +21,14 @@ PANELS = (("val_top1", "validation top-1 (%)"), ("train_loss", "training loss"))
 
 
 def history(row: RowResults, name: str) -> dict[int, list[float]]:
-    """Return a per-epoch metric by epoch, over the seeds that have reached it; running trials count."""
+    """Return a metric by epoch, one value per trial that has reached it: of those that count or still run."""
     found: dict[int, dict[str, float]] = {}
-    for trial in row.trials:
-        if trial.directory is not None and trial.state is not State.STALE:
+    for trial in row.on_their_way:
+        if trial.directory is not None:
             for record in read_epochs(TrialPaths(trial.directory)):
-                if isinstance(record.get(name), int | float):
-                    found.setdefault(int(record["epoch"]) + 1, {})[trial.key] = float(record[name])
+                value = record.get(name)
+                if isinstance(value, int | float) and math.isfinite(value):
+                    found.setdefault(int(record["epoch"]) + 1, {})[trial.key] = float(value)
     return {epoch: list(values.values()) for epoch, values in sorted(found.items())}
 
 

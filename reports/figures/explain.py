@@ -12,7 +12,8 @@ from far.errors import ConfigError, DataError
 from far.text import rounded
 from reports.figures.classes import class_names
 from reports.figures.style import PAGE
-from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.results import Results, RowResults
+from reports.results.trials import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,8 @@ from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
 from reports.figures import FIGURES, FigureSpec, Options, shown_rows
 from reports.figures.style import COLOURS, PAGE
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
+from reports.results.trials import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,11 +15,12 @@ from far.pictures import save_picture
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
 from reports.figures import FIGURES as SPECS
+from reports.figures import drawn
 from reports.figures.order import FILE
 from reports.figures.style import styled
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
-from reports.results.results import Results
+from reports.results.results import Results, count_trials
 from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
 from reports.tables.model import Row, Table, folded
@@ -67,13 +68,6 @@ class Section:
             found["store"] = here(self.results.store)
         return found
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Trials by state."""
-        if self.results is None:
-            return {}
-        return dict(Counter(t.state.value for row in self.results.rows for t in row.trials))
-
 
 def build_page(
     tables: Sequence[Table], results: Sequence[Results], options: Options, *, refresh: int | None = None
@@ -88,16 +82,14 @@ def build_page(
     """
     by_study = {(found.study, found.profile): found for found in results}
     sections = [section(table, by_study.get((table.study, table.profile)), options) for table in tables]
-    total = Counter[str]()
-    for each in sections:
-        total.update(each.counts)
+    total = count_trials(results)
     page = fill(
         "page.html.jinja",
         title="FARLab report",
         sections=sections,
-        total=dict(total),
-        finished=total[State.FINISHED.value],
-        trials=sum(total.values()),
+        total={state.value: count for state, count in total.items()},
+        finished=total[State.FINISHED],
+        trials=total.total(),
         profiles=sorted({found.profile for found in results}),
         environments=environments(results),
         refresh=refresh,
@@ -147,7 +139,7 @@ def picture(name: str, results: Results, options: Options) -> Picture:
     spec, buffer = SPECS[name], io.BytesIO()
     try:
         with styled():
-            figure = spec.draw(results, options)
+            figure = drawn(name, results, options)
             save_picture(figure, buffer, format="png", dpi=160)
     except FarError as error:
         return Picture(spec.title, problem=str(error))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from far.config import TrialConfig
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RowSettings:
 
 def trial_lines(results: Results) -> list[dict[str, str]]:
     """Return a line per trial: row, seed, key, state, and the values that the table averages."""
-    return [_line(trial) for row in results.rows for trial in row.trials]
+    return [_line(trial) for row in results.rows for trial in row.planned]
 
 
 def _line(trial: TrialRecord) -> dict[str, str]:

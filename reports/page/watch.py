@@ -49,9 +49,9 @@ def write_page(
     while True:
         results = collect()
         tables = build_all(numbers, results, everything=everything, columns=columns)
-        state = tuple(f"{t.key} {t.state}" for found in results for row in found.rows for t in row.trials)
+        state = tuple(f"{t.key} {t.state}" for found in results for row in found.rows for t in row.planned)
         awaited = [found for found in results if found.submitted or not everything]
-        pending = any(t.state in PENDING for found in awaited for row in found.rows for t in row.trials)
+        pending = any(t.state in PENDING for found in awaited for row in found.rows for t in row.planned)
         again = every if pending else None
         if again is None or written != state:
             deliver(build_page(tables, results, options, refresh=again), path)

@@ -15,6 +15,8 @@ UNITS = {
     "top5": "%",
     "flops": "multiply-accumulates",
     "params": "parameters",
+    "counted.flops": "multiply-accumulates",
+    "counted.params": "parameters",
     "paper.flops": "G",
     "paper.params": "M",
 }

@@ -25,6 +25,7 @@ STYLE = {
     State.DIVERGED: "red",
     State.INCOMPARABLE: "magenta",
     State.STALE: "magenta",
+    State.INVALID: "magenta",
     State.UNREPORTED: "dim",
 }
 

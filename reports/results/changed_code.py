@@ -11,8 +11,9 @@ from typing import Any
 from far.store.paths import TrialPaths
 from far.store.records import read_spec
 from orchestrator.plan.changed_code import CHANGED, UNKNOWN, Judge, remedy
-from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.shown import command
 
 COUNTED = (State.FINISHED, State.DIVERGED)
@@ -29,30 +30,27 @@ def with_stale(results: Results, only: Collection[str] | None = None) -> Results
     if results.home is None:
         return results
     judge = Judge(results.home)
-    rows = []
-    for row in results.rows:
-        config = results.configs.get(row.name)
-        trials = []
-        for trial in row.trials:
+    by_row: dict[str, list[TrialRecord]] = {}
+    for row, trials in results.collected.items():
+        config, by_row[row] = results.configs.get(row), []
+        for trial in trials:
             found = trial
             if config is not None and trial.state in COUNTED and (only is None or trial.key in only):
                 verdict = judge.verdict(config, trial.result.get("sources"), partial(_sources, trial))
                 if verdict.state == CHANGED:
-                    found = replace(trial, state=State.STALE, changed=verdict.text)
+                    found = replace(trial, state=State.STALE, why=verdict.text)
                 elif verdict.accepted:
                     found = replace(trial, accepted=verdict.accepted)
-            trials.append(found)
-        rows.append(RowResults(row.name, trials))
-    return replace(results, rows=rows)
+            by_row[row].append(found)
+    return replace(results, collected=by_row)
 
 
 def code_notes(results: Results) -> list[str]:
     """Return what a reader must know of the code behind a study's numbers."""
     stale: dict[str, list[str]] = {}
-    for row in results.rows:
-        for trial in row.trials:
-            if trial.state is State.STALE:
-                stale.setdefault(trial.changed, []).append(f"{row.name} seed {trial.seed}")
+    for trial in (trial for row in results.rows for trial in row.left_out):
+        if trial.state is State.STALE:
+            stale.setdefault(trial.why, []).append(f"{trial.row} seed {trial.seed}")
     run = command(results)
     notes = [
         f"Stale, and left out of every number: {', '.join(names)}: {text}; {remedy(run)}"

@@ -23,9 +23,10 @@ from reports.results.changed_code import with_stale
 from reports.results.closest import other_settings
 from reports.results.fingerprints import DataContent, WeightsContent
 from reports.results.mlflow import read_runs, run_address
-from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
+from reports.results.results import Results
 from reports.results.search import read_search
 from reports.results.state import State
+from reports.results.trials import STATE_OF, TrialRecord
 
 if TYPE_CHECKING:
     from orchestrator.plan.other_frames import Misread
@@ -114,7 +115,7 @@ def join(
         study=study.name,
         title=study.title,
         profile=study.profile.name,
-        rows=[RowResults(name, records) for name, records in by_row.items()],
+        collected=by_row,
         table=study.table,
         row_header="" if study.row_header == StudyFile.model_fields["row_header"].default else study.row_header,
         baseline=study.baseline,

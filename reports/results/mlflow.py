@@ -19,8 +19,9 @@ from far.errors import FarError
 from far.redaction import redacted
 from far.store.paths import TrialPaths
 from far.store.records import STATES, read_result, read_spec
-from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import STATE_OF, TrialRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,23 +79,23 @@ def read_runs(results: Results, uri: str, cache: Path) -> Results:
         tag = run.data.tags.get("farlab.row", "")
         for name in {tag, *tag.split(ROWS_TOGETHER)}:
             by_place.setdefault((name, run.data.tags.get("farlab.seed")), []).append(run)
-    rows = []
-    for row in results.rows:
-        trials = []
-        for trial in row.trials:
+    collected: dict[str, list[TrialRecord]] = {}
+    for row, trials in results.collected.items():
+        collected[row] = []
+        for trial in trials:
             record = _record(client, trial, by_key.get(trial.key), uri, cache)
             if record.state is State.MISSING:
-                for other in by_place.get((row.name.replace("'", ""), str(trial.seed)), ()):
+                for other in by_place.get((row.replace("'", ""), str(trial.seed)), ()):
                     candidate = _record(client, trial, other, uri, cache)
                     assert candidate.directory is not None
                     spec = read_spec(TrialPaths(candidate.directory)) if candidate.result else {}
                     if _but_data(spec.get("identity")) == _but_data(trial.identity):
                         record = candidate
-            trials.append(record)
-        rows.append(RowResults(row.name, trials))
+            collected[row].append(record)
     problems = () if experiment else (f"the tracking server {uri} has no experiment '{results.study}'",)
-
-    return replace(results, rows=rows, problems=problems, store=cache, tracking_uri=uri, submitted=bool(experiment))
+    return replace(
+        results, collected=collected, problems=problems, store=cache, tracking_uri=uri, submitted=bool(experiment)
+    )
 
 
 def run_address(uri: str, experiment: str, run: str) -> str:

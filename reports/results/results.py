@@ -1,94 +1,30 @@
-"""What is known about a study's trials: the plan joined with what the store (or a tracking server) holds."""
+"""What is known about a study's trials, and which of their numbers count.
+
+Whatever reads numbers (tables, figures, power, sums) takes them from ``finished`` and ``by_seed``. In neither stands a
+trial that failed, diverged, was stopped early, is stale, contradicts itself or must not be compared with the others;
+what became of such a trial is asked for by name, in ``planned``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from far.errors import ConfigError
-from far.store.paths import TrialPaths
-from far.store.records import read_spec
 from orchestrator.study.names import find_name
-from reports.results.state import State
+from reports.results.comparability import Finding, find_incomparable
+from reports.results.state import LEFT_OUT, State
+from reports.results.trials import TrialRecord
+from reports.results.validity import contradiction
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
     from orchestrator.plan.other_frames import Misread
     from reports.results.search import SearchFindings
-
-STATE_OF = {
-    "finished": State.FINISHED,
-    "done": State.FINISHED,
-    "failed": State.FAILED,
-    "diverged": State.DIVERGED,
-    "partial": State.PARTIAL,
-    "running": State.RUNNING,
-}
-"""States of trials as the store names them; whatever is not here has no result yet."""
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial of a row: planned, and with its result once there is one."""
-
-    row: str
-    seed: int
-    key: str
-    state: State
-    result: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    directory: Path | None = None
-    identity: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The scientific identity that was planned (see ``far.config.identity``)."""
-    link: str | None = None
-    """Address of the trial's run in the tracking UI."""
-    changed: str = ""
-    """What of the code has changed since, of a stale trial."""
-    accepted: str = ""
-    """What has changed and was accepted as changing no number, and by whom."""
-
-    def metric(self, name: str) -> float | None:
-        """Return a metric of a finished trial (``top1`` and ``top5`` in percent), else None."""
-        if self.state is not State.FINISHED:
-            return None
-        value = (self.result.get("metrics") or {}).get(name)
-        return None if value is None else float(value)
-
-    @property
-    def flops(self) -> int | None:
-        """Multiply-accumulates of one clip through the model that ran."""
-        return self.result.get("flops")
-
-    @property
-    def params(self) -> int | None:
-        """Parameters of the model that ran."""
-        return self.result.get("params")
-
-    @cached_property
-    def config(self) -> Mapping[str, Any]:
-        """The resolved configuration that ran; empty where it is not known."""
-        return (read_spec(TrialPaths(self.directory)).get("config") if self.directory and self.result else None) or {}
-
-    def setting(self, *path: str) -> Any:
-        """Return a setting of the resolved configuration, e.g. ``setting("data", "views", "clips")``."""
-        node: Any = self.config
-        for part in path:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
-
-    @cached_property
-    def views(self) -> tuple[int, int, int] | None:
-        """Frames a clip, clips and crops at test time."""
-        own = self.result.get("views")
-        if own:
-            return own["frames"], own["clips"], own["crops"]
-        clip, views = self.setting("model", "clip"), self.setting("data", "views")
-        try:  # of results that do not say it, whose configuration may be anything
-            return int(clip[0]), int(views["clips"]), int(views["crops"])
-        except (KeyError, TypeError, ValueError):
-            return None
 
 
 @dataclass(frozen=True)
@@ -96,21 +32,31 @@ class RowResults:
     """All trials of one row, in the order of the seeds."""
 
     name: str
-    trials: Sequence[TrialRecord]
+    planned: Sequence[TrialRecord]
+    """Every trial, whatever became of it; only ``finished`` has numbers to average."""
 
     @cached_property
     def finished(self) -> list[TrialRecord]:
         """The trials whose numbers may be averaged."""
-        return [trial for trial in self.trials if trial.state is State.FINISHED]
+        return [trial for trial in self.planned if trial.state is State.FINISHED]
+
+    @property
+    def on_their_way(self) -> list[TrialRecord]:
+        """The trials whose learning curves may be shown: those that count, and those that still run."""
+        return [trial for trial in self.planned if trial.state in (State.FINISHED, State.RUNNING)]
+
+    @property
+    def left_out(self) -> list[TrialRecord]:
+        """The trials that have ended and whose numbers stand nowhere."""
+        return [trial for trial in self.planned if trial.state in LEFT_OUT]
 
     @property
     def state(self) -> State:
         """Of the row as a whole: the worst that happened, unless some seeds are there to show."""
         if self.finished:
-            return State.FINISHED if len(self.finished) == len(self.trials) else State.PARTIAL
-        order = (State.STALE, State.INCOMPARABLE, State.DIVERGED, State.FAILED, State.PARTIAL, State.RUNNING)
-        states = {trial.state for trial in self.trials}
-        return next((state for state in order if state in states), State.MISSING)
+            return State.FINISHED if len(self.finished) == len(self.planned) else State.PARTIAL
+        states = {trial.state for trial in self.planned}
+        return next((state for state in (*LEFT_OUT, State.RUNNING) if state in states), State.MISSING)
 
     def by_seed(self, metric: str) -> Mapping[int, float]:
         """Return a metric by seed, of the finished trials that have it."""
@@ -131,7 +77,8 @@ class Results:
     study: str
     title: str
     profile: str
-    rows: Sequence[RowResults]
+    collected: Mapping[str, Sequence[TrialRecord]] = field(repr=False)
+    """By row, its trials as the store or a tracking server has them: nothing is left out yet, see ``rows``."""
     table: int | None = None
     """Number of the paper's table that the study reproduces."""
     row_header: str = ""
@@ -190,18 +137,43 @@ class Results:
             raise ConfigError(f"the study {self.study} has no row '{name}'", choices=by_name, got=name)
         return by_name[found]
 
-    def without(self, keys: Collection[str]) -> Results:
-        """Return the same results with these trials marked as not comparable."""
-        rows = [
-            RowResults(
-                row.name,
-                [replace(t, state=State.INCOMPARABLE) if t.key in keys else t for t in row.trials],
-            )
-            for row in self.rows
+    @cached_property
+    def rows(self) -> Sequence[RowResults]:
+        """The study's rows, in which what must not be averaged is marked as such."""
+        odd = {key: finding for finding in self.findings if finding.fatal for key in finding.keys}
+        return [
+            RowResults(name, [_incomparable(trial, odd.get(trial.key)) for trial in trials])
+            for name, trials in self._sound.items()
         ]
-        return replace(self, rows=rows) if keys else self
+
+    @cached_property
+    def findings(self) -> Sequence[Finding]:
+        """In what trials differ that should be the same in all."""
+        return find_incomparable(self._sound, self.varied, self.other_frames)
+
+    @cached_property
+    def _sound(self) -> Mapping[str, Sequence[TrialRecord]]:
+        return {name: [_checked(trial) for trial in trials] for name, trials in self.collected.items()}
 
     @cached_property
     def finished(self) -> list[TrialRecord]:
-        """Every finished trial."""
+        """Every trial whose numbers may be averaged."""
         return [trial for row in self.rows for trial in row.finished]
+
+
+def count_trials(results: Iterable[Results]) -> Counter[State]:
+    """Count the trials of several studies by state, each once; one that counts in any study is finished."""
+    states: dict[str, State] = {}
+    for trial in (trial for found in results for row in found.rows for trial in row.planned):
+        if states.get(trial.key) is not State.FINISHED:
+            states[trial.key] = trial.state
+    return Counter(states.values())
+
+
+def _checked(trial: TrialRecord) -> TrialRecord:
+    why = contradiction(trial.result) if trial.state is State.FINISHED else ""
+    return replace(trial, state=State.INVALID, why=why) if why else trial
+
+
+def _incomparable(trial: TrialRecord, finding: Finding | None) -> TrialRecord:
+    return replace(trial, state=State.INCOMPARABLE, why=f"other {finding.what}") if finding else trial

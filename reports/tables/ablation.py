@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from far.text import rounded
 from reports import paper
-from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
 from reports.paper import PaperRow, PaperTable
 from reports.results.results import Results, RowResults
@@ -19,6 +18,7 @@ from reports.tables.cells import (
     accuracy_cell,
     average,
     cost_cell,
+    cost_data,
     coverage_cell,
     decimals_of,
     paper_cell,
@@ -40,13 +40,11 @@ def build_table(results: Results) -> Table:
     """
     printed = paper.printed_table(results.table)
     about = printed.rows_of([row.name for row in results.rows]) if printed else {}
-    found = findings(results)
-    results = results.without(incomparable(found))
     comparison = compare_rows(results)
     lines = _lines(results, printed, about)
     costs = {name: decimals_of(results.rows, name) for name in COSTS}
     rows = [_row(results, line, about.get(line.name), costs, comparison) for line in lines]
-    marks, marked = row_notes(results, found)
+    marks, marked = row_notes(results)
     rows = best_marked([_with_marks(row, marks.get(row.name, ())) for row in rows])
     return Table(
         key=str(results.table) if about else results.study,
@@ -57,7 +55,7 @@ def build_table(results: Results) -> Table:
         rows=tuple(_ruled(rows, printed, about)),
         profile=results.profile,
         warning=scale_warning(results),
-        notes=(*marked, *table_notes(results, printed, about, comparison, found)),
+        notes=(*marked, *table_notes(results, printed, about, comparison)),
         provenance={"study": str(results.path or results.study), "store": str(results.store or "")},
     )
 
@@ -98,7 +96,7 @@ def _row(
     cells |= {name: accuracy_cell(line, name) for name in METRICS}
     cells |= {name: cost_cell(line, name, decimals) for name, decimals in costs.items()}
     cells["n"] = Cell(
-        f"{len(line.finished)}/{len(line.trials)}" if line.state is not State.FINISHED else str(len(line.finished))
+        f"{len(line.finished)}/{len(line.planned)}" if line.state is not State.FINISHED else str(len(line.finished))
     )
     if comparison:
         cells |= differences.cells(comparison, line.name, line.state)
@@ -112,7 +110,7 @@ def _row(
         cells=cells,
         state=line.state,
         default=line.name == results.baseline,
-        seeds=tuple(trial.seed for trial in line.trials),
+        seeds=tuple(trial.seed for trial in line.planned),
         data=_data(line, about, comparison),
     )
 
@@ -120,18 +118,17 @@ def _row(
 def _data(line: RowResults, about: PaperRow | None, comparison: Comparison | None) -> dict[str, object]:
     """The row for machines: means and deviations unrounded, costs as exact integers."""
     metrics = {name: average(list(line.by_seed(name).values())) for name in (*METRICS, "loss")}
-    costs = {name: {t.result.get(name) for t in line.trials} - {None} for name in COSTS}
     return {
         "row": line.name,
         "metrics": metrics,
-        **{name: counts.pop() if len(counts) == 1 else None for name, counts in costs.items()},
+        **cost_data(line),
         "delta": {"top1": differences.data(comparison, line.name)} if comparison else None,
         "pairs": differences.pairs_data(comparison, line.name) if comparison else [],
         "paper": dict(about.numbers) if about else None,
         "state": line.state.value,
         "seeds": {
-            str(t.seed): {"key": t.key, "state": t.state.value, **({"changed": t.changed} if t.changed else {})}
-            for t in line.trials
+            str(t.seed): {"key": t.key, "state": t.state.value, **({"why": t.why} if t.why else {})}
+            for t in line.planned
         },
     }
 

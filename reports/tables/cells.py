@@ -31,9 +31,9 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
     return Cell(
         value=statistics.fmean(values),
         std=deviation(values),
-        state=line.state if len(values) == len(line.trials) else State.PARTIAL,
+        state=line.state if len(values) == len(line.planned) else State.PARTIAL,
         values=values,
-        expected=len(line.trials),
+        expected=len(line.planned),
         decimals=1,
         trials=tuple(trial.key for trial in line.finished),
         links=tuple((f"seed {t.seed}", t.link) for t in line.finished if t.link and can_be_opened_elsewhere(t.link)),
@@ -42,19 +42,25 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
 
 def _cost_values(rows: Sequence[RowResults], name: str) -> list[float]:
     """Return the different costs of all these trials, from the least."""
-    counts: set[int | None] = {t.result.get(name) for row in rows for t in row.trials}
+    counts: set[int | None] = {t.result.get(name) for row in rows for t in row.finished}
     return sorted(COSTS[name][1](count) for count in counts if count is not None)
 
 
 def cost_cell(line: RowResults, name: str, decimals: int) -> Cell:
     """FLOPs (G) or parameters (M) of the model that ran; seeds that disagree are shown, not averaged."""
     values = _cost_values([line], name)
-    keys = tuple(trial.key for trial in line.trials if trial.result.get(name) is not None)
+    keys = tuple(trial.key for trial in line.finished if trial.result.get(name) is not None)
     if not values:
         return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
     if len(values) > 1:
         return Cell(" or ".join(number(v, decimals) for v in values), state=State.INCOMPARABLE, trials=keys)
     return Cell(values[0], decimals=decimals, trials=keys)
+
+
+def cost_data(line: RowResults) -> dict[str, int | None]:
+    """Costs of the model that ran as exact integers, for machines; None where nothing has, or its seeds disagree."""
+    counts = {name: {t.result.get(name) for t in line.finished} - {None} for name in COSTS}
+    return {name: found.pop() if len(found) == 1 else None for name, found in counts.items()}
 
 
 def coverage_cell(line: RowResults) -> Cell:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import compare_rows
 from reports.results.results import Results
 from reports.results.state import State
@@ -25,7 +24,6 @@ def build_effects(results: Results) -> Table:
     Args:
         results: as collected; rows that are no part of the design are only looked at for their variances.
     """
-    results = results.without(incomparable(findings(results)))
     comparison = compare_rows(results)
     standing = comparison.standing if comparison is not None else None
     effects, problems = _effects(results, standing)

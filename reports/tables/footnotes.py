@@ -5,15 +5,16 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
-from reports.analysis.comparability import START, Finding
 from reports.analysis.comparison import Comparison
 from reports.analysis.self_checks import self_checks
 from reports.paper import PaperRow, PaperTable
 from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
 from reports.results.changed_code import code_notes
-from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.comparability import START, Finding
+from reports.results.results import Results, RowResults
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.shown import command
 from reports.tables import differences
 from reports.tables.model import Note
@@ -61,18 +62,18 @@ def doubt_notes(results: Results, printed: PaperTable) -> list[Note]:
     ]
 
 
-def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, list[str]], list[Note]]:
+def row_notes(results: Results) -> tuple[dict[str, list[str]], list[Note]]:
     """Return the letters of each row's notes, and the notes: every gap, every odd trial, with its reason."""
     marks: dict[str, list[str]] = {}
     notes: list[Note] = []
     letters = iter([*string.ascii_lowercase, *(f"a{c}" for c in string.ascii_lowercase)])
-    odd = {key: finding for finding in found if finding.fatal for key in finding.keys}
+    starts = {key for finding in results.findings if finding.what == START for key in finding.keys}
     for row in results.rows:
         if row.state is State.MISSING:
             continue
-        reasons = [f"seed {t.seed}: {_why(t, odd.get(t.key))}" for t in row.trials if t.state is not State.FINISHED]
+        reasons = [f"seed {t.seed}: {_why(t)}" for t in row.planned if t.state is not State.FINISHED]
         reasons += _unanswered(row) + _skipped(row)
-        if any(finding.what == START and finding.keys & {trial.key for trial in row.trials} for finding in found):
+        if any(trial.key in starts for trial in row.finished):
             reasons.append("starts from other tensors of its initial weights than the rest (below)")
         if reasons:
             letter = next(letters, "*")
@@ -81,12 +82,10 @@ def row_notes(results: Results, found: Sequence[Finding]) -> tuple[dict[str, lis
     return marks, notes
 
 
-def _why(trial: TrialRecord, odd: Finding | None) -> str:
+def _why(trial: TrialRecord) -> str:
     """What became of a trial whose number is not in the average."""
-    if trial.state is State.STALE:
-        return f"stale, {trial.changed}"
-    if odd is not None:
-        return f"not comparable, other {odd.what}"
+    if trial.why:
+        return f"{trial.state.value}, {trial.why}"
     error = trial.result.get("error") or {}
     message = str(error.get("message", "")).split("\n")[0][:160]
     return f"{trial.state.value} ({error.get('kind', 'error')}): {message}" if message else trial.state.value
@@ -116,7 +115,6 @@ def table_notes(
     printed: PaperTable | None,
     about: Mapping[str, PaperRow],
     comparison: Comparison | None,
-    found: Sequence[Finding],
 ) -> list[Note]:
     """Return the notes that concern the table as a whole."""
     notes = override_notes(results) + own_notes(results, printed, about)
@@ -125,7 +123,7 @@ def table_notes(
     notes += comparison_notes(comparison, number, is_paper_setting=results.comparable)
     notes += [Note(f"{text}.") for text in code_notes(results)]
     notes += [Note(f"{text}.") for text in self_checks(results, comparison)]
-    notes += finding_notes(found)
+    notes += finding_notes(results.findings)
     if printed and about:
         notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
     if printed and about and results.comparable:
@@ -161,6 +159,6 @@ def comparison_notes(
 def problem_notes(results: Results) -> list[Note]:
     """What stood in the way of reading, and what to do where nothing has run."""
     notes = [Note(f"Problem: {text}") for text in results.problems]
-    if not any(trial.state is not State.MISSING for row in results.rows for trial in row.trials):
+    if not any(trial.state is not State.MISSING for row in results.rows for trial in row.planned):
         notes.append(Note(f"Nothing has run yet: {command(results)}"))
     return notes

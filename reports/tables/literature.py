@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from orchestrator.study.names import pair_names
 from reports import paper
-from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import Comparison, compare_rows
 from reports.analysis.self_checks import self_checks
 from reports.paper import PaperRow, PaperTable
@@ -20,10 +19,12 @@ from reports.results.state import State
 from reports.tables import differences
 from reports.tables.ablation import best_marked
 from reports.tables.cells import (
+    COSTS,
     METRICS,
     accuracy_cell,
     average,
     cost_cell,
+    cost_data,
     coverage_cell,
     decimals_of,
     paper_cell,
@@ -59,12 +60,10 @@ def build_literature(number: int, results: Results | None = None) -> Table:
                   f"({printed.facts.setting}); Flops are of one view × the number of views.")]  # fmt: skip
     comparison = None
     if results is not None:
-        found = findings(results)
-        results = results.without(incomparable(found))
         comparison = compare_rows(results)
         notes += override_notes(results)
         notes += [Note(text) for text in results.remarks]
-        notes += finding_notes(found)
+        notes += finding_notes(results.findings)
     ours = {row.name: row for row in results.rows} if results else {}
     names = {theirs: own for own, theirs in pair_names(ours, [row.name for row in printed.rows]).items()}
     marks, why = _recount_notes(number)
@@ -170,8 +169,8 @@ def _row(
         "group": about.group,
         **{title.lower().replace(" ", "_"): text for title, text in about.labels.items()},
         "metrics": {name: average(values) for name, values in metrics.items()},
-        "flops": cost.flops if cost else None,
-        "params": cost.params if cost else None,
+        **(cost_data(line) if line else dict.fromkeys(COSTS)),
+        "counted": {"flops": cost.flops, "params": cost.params} if cost else None,
         "paper": dict(about.numbers),
         "delta": {"top1": differences.data(comparison, line.name)} if comparison and line else None,
         "pairs": differences.pairs_data(comparison, line.name) if comparison and line else [],
@@ -190,8 +189,7 @@ def _own(line: RowResults, comparison: Comparison | None) -> Row:
         "row": line.name,
         "group": "this study",
         "metrics": {name: average(list(line.by_seed(name).values())) for name in METRICS},
-        "flops": next((t.flops for t in line.finished), None),
-        "params": next((t.params for t in line.finished), None),
+        **cost_data(line),
         "paper": None,
         "delta": {"top1": differences.data(comparison, line.name)} if comparison else None,
         "pairs": differences.pairs_data(comparison, line.name) if comparison else [],
@@ -205,7 +203,7 @@ def _own(line: RowResults, comparison: Comparison | None) -> Row:
 def _measured(line: RowResults, comparison: Comparison | None) -> dict[str, Cell]:
     cells = {name: accuracy_cell(line, name) for name in METRICS}
     cells["flops"] = cost_cell(line, "flops", decimals_of([line], "flops"))
-    cells["n"] = Cell(f"{len(line.finished)}/{len(line.trials)}")
+    cells["n"] = Cell(f"{len(line.finished)}/{len(line.planned)}")
     if comparison:
         cells |= differences.cells(comparison, line.name, line.state)
     return cells | {"coverage": coverage_cell(line), "views": views_cell(line)}

@@ -11,10 +11,10 @@ from far.evaluate import metrics
 from far.store.paths import TrialPaths
 from orchestrator.study.names import find_name
 from reports import paper
-from reports.analysis.comparability import findings, incomparable
 from reports.analysis.comparison import asked_pairs, compare_rows
-from reports.results.results import Results, RowResults, TrialRecord
+from reports.results.results import Results, RowResults
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.shown import can_be_opened_elsewhere, command
 from reports.tables.cells import COSTS
 from reports.tables.differences import verdict
@@ -72,14 +72,13 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
 
 
 def _of_study(results: Results, row: str, metric: str) -> str:
-    results = results.without(incomparable(findings(results)))
     line = results.row(row)
     where = f"Table {results.table}" if results.table else results.study
     if metric == DELTA:
         lines = _of_difference(results, line, where)
     else:
         lines = [f"{where}, row {line.name}, {metric}, profile {results.profile}", *_number(results, line, metric)]
-        for trial in line.trials:
+        for trial in line.planned:
             lines += ["", *_of_trial(trial, metric)]
     lines += ["", f"  study {results.path}; store {results.store}"]
     return "\n".join([*lines, f"  run or resume all of it: {command(results)}"])
@@ -93,7 +92,7 @@ def _number(results: Results, line: RowResults, metric: str) -> list[str]:
         varies = len(values) > 1 and (metric not in COSTS or len(set(values)) > 1)
         spread = f" ± {statistics.stdev(values):.4g} (sample standard deviation)" if varies else ""
         mean = show(statistics.fmean(values))
-        lines = [f"  {mean}{spread} = mean over {len(values)} of {len(line.trials)} seeds"]
+        lines = [f"  {mean}{spread} = mean over {len(values)} of {len(line.planned)} seeds"]
     else:
         lines = [f"  no number: {line.state.value}"]
     printed = paper.printed_table(results.table)
@@ -155,7 +154,7 @@ def _of_pair(results: Results, pair: tuple[str, str], comparison: Comparison | N
         lines = [f"  no number: no seed of both rows has finished with answers to compare ({states})"]
     else:
         lines = _how_computed(comparison, pair, found)
-    for seed in dict.fromkeys(t.seed for t in (*line.trials, *base.trials)):
+    for seed in dict.fromkeys(t.seed for t in (*line.planned, *base.planned)):
         if found is not None and seed in found.per_seed:
             gained, lost = found.counts[seed]
             said = (
@@ -166,7 +165,7 @@ def _of_pair(results: Results, pair: tuple[str, str], comparison: Comparison | N
             said = "not a pair (not in the mean)"
         lines += ["", f"  seed {seed}: {said}"]
         for row in (line, base):
-            for trial in (t for t in row.trials if t.seed == seed):
+            for trial in (t for t in row.planned if t.seed == seed):
                 value = _value(trial, "top1")
                 state = trial.state.value if value is None else SHOWN["top1"](value)
                 lines += [f"   {row.name}: {state}", *_record(trial)]

@@ -22,9 +22,11 @@ from orchestrator.study.paper import paper_facts
 from reports.renderers import RENDERERS, SUFFIXES
 from reports.results.cached_store import ReadOnce
 from reports.results.changed_code import with_stale
-from reports.results.results import STATE_OF, Results, RowResults, TrialRecord
+from reports.results.results import Results
 from reports.results.search import read_search
 from reports.results.state import State
+from reports.results.trials import STATE_OF, TrialRecord
+from reports.results.validity import contradiction
 from reports.tables.columns import with_columns
 from reports.tables.model import Table, folded
 from reports.tables.registry import BUILDERS, build_tables
@@ -204,26 +206,27 @@ def _edited(printed: PrintedTable, document: PrintedDocument, record: Record, ve
 def _results(record: Record, store: Store, verdict: Verdict) -> Results:
     """Return the table's results again: its trials, with numbers that come from their predictions."""
     known: dict[str, TrialRecord] = {}
-    rows = []
+    collected: dict[str, list[TrialRecord]] = {}
     for name, trials in record["trials"].items():
-        found = []
+        collected[name] = []
         for seed, (key, digest) in trials.items():
             if key not in known:
                 known[key] = _trial(name, int(seed), key, digest, store, verdict)
-            found.append(replace(known[key], row=name, seed=int(seed)))
-        rows.append(RowResults(name, found))
+            collected[name].append(replace(known[key], row=name, seed=int(seed)))
     plain = {key: _as_field(value) for key, value in record["results"].items()}
     configs = {}
-    for row in rows:
-        config = next((trial.config for trial in row.trials if trial.config), None)
+    for name, found in collected.items():
+        config = next((trial.config for trial in found if trial.config), None)
         if config is not None:
-            configs[row.name] = TrialConfig.model_validate(dict(config))
+            configs[name] = TrialConfig.model_validate(dict(config))
     if "varied" in plain:
         plain["varied"] = frozenset(plain["varied"])
-    results = Results(rows=rows, store=store.root, home=store.root, recorded_claims=True, configs=configs, **plain)
+    results = Results(
+        collected=collected, store=store.root, home=store.root, recorded_claims=True, configs=configs, **plain
+    )
     then = {key for trials in record["trials"].values() for key, digest in trials.values() if digest == State.STALE}
     results = with_stale(replace(results, search=_search(results, store)), only=then)
-    for trial in (t for row in results.rows for t in row.trials if t.key in then and t.state is not State.STALE):
+    for trial in (t for row in results.rows for t in row.planned if t.key in then and t.state is not State.STALE):
         verdict.found(
             Kind.STALE,
             f"trial {trial.key} ('{trial.row}', seed {trial.seed}) was left out when the table was written, since the "
@@ -266,7 +269,8 @@ def _trial(row: str, seed: int, key: str, digest: str, store: Store, verdict: Ve
     if state is not State.FINISHED:
         return trial
     verdict.trials += 1
-    return replace(trial, result=_recomputed(trial, verdict))
+    recomputed = _recomputed(trial, verdict)
+    return trial if contradiction(trial.result) else replace(trial, result=recomputed)  # what is invalid stays so
 
 
 def _recomputed(trial: TrialRecord, verdict: Verdict) -> dict[str, Any]:

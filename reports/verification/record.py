@@ -22,8 +22,9 @@ from orchestrator.plan.lockfile import locked_keys
 from orchestrator.store.store import Store
 from reports.renderers.csv_ import quoted
 from reports.renderers.templates import as_html
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.tables.model import Origin, Table
 from reports.verification.printed import ATTRIBUTE, MARK, READERS, TRIALS, PrintedDocument, PrintedTable
 
@@ -33,7 +34,7 @@ SHORT = 8
 """Hexadecimal digits of the digest of a part."""
 LINE = 110
 """Characters of a record on a line of LaTeX."""
-NOT_RECORDED = ("rows", "configs", "problems", "path", "store", "home", "tracking_uri", "other_frames", "search")
+NOT_RECORDED = ("collected", "configs", "problems", "path", "store", "home", "tracking_uri", "other_frames", "search")
 """What results hold beside the plain facts that a table is laid out by."""
 Record = dict[str, Any]
 
@@ -126,13 +127,13 @@ def _plain(value: Any) -> Any:
 def trials_of(results: Results) -> dict[str, dict[str, list[str]]]:
     """Return key and digest of each row's trials by seed; of a trial without a result, key and state."""
     return {
-        row.name: {str(trial.seed): [trial.key, trial_digest(trial)] for trial in row.trials} for row in results.rows
+        row.name: {str(trial.seed): [trial.key, trial_digest(trial)] for trial in row.planned} for row in results.rows
     }
 
 
 def trial_digest(trial: TrialRecord) -> str:
     """Return a digest of a trial's numbers, answers and code; its state where it has none."""
-    if trial.state not in (State.FINISHED, State.INCOMPARABLE) or not trial.result:
+    if trial.state not in (State.FINISHED, State.INCOMPARABLE, State.INVALID) or not trial.result:
         return trial.state.value
     return short([trial.result.get("metrics"), trial.result.get("answers"), trial.result.get("code")])
 

@@ -13,11 +13,12 @@ from far.errors import ConfigError
 from reports.figures import FIGURES, FigureSpec, Options
 from reports.figures.style import save, styled
 from reports.page.build import build_page
-from reports.results.results import Results, RowResults
+from reports.results.results import Results
 from reports.shown import can_be_opened_elsewhere, without_places
 from reports.tables.ablation import build_table
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all
+from tests.reports.conftest import with_trials
 
 MakeResults = Callable[..., Results]
 
@@ -27,11 +28,7 @@ def page_of(*results: Results, options: Options | None = None) -> str:
 
 
 def linked(results: Results, address: str) -> Results:
-    rows = [
-        RowResults(row.name, [replace(t, link=f"{address}/#/experiments/1/runs/{t.key}") for t in row.trials])
-        for row in results.rows
-    ]
-    return replace(results, rows=rows)
+    return with_trials(results, lambda t: replace(t, link=f"{address}/#/experiments/1/runs/{t.key}"))
 
 
 def test_the_page_prints_every_trial_with_its_key_and_values(
@@ -40,7 +37,7 @@ def test_the_page_prints_every_trial_with_its_key_and_values(
     monkeypatch.setattr("reports.page.build.FIGURES", ())
     results = make_results("head_ratio", seeds=2, accuracies={"1:1": 0.655, "2:1": 0.6, "1:2": 0.5})
     text = re.sub(r'\s(title|alt)="[^"]*"', "", page_of(results))  # what only a mouse finds does not print
-    for trial in (t for row in results.rows for t in row.trials):
+    for trial in (t for row in results.rows for t in row.planned):
         cells = text[text.index(f"<code>{trial.key}</code>") :].split("</tr>")[0]
         assert f">{trial.metric('top1'):.6g}<" in cells
         assert "200/200" in cells and "abc1234" in cells

@@ -101,7 +101,7 @@ def test_a_starred_row_keeps_its_name_and_gets_nothing_of_the_plain_one(
     assert table.title.startswith("Table 5.")
     text = trace([results], "1:1", "top1")
     assert "row 1:1," in text and "the paper prints 71.1 %" in text
-    assert results.row("1:1").trials[0].key in text and results.row("1:1*").trials[0].key not in text
+    assert results.row("1:1").planned[0].key in text and results.row("1:1*").planned[0].key not in text
     assert "the paper prints" not in trace([results], "1:1*", "top1")
     for name in RENDERERS:
         assert "1:1" in RENDERERS[name]([table])
@@ -128,8 +128,8 @@ def test_two_rows_spelled_like_the_papers_get_its_numbers_neither(make_results: 
 def test_a_name_that_may_be_two_rows_is_refused_with_both(make_results: MakeResults, tmp_path: Path) -> None:
     text = "study: own\nrows:\n  FAR: {}\n  far: {model.interaction: none}\n"
     results = make_results(write(tmp_path, text))
-    assert results.row("far").trials[0].key in trace([results], "far", "top1")
-    assert results.row("FAR").trials[0].key in trace([results], "FAR", "top1")
+    assert results.row("far").planned[0].key in trace([results], "far", "top1")
+    assert results.row("FAR").planned[0].key in trace([results], "FAR", "top1")
     for wanted in ("Far", "f a r"):
         with pytest.raises(ConfigError, match="'FAR' or 'far'"):
             trace([results], wanted, "top1")

@@ -12,6 +12,7 @@ from reports.analysis.correctness import row_outcomes
 from reports.renderers import RENDERERS
 from reports.results.results import Results
 from reports.tables.ablation import build_table
+from tests.reports.conftest import VIDEOS
 
 MakeResults = Callable[..., Results]
 ACCURACIES = {"1:1": 0.7, "2:1": 0.6, "1:2": 0.5}
@@ -56,14 +57,14 @@ def test_names_that_cannot_be_read_cost_a_comparison_not_the_table(make_results:
 
 def test_names_of_other_videos_are_refused(make_results: MakeResults) -> None:
     results = make_results("head_ratio", ACCURACIES, changes={("2:1", 1): {"unanswered": range(7)}}, seeds=3)
-    odd, other = (TrialPaths(results.rows[1].trials[seed].directory) for seed in (1, 2))
+    odd, other = (TrialPaths(results.rows[1].planned[seed].directory) for seed in (1, 2))
     odd.predictions.write_bytes(other.predictions.read_bytes())
     table = build_table(results)
     assert any("other videos than the result" in note.text for note in table.notes)
 
 
 def test_damaged_answers_are_a_problem_of_one_trial(make_results: MakeResults) -> None:
-    changes = {("2:1", 1): {"answers": {"videos": "x", "count": 3, "top1": "?"}}}
+    changes = {("2:1", 1): {"answers": {"videos": "x", "count": VIDEOS, "top1": "?"}}}
     table = build_table(make_results("head_ratio", ACCURACIES, changes=changes, seeds=3))
     assert any("damaged answers" in note.text for note in table.notes)
     assert len(table.rows[1].cells["delta_top1"].values) == 2

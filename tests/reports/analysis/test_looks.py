@@ -19,6 +19,7 @@ from reports.statistics.verdicts import LEVELS, holm
 from reports.tables.ablation import build_table
 from reports.tables.model import Table
 from reports.tables.provenance import trace
+from tests.reports.conftest import with_trials
 
 MakeResults = Callable[..., Results]
 ACCURACIES = {"1:1": 0.6, "2:1": 0.8, "1:2": 0.6}
@@ -235,7 +236,7 @@ def test_a_margin_changed_after_the_fact_proves_no_equality(make_results: MakeRe
 
 def test_rows_that_a_search_proposed_are_not_starred_from_its_runs(make_results: MakeResults, tmp_path: Path) -> None:
     results = make_results(study_file(tmp_path), ACCURACIES)
-    key = results.row("2:1").trials[0].key
+    key = results.row("2:1").planned[0].key
     journal = tmp_path / "runs" / "studies" / "hunt" / "search.journal"
     journal.parent.mkdir(parents=True)
     journal.write_text(json.dumps({"op_code": 8, "user_attr": {"farlab.key": key}}) + "\n")
@@ -302,11 +303,8 @@ def test_reports_that_claim_nothing_are_no_looks(make_results: MakeResults) -> N
 def test_other_seeds_of_a_placebo_are_no_other_plan(make_results: MakeResults, tmp_path: Path) -> None:
     """It takes seeds of the baseline that happen to be finished, which may be others than when it was submitted."""
     results = make_results(study_file(tmp_path, placebo=True), ACCURACIES)
-    rows = [
-        replace(row, trials=[replace(t, key=f"other-{t.key}") for t in row.trials]) if row.name == "Placebo" else row
-        for row in results.rows
-    ]
-    assert len(rows) == 4
-    assert stars(build_table(replace(results, rows=rows)))
+    other = with_trials(results, lambda t: replace(t, key=f"other-{t.key}") if t.row == "Placebo" else t)
+    assert len(other.rows) == 4
+    assert stars(build_table(other))
     assert stars(build_table(results))
     assert len(looks(results)) == 1

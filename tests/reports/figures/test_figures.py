@@ -12,7 +12,6 @@ from matplotlib import image
 from far.errors import ConfigError, DataError
 from reports.figures import FIGURES, Options
 from reports.figures.classes import answered, by_class
-from reports.figures.curves import history
 from reports.figures.pareto import front
 from reports.figures.patterns import GRID, attended_by
 from reports.figures.style import save, styled
@@ -55,13 +54,6 @@ def test_equal_results_give_equal_files(make_results: MakeResults, tmp_path: Pat
 def test_the_pareto_front_has_what_nothing_beats() -> None:
     points = [(1.0, 50.0), (2.0, 70.0), (2.0, 60.0), (3.0, 65.0), (4.0, 71.0)]
     assert front(points) == [0, 1, 4]
-
-
-def test_curves_hold_running_trials_too(make_results: MakeResults) -> None:
-    results = make_results("head_ratio", changes={("1:1", 1): {"state": "failed", "metrics": None}})
-    epochs = history(results.row("1:1"), "train_loss")
-    assert list(epochs) == [1, 2, 3]
-    assert epochs[1] == [2.0, 2.0]
 
 
 def test_accuracy_by_class_averages_to_the_whole(make_results: MakeResults) -> None:

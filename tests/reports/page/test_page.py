@@ -81,7 +81,7 @@ def test_watching_ends_when_nothing_is_pending(
     monkeypatch.setattr(watch.time, "sleep", slept.append)
     monkeypatch.chdir(tmp_path)
     states = [make_results("head_ratio", skip={("1:2", 1)}), make_results("head_ratio")]
-    states[0].rows[2].trials[1].__dict__["state"] = State.RUNNING
+    states[0].collected["1:2"][1].__dict__["state"] = State.RUNNING
     seen: list[str] = []
 
     def collect() -> list[Results]:

@@ -37,7 +37,7 @@ def test_the_table_of_a_server_is_that_of_the_store(
 ) -> None:
     odd = {("2:1", 1): {"unanswered": range(9)}}
     results = make_results("head_ratio", {"1:1": 0.7, "2:1": 0.6, "1:2": 0.5}, changes=odd, skip={("1:2", 2)}, seeds=3)
-    known = [t for row in results.rows for t in row.trials if t.directory is not None and t.directory.is_dir()]
+    known = [t for row in results.rows for t in row.planned if t.directory is not None and t.directory.is_dir()]
     for trial in known:
         (trial.directory / "trial.json").write_text(json.dumps({"key": trial.key, "config": {}}))
     trials = [TrackedTrial(t.key, t.row, t.seed, t.directory) for t in known]
@@ -73,7 +73,7 @@ def test_rows_of_a_server_are_told_apart_by_marks(make_results: MakeResults, tmp
     rows = {"FAR": {}, "FAR'": {"model.interaction": "none"}, "lr = 1": {"recipe.lr": 1.0}}
     study.write_text(json.dumps({"study": "marks", "rows": rows, "seeds": 1}))
     there = make_results(study, {"FAR": 0.7, "FAR'": 0.6, "lr = 1": 0.5}, seeds=1)
-    trials = [TrackedTrial(t.key, t.row, t.seed, t.directory) for row in there.rows for t in row.trials]
+    trials = [TrackedTrial(t.key, t.row, t.seed, t.directory) for row in there.rows for t in row.planned]
     sweep = Sweep("marks", "demo", trials, tmp_path / "state.json", tmp_path / "artifacts", {})
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     mirror = Mirror(uri, [sweep])

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from reports.results.mlflow import TrackingError, read_runs
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 
 MakeResults = Callable[..., Results]
 
@@ -78,7 +79,7 @@ def plan(make_results: MakeResults, tmp_path: Path) -> Results:
 
 
 def trial_of(results: Results) -> TrialRecord:
-    return results.rows[0].trials[0]
+    return results.rows[0].planned[0]
 
 
 def lie(fake: FakeServer, plan: Results, run_id: str, artifacts: Path) -> None:

@@ -42,7 +42,8 @@ def test_table_5_has_the_papers_rows_and_numbers(make_results: MakeResults) -> N
 
 
 def test_mean_and_sample_deviation(make_results: MakeResults) -> None:
-    changes = {("1:1", s): {"metrics": {"top1": v, "top5": 90.0}} for s, v in enumerate((70.0, 71.0, 73.0))}
+    said = [{"metrics": {"top1": top1, "top5": 90.0}, "with_answers": False} for top1 in (70.0, 71.0, 73.0)]
+    changes = {("1:1", seed): each for seed, each in enumerate(said)}
     row = as_json(make_results("head_ratio", changes=changes, seeds=3))["rows"][0]
     top1 = row["metrics"]["top1"]
     assert top1["values"] == [70.0, 71.0, 73.0]

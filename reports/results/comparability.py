@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from far.weights.load_report import uneven
-from reports.results.results import Results, TrialRecord
+from reports.results.state import State
+from reports.results.trials import TrialRecord
+
+if TYPE_CHECKING:
+    from orchestrator.plan.other_frames import Misread
 
 
 @dataclass(frozen=True)
@@ -50,32 +55,44 @@ averaging. A setting that the rows themselves vary is meant to differ."""
 
 
 START = "initial weights"
-"""What :func:`findings` calls a difference in what the rows start from."""
+"""What a difference in what the rows start from is called."""
+ByRow = Mapping[str, Sequence[TrialRecord]]
 
 
-def findings(results: Results) -> list[Finding]:
-    """Compare every finished trial with the majority of the table."""
+def find_incomparable(
+    planned: ByRow, varied: Collection[str] = (), other_frames: Mapping[str, Misread] | None = None
+) -> list[Finding]:
+    """Compare every finished trial with the majority of the table.
+
+    Args:
+        planned: trials by row.
+        varied: dotted settings that the rows themselves set, so that a difference in them is meant.
+        other_frames: trials that saw other frames than the same trial would now, by key.
+    """
+    by_row = {row: [trial for trial in trials if trial.state is State.FINISHED] for row, trials in planned.items()}
+    finished = [trial for trials in by_row.values() for trial in trials]
     found = []
     for what, setting, read, fatal in CHECKS:
-        if setting and any(key == setting or key.startswith(f"{setting}.") for key in results.varied):
+        if setting and any(key == setting or key.startswith(f"{setting}.") for key in varied):
             continue
-        if len({read(trial) for trial in results.finished} - {None}) < 2:
+        if len({read(trial) for trial in finished} - {None}) < 2:
             continue
-        values = {trial.key: read(trial) for trial in results.finished}
+        values = {trial.key: read(trial) for trial in finished}
         counts = Counter(value for value in values.values() if value is not None)
         usual = counts.most_common(1)[0][0]
         for value, _ in counts.most_common()[1:]:
             odd = frozenset(key for key, own in values.items() if own == value)
-            names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in odd})
+            names = sorted({f"{t.row} seed {t.seed}" for t in finished if t.key in odd})
             text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
             found.append(Finding(what, text, odd, fatal))
-    return [*found, *_other_frames(results), *_unscaled(results), *_starts(results), *_code(results), *_same(results)]
+    found += [*_other_frames(finished, other_frames or {}), *_unscaled(finished)]
+    return [*found, *_starts(by_row), *_code(finished), *_same(planned)]
 
 
-def _unscaled(results: Results) -> list[Finding]:
+def _unscaled(finished: Sequence[TrialRecord]) -> list[Finding]:
     """Trials of versions that ran fp16 at ZeRO 0, where DeepSpeed never scales the loss: their learning stopped."""
     odd = []
-    for trial in results.finished:
+    for trial in finished:
         execution = trial.result.get("execution") or {}
         if execution.get("precision") == "fp16":
             stage = execution["zero_stage"] if "zero_stage" in execution else trial.setting("recipe", "zero_stage")
@@ -84,41 +101,39 @@ def _unscaled(results: Results) -> list[Finding]:
         return []
     names = ", ".join(sorted(f"{trial.row} seed {trial.seed}" for trial in odd))
     text = f"fp16 whose loss was not scaled, so that learning stopped after some thousand steps; train again: {names}"
-    return [Finding("loss scale", text, frozenset(trial.key for trial in odd), fatal=len(odd) < len(results.finished))]
+    return [Finding("loss scale", text, frozenset(trial.key for trial in odd), fatal=len(odd) < len(finished))]
 
 
-def _other_frames(results: Results) -> list[Finding]:
+def _other_frames(finished: Sequence[TrialRecord], misread: Mapping[str, Misread]) -> list[Finding]:
     """Trials whose videos an earlier version misread: kept apart from others, unless somebody has accepted them."""
-    odd = {
-        trial.key: results.other_frames[trial.key] for trial in results.finished if trial.key in results.other_frames
-    }
-    is_mixed = any(trial.key not in odd for trial in results.finished)
+    odd = {trial.key: misread[trial.key] for trial in finished if trial.key in misread}
+    is_mixed = any(trial.key not in odd for trial in finished)
     found = []
     for one in dict.fromkeys(odd.values()):
         keys = frozenset(key for key, own in odd.items() if own == one)
-        names = sorted({f"{t.row} seed {t.seed}" for t in results.finished if t.key in keys})
+        names = sorted({f"{t.row} seed {t.seed}" for t in finished if t.key in keys})
         accepted = f"; accepted {one.accepted}" if one.accepted else ""
         text = f"other frames ({one}, misread by the version that read them): {', '.join(names)}{accepted}"
         found.append(Finding("other frames", text, keys, fatal=is_mixed and not one.accepted))
     return found
 
 
-def _starts(results: Results) -> list[Finding]:
+def _starts(by_row: ByRow) -> list[Finding]:
     """Rows of which some took from their initial weights what others began at random: a trained head, above all."""
-    starts = {row.name: row.finished[0].result.get("init") or {} for row in results.rows if row.finished}
+    starts = {row: finished[0].result.get("init") or {} for row, finished in by_row.items() if finished}
     found = []
     for each in uneven(starts):
         odd = min((each.loaded, each.fresh), key=len)  # the fewer rows are the odd ones
-        keys = frozenset(trial.key for row in results.rows if row.name in odd for trial in row.finished)
+        keys = frozenset(trial.key for row in odd for trial in by_row[row])
         found.append(Finding(START, f"rows start differently: {each}", keys, fatal=False))
     return found
 
 
-def _code(results: Results) -> list[Finding]:
+def _code(finished: Sequence[TrialRecord]) -> list[Finding]:
     """Trials whose attempts ran different commits, or code that no commit holds."""
     found, mixed, dirty = [], {}, {}
-    usual = results.finished[0].result.get("code") if results.finished else None
-    for trial in results.finished:
+    usual = finished[0].result.get("code") if finished else None
+    for trial in finished:
         codes = [code for code in (*(trial.result.get("earlier_code") or ()), trial.result.get("code")) if code]
         if not (usual or {}).get("dirty") and all(code == usual for code in codes):
             continue
@@ -131,16 +146,16 @@ def _code(results: Results) -> list[Finding]:
         text = f"begun under one commit and finished under another: {', '.join(mixed.values())}"
         found.append(Finding("commits", text, frozenset(mixed), fatal=False))
     if dirty:
-        text = f"{len(dirty)} of {len(results.finished)} trials ran with uncommitted changes in the code"
+        text = f"{len(dirty)} of {len(finished)} trials ran with uncommitted changes in the code"
         found.append(Finding("code", text, frozenset(dirty), fatal=False))
     return found
 
 
-def _same(results: Results) -> list[Finding]:
+def _same(planned: ByRow) -> list[Finding]:
     """Rows that share every trial: their numbers are equal whatever the model."""
     rows: dict[tuple[str, ...], list[str]] = {}
-    for row in results.rows:
-        rows.setdefault(tuple(trial.key for trial in row.trials), []).append(f"'{row.name}'")
+    for row, trials in planned.items():
+        rows.setdefault(tuple(trial.key for trial in trials), []).append(f"'{row}'")
     return [
         Finding(
             "rows",
@@ -152,11 +167,6 @@ def _same(results: Results) -> list[Finding]:
         for keys, names in rows.items()
         if keys and len(names) > 1
     ]
-
-
-def incomparable(found: list[Finding]) -> frozenset[str]:
-    """Return the keys of trials whose numbers must not be averaged with the others."""
-    return frozenset().union(*(finding.keys for finding in found if finding.fatal))
 
 
 def _show(value: Hashable) -> str:

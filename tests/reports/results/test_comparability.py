@@ -12,11 +12,11 @@ import pytest
 
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
-from reports.analysis.comparability import findings
 from reports.renderers import RENDERERS
 from reports.results.mlflow import TrackingError, read_runs
-from reports.results.results import Results, TrialRecord
+from reports.results.results import Results
 from reports.results.state import State
+from reports.results.trials import TrialRecord
 from reports.tables.ablation import build_table
 
 MakeResults = Callable[..., Results]
@@ -61,7 +61,7 @@ def test_views_of_a_whole_row(make_results: MakeResults) -> None:
 def test_what_the_rows_vary_is_meant_to_differ(make_results: MakeResults, tmp_path: Path) -> None:
     study = tmp_path / "epochs.yaml"
     study.write_text("study: epochs\nrows:\n  short: {recipe.epochs: 2}\n  long: {recipe.epochs: 4}\n")
-    assert not [f for f in findings(make_results(study)) if f.fatal]
+    assert not [f for f in make_results(study).findings if f.fatal]
 
 
 def test_other_code_is_a_warning(make_results: MakeResults) -> None:
@@ -105,9 +105,9 @@ def test_other_precision_device_and_decoders_are_averaged_and_said(
 def test_fp16_that_earlier_versions_did_not_scale_is_said(make_results: MakeResults) -> None:
     changes = {(row, seed): {"execution": {"precision": "fp16"}} for row in ("1:1", "2:1", "1:2") for seed in (0, 1)}
     scaled = {"execution": {"precision": "fp16", "zero_stage": 1}}
-    found = [f for f in findings(make_results("head_ratio", changes=changes)) if f.what == "loss scale"]
+    found = [f for f in make_results("head_ratio", changes=changes).findings if f.what == "loss scale"]
     assert (len(found), len(found[0].keys), found[0].fatal) == (1, 6, False)
-    (mixed,) = findings(make_results("head_ratio", changes={**changes, ("1:1", 0): scaled}))
+    (mixed,) = make_results("head_ratio", changes={**changes, ("1:1", 0): scaled}).findings
     assert (mixed.what, mixed.fatal) == ("loss scale", True)  # kept apart from a number that is right
     assert "1:1 seed 0" not in mixed.text and "1:1 seed 1" in mixed.text
 
@@ -123,7 +123,7 @@ def test_precision_that_the_rows_vary_is_meant_to_differ(make_results: MakeResul
     study = tmp_path / "precision.yaml"
     study.write_text("study: precision\nrows:\n  a: {recipe.precision: fp32}\n  b: {recipe.precision: bf16}\n")
     changes = {(r, s): {"execution": {"precision": p}} for r, p in (("a", "fp32"), ("b", "bf16")) for s in (0, 1)}
-    assert not findings(make_results(study, changes=changes))
+    assert not make_results(study, changes=changes).findings
 
 
 def test_a_trial_begun_under_another_commit_is_said(make_results: MakeResults) -> None:
@@ -149,7 +149,7 @@ def test_rows_that_are_one_trial_are_no_finding(make_results: MakeResults, tmp_p
 
 
 def test_unanswered_videos_are_marked(make_results: MakeResults) -> None:
-    table = build_table(make_results("head_ratio", changes={("1:1", 0): {"evaluated": 190}}))
+    table = build_table(make_results("head_ratio", changes={("1:1", 0): {"unanswered": range(10)}}))
     assert table.rows[0].cells["top1"].marks == ("a",)
     assert "10 of 200 videos unanswered" in table.notes[0].text
     assert "190/200" in table.rows[0].cells["coverage"].text
@@ -177,7 +177,7 @@ def mirrored(results: Results, uri: str, root: Path) -> None:
     trials = [
         TrackedTrial(t.key, row.name, t.seed, t.directory)
         for row in results.rows
-        for t in row.trials
+        for t in row.planned
         if t.directory is not None and t.directory.is_dir()
     ]
     for trial in trials:
@@ -193,19 +193,19 @@ def test_a_tracking_server_gives_the_same_table(make_results: MakeResults, tmp_p
     failed = {"state": "failed", "metrics": {}, "error": {"kind": "data", "message": "gone"}}
     results = make_results("head_ratio", seeds=3, changes={("2:1", 1): failed}, skip={("1:2", 2)})
     mirrored(results, uri, tmp_path)
-    blank = [
-        replace(row, trials=[TrialRecord(t.row, t.seed, t.key, State.MISSING, identity=t.identity) for t in row.trials])
-        for row in results.rows
-    ]
-    plan = replace(results, rows=blank)
+    blank = {
+        row: [TrialRecord(t.row, t.seed, t.key, State.MISSING, identity=t.identity) for t in trials]
+        for row, trials in results.collected.items()
+    }
+    plan = replace(results, collected=blank)
     found = read_runs(plan, uri, tmp_path / "cache")
     first, second = (json.loads(RENDERERS["json"]([build_table(r)])) for r in (results, found))
     assert first["rows"] == second["rows"]
-    link = found.rows[0].trials[0].link
+    link = found.rows[0].planned[0].link
     assert link is not None and "/runs/" in link
 
     # Another machine, whose copy of the data differs, ran what is missing here.
-    other = results.rows[2].trials[0]
+    other = results.rows[2].planned[0]
     assert other.directory is not None
     foreign = tmp_path / "elsewhere" / "ffffffffffffffff"
     foreign.mkdir(parents=True)
@@ -233,20 +233,20 @@ def test_a_failed_trial_that_is_run_again_is_read_again(make_results: MakeResult
     failed = {"state": "failed", "metrics": {}, "error": {"kind": "data", "message": "gone"}}
     results = make_results(study, seeds=1, changes={("a", 0): failed})
     mirrored(results, uri, tmp_path)
-    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    trial = read_runs(results, uri, cache).rows[0].planned[0]
     assert (trial.state, trial.result["error"]["message"]) == (State.FAILED, "gone")
     assert trial.directory is not None
 
     client, run = MlflowClient(uri), trial.directory.name
     client.update_run(run, status="RUNNING")
-    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    trial = read_runs(results, uri, cache).rows[0].planned[0]
     assert (trial.state, trial.metric("top1")) == (State.RUNNING, None)
     client.set_terminated(run, "KILLED")
-    assert read_runs(results, uri, cache).rows[0].trials[0].state is State.MISSING
+    assert read_runs(results, uri, cache).rows[0].planned[0].state is State.MISSING
 
-    (results.rows[0].trials[0].directory / "result.json").unlink()  # type: ignore[operator]
+    (results.rows[0].planned[0].directory / "result.json").unlink()  # type: ignore[operator]
     mirrored(make_results(study, seeds=1), uri, tmp_path)
-    trial = read_runs(results, uri, cache).rows[0].trials[0]
+    trial = read_runs(results, uri, cache).rows[0].planned[0]
     assert trial.state is State.FINISHED
     assert trial.metric("top1") == pytest.approx(60, abs=10)
     assert trial.directory is not None and trial.directory.name == run
