@@ -17,7 +17,7 @@ HEAVY = ("torch", "ray", "mlflow", "deepspeed", "optuna", "sklearn", "transforme
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "farlab.py"), *arguments]
+    command = [sys.executable, str(ROOT / "farlab"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("far/", "orchestrator/", "reports/", "studies/", "farlab.py")
+PACKAGES = ("far/", "orchestrator/", "reports/", "studies/", "farlab/")
 BUILT = {"far/build.json"}
 """Written by the build itself."""
 

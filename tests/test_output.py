@@ -17,7 +17,7 @@ from orchestrator.store.store import Store
 from orchestrator.study import load_study
 
 ROOT = Path(__file__).resolve().parent.parent
-FARLAB = [sys.executable, str(ROOT / "farlab.py")]
+FARLAB = [sys.executable, str(ROOT / "farlab")]
 HOSTILE = r"""
 study: s
 title: "a\e]0;title\a [red]t"

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = [
-    ROOT / "farlab.py",
-    *(path for name in ("far", "orchestrator", "reports") for path in (ROOT / name).rglob("*.py")),
-]
+SOURCES = [path for name in ("far", "farlab", "orchestrator", "reports") for path in (ROOT / name).rglob("*.py")]
 MEANT_OTHERWISE = {
     ("far/definitions.py", "far"),  # the package
     ("reports/selection.py", "mlflow"),  # what --from takes for the workspace's own tracking store

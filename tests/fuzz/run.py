@@ -208,7 +208,7 @@ def run_process(case: Case, place: Path) -> Outcome:
     ends = {"full": "> /dev/full", "closed": ">&-", "head": "| head -c 10", "none": "> /dev/null"}
     line = f'"$@" {ends.get(case.stream, "")}; exit ${{PIPESTATUS[0]}}'
     arguments = [text.replace("\0", "") for text in case.arguments]
-    command = ["bash", "-c", line, "bash", sys.executable, str(ROOT / "farlab.py"), *arguments]
+    command = ["bash", "-c", line, "bash", sys.executable, str(ROOT / "farlab"), *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": case.encoding, **_possible(case.environment)}
     try:
         line_ = [os.fsencode(part) for part in command]

@@ -32,7 +32,7 @@ def test_two_ranks_train_and_evaluate(tiny_config: TrialConfig, tiny_data: Path,
     YAML().dump({"profile": "two", "settings": settings}, tmp_path / "two.yaml")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*torchrun, str(ROOT / "farlab.py"), "train", "two.yaml"],
+        [*torchrun, "-m", "farlab", "train", "two.yaml"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -216,9 +216,8 @@ def test_a_kill_while_it_is_kept_aside_loses_nothing(
 def package(tmp_path: Path) -> Iterator[Path]:
     """A copy of the package whose code can be edited."""
     root = Path(far.__file__).parents[1]
-    for name in ("far", "orchestrator", "reports", "studies"):
+    for name in ("far", "farlab", "orchestrator", "reports", "studies"):
         shutil.copytree(root / name, tmp_path / "package" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "farlab.py", tmp_path / "package")
     yield tmp_path / "package"
 
 

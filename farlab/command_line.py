@@ -6,14 +6,10 @@ study file answer at once.
 
 from __future__ import annotations
 
-import os
-import sys
-
-if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != __file__.rpartition(os.sep)[0]:
-    del sys.path[0]  # `python -m farlab` puts the working directory first, whose files are not to run in place of ours
-
 import contextlib
 import gc
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,7 +173,3 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     gc.freeze()  # skip the final GC pass over Ray's and MLflow's objects (saves about 1 s)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()
