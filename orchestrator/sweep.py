@@ -19,7 +19,6 @@ from orchestrator.monitor.live import Progress, Watched
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import Plan, PlannedTrial
-from orchestrator.store.poller import Poller
 from orchestrator.store.remote import RemoteStoreError
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
@@ -167,7 +166,7 @@ def _synchronisation(
         return lambda trials: None
 
     remote_store.push(store, [])
-    stack.enter_context(Poller(remote_store, store, lambda: [t.key for t in todo if store.result(t.key) is None]))
+    stack.enter_context(remote_store.polled(store, lambda: [t.key for t in todo if store.result(t.key) is None]))
 
     def settle(trials: Sequence[PlannedTrial]) -> str | None:
         try:

@@ -11,7 +11,7 @@ import pytest
 import farlab
 from far.data.sources.manifest import FILE_NAME, Manifest, Video, write_manifest
 from orchestrator.doctor import software, store, workspace
-from orchestrator.doctor.finding import VideoFinding
+from orchestrator.doctor.finding import Finding
 from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found(findings: Iterator[VideoFinding]) -> Callable[..., list[VideoFinding]]:
+def found(findings: Iterator[Finding]) -> Callable[..., list[Finding]]:
     kept = list(findings)
     return lambda part, level: [each for each in kept if (each.part, each.level) == (part, level)]
 
