@@ -124,7 +124,7 @@ def swap_rows(text: str, format_: str, draw: random.Random) -> str | None:
 
 def _cell_of(text: str, name: str, format_: str, start: int, end: int) -> int | None:
     """Return where the first cell of a row begins."""
-    opening = {"md": r"\n\| ", "latex": r"\n", "html": r'<td class="label[^>]*>', "csv": r"\n[^,\n]*,"}
+    opening = {"md": r"\n\| ", "latex": r"\n", "html": r'<t[dh] class="label[^>]*>', "csv": r"\n[^,\n]*,"}
     before = opening.get(format_, r'"row": "')
     hit = re.compile(f'(?:{before})({re.escape(name)})(?=[ |&<,"])').search(text, start, end)
     return hit.start(1) if hit else None

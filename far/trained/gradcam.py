@@ -61,6 +61,14 @@ def load_clip(path: Path, config: TrialConfig) -> Clip:
     return Clip(frames, geometry.normalise(clip[None], config.data.mean, config.data.std))
 
 
+def probabilities(trained: Trained, clip: Clip) -> NDArray[np.float32]:
+    """Return the softmax of all classes (C,)."""
+    with torch.no_grad():
+        logits = trained.model(clip.input.to(next(trained.model.parameters()).device))
+    scores: NDArray[np.float32] = logits[0].float().softmax(0).cpu().numpy()
+    return scores
+
+
 def explain(trained: Trained, clip: Clip, target: int | None = None) -> Explanation:
     """Return where a network looks for a class.
 
@@ -70,17 +78,15 @@ def explain(trained: Trained, clip: Clip, target: int | None = None) -> Explanat
         target: the class; default: the one it answers.
     """
     model = trained.model
-    device = next(model.parameters()).device
-    clips = clip.input.to(device)
-    with torch.no_grad():
-        probabilities = model(clips)[0].float().softmax(0).cpu().numpy()
-    chosen = int(probabilities.argmax()) if target is None else target
+    clips = clip.input.to(next(model.parameters()).device)
+    scores = probabilities(trained, clip)
+    chosen = int(scores.argmax()) if target is None else target
     with tapped(model) as (network, tap):
         cam: Any = LayerGradCam(network, tap).attribute(clips, target=chosen, relu_attributions=True)
         heat: Any = LayerAttribution.interpolate(cam, clip.frames.shape[:3], interpolate_mode="trilinear")
     values = heat[0, 0].detach().float().cpu().numpy()
     peak = float(values.max())
-    return Explanation(values / peak if peak > 0 else values, chosen, probabilities)
+    return Explanation(values / peak if peak > 0 else values, chosen, scores)
 
 
 class _Tapped(nn.Module):

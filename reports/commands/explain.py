@@ -9,8 +9,9 @@ import typer
 
 from far.errors import ConfigError
 from orchestrator.cli.options import ProfileOption, SeedsOption
+from orchestrator.workspace.settings import load_settings
 from reports.figures.explain import draw
-from reports.figures.style import picture_kind, save, styled
+from reports.figures.style import picture_kind, styled, write
 from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
 
 
@@ -21,11 +22,14 @@ def explain(
     table: TableOption = None,
     study: StudyOption = None,
     profile: ProfileOption = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the trials; default: the first finished.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the trials; default: the first that all rows have.")] = None,
     seeds: SeedsOption = None,
     override: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE that the sweep was given.")] = None,
     target: Annotated[
-        int | None, typer.Option("--class", min=0, help="Class to explain; default: each row's prediction.")
+        str | None,
+        typer.Option(
+            "--class", metavar="NAME", help="Class to explain, by name or number; default: the video's true class."
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames shown of each clip.")] = 8,
     output: Annotated[Path, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = Path("explain.png"),
@@ -45,5 +49,6 @@ def explain(
     results = one_study(table, study, profile, seeds, override, store)
     with styled():
         names = named_rows(row, rows, results)
-        save(draw(results, videos, names, seed=seed, target=target, frames=frames), output)
-    typer.echo(f"wrote {output}")
+        root = load_settings().data_root
+        drawing = draw(results, videos, names, seed=seed, target=target, frames=frames, data_root=root)
+        write(drawing, output)

@@ -12,7 +12,7 @@ from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
 from orchestrator.workspace.settings import load_settings
 from reports.figures import FIGURES, NUMBERS, Options, drawn, names, needs_results
-from reports.figures.style import picture_kind, save, styled
+from reports.figures.style import picture_kind, styled, write
 from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
 
 
@@ -55,5 +55,4 @@ def figure(
     options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)
     path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
     with styled():
-        save(drawn(chosen, results, options), path)
-    typer.echo(f"wrote {path}")
+        write(drawn(chosen, results, options), path)

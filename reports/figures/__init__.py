@@ -6,7 +6,7 @@ import importlib
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ class Options:
     rows: tuple[str, ...] = ()
     video: Path | None = None
     metric: str = "top1"
+    most_classes: int = 30
+    """Classes shown at most: those that differ most, at both ends."""
     data_root: Path = Path("data")
     weights_root: Path = Path("weights")
 
@@ -40,14 +42,33 @@ def shown_rows(results: Results, options: Options) -> Sequence[RowResults]:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure with the words that go with it.
+
+    Attributes:
+        figure: without a title.
+        title: above a picture that stands alone: the study, and at what scale it ran.
+        caption: how to read it, and what it leaves out.
+        alt: what it shows, for those who do not see it.
+    """
+
+    figure: Figure
+    title: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
 class FigureSpec:
     """How to draw one figure: ``draw`` takes the results of a study, or None where ``needs_results`` is false."""
 
-    draw: Callable[[Results | None, Options], Figure]
+    draw: Callable[[Results | None, Options], Drawing]
     title: str
     needs_results: bool = True
     rows: Callable[[Results, Options], Sequence[RowResults]] = shown_rows
     """Which rows are drawn."""
+    wide: bool = False
+    """Whether it takes the width of a page rather than of a column."""
 
 
 FIGURES: Registry[FigureSpec] = Registry("figure", accepts=instance_of(FigureSpec))
@@ -55,26 +76,27 @@ NUMBERS = {"2": "patterns", "6": "explain", "7": "explain"}
 """The paper's numbers of figures; 6 and 7 are ``farlab explain``."""
 MOST_NAMED = 6
 """Trials that are named under a figure; more are counted."""
-CHARACTERS = 22
+CHARACTERS = 15
 """Of such a note on an inch."""
 
 for _module in ("patterns", "pareto", "curves", "classes", "order"):
     importlib.import_module(f"{__name__}.{_module}")
 
 
-def drawn(name: str, results: Results | None, options: Options) -> Figure:
-    """Draw a figure, and say under it which trials of its rows stand in no number.
+def drawn(name: str, results: Results | None, options: Options) -> Drawing:
+    """Draw a figure, and say with it which trials of its rows stand in no number.
 
     Raises:
         ConfigError: the options ask for what there is not.
         DataError: there is nothing to draw.
     """
     spec = FIGURES[name]
-    figure = spec.draw(results, options)
-    if results is not None and (said := _left_out(spec.rows(results, options))):
-        width = int(figure.get_figwidth() * CHARACTERS)
-        figure.supxlabel(textwrap.fill(said, width), fontsize=6)
-    return figure
+    drawing = spec.draw(results, options)
+    if results is None or not (said := _left_out(spec.rows(results, options))):
+        return drawing
+    width = int(drawing.figure.get_figwidth() * CHARACTERS)
+    title = "\n".join(filter(None, (drawing.title, textwrap.fill(said, width))))
+    return replace(drawing, title=title, caption=f"{drawing.caption} L{said[1:]}.")
 
 
 def _left_out(rows: Sequence[RowResults]) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError, DataError
 from far.store.paths import TrialPaths
-from reports.figures import FIGURES, FigureSpec, Options
-from reports.figures.style import COLOURS, COLUMN
+from reports.figures import FIGURES, Drawing, FigureSpec, Options
+from reports.figures.class_names import class_names
+from reports.figures.style import COLOURS, COLUMN, HEIGHT, seeds_text
 from reports.results.results import Results, RowResults
+from reports.text import number
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MOST_CLASSES = 30
-"""Classes shown at most: those that differ most, at both ends."""
+LONGEST_NAME = 34
+"""Characters of a class's name that stand beside its bar."""
 
 
 def by_class(row: RowResults, labels: Mapping[str, int]) -> NDArray[np.float64]:
@@ -82,7 +80,7 @@ def chosen_rows(results: Results, options: Options) -> tuple[RowResults, RowResu
     return pair[0], pair[1]
 
 
-def draw(results: Results | None, options: Options) -> Figure:
+def draw(results: Results | None, options: Options) -> Drawing:
     """Draw the difference of each class, sorted, with its range over seeds."""
     import matplotlib.pyplot as plt
 
@@ -96,30 +94,43 @@ def draw(results: Results | None, options: Options) -> Figure:
     own, base = (by_class(each, labels) for each in shared)
     differences = own - base
     mean = differences.mean(axis=0)
-    order = [int(i) for i in np.argsort(mean, kind="stable") if np.isfinite(mean[i])]
-    if len(order) > MOST_CLASSES:
-        order = order[: MOST_CLASSES // 2] + order[-MOST_CLASSES // 2 :]
-    names = class_names(results, len(mean))
-    figure, axis = plt.subplots(figsize=(COLUMN * 1.3, 0.8 + 0.2 * len(order)))
+    known = [int(i) for i in np.argsort(mean, kind="stable") if np.isfinite(mean[i])]
+    half = options.most_classes // 2
+    order = known if len(known) <= options.most_classes else known[:half] + known[-half:]
+    names = class_names(results.finished, len(mean), options.data_root)
+    figure, axis = plt.subplots(figsize=(COLUMN, max(HEIGHT, 0.6 + 0.17 * len(order))))
     places = np.arange(len(order))
     axis.barh(places, mean[order], color=[COLOURS[0] if mean[i] >= 0 else COLOURS[1] for i in order], height=0.7)
     if len(seeds) > 1:
         low, high = differences.min(axis=0)[order], differences.max(axis=0)[order]
         axis.hlines(places, low, high, color="black", linewidth=0.8)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_yticks(places, [names[i] for i in order])
-    axis.set_xlabel(f"top-1 points, {row.name}\nminus {baseline.name} (line: range of {len(seeds)} seeds)")
-    unknown = f"\nwithout {nobody} video{'s' if nobody > 1 else ''} that no trial answered" if nobody else ""
-    axis.set_title(f"By class (profile {results.profile}){unknown}")
+    axis.set_yticks(places, [textwrap.shorten(names[i], LONGEST_NAME, placeholder="…") for i in order])
+    axis.set_xlabel("points of top-1")
     axis.grid(visible=False, axis="y")
-    return figure
+    unknown = f"without {nobody} video{'s' if nobody > 1 else ''} that no trial answered" if nobody else ""
+    caption = f"Top-1 of {row.name} minus that of {baseline.name}"
+    caption += (
+        f", mean over {seeds_text([len(seeds)])} of both; line: their range." if len(seeds) > 1 else ", one seed."
+    )
+    if len(order) < len(known):
+        caption += f" The {len(order)} of {len(known)} classes that differ most, at both ends."
+    caption += f" It is {unknown}." if unknown else ""
+    title = f"{row.name} minus {baseline.name}, by class (profile {results.profile})"
+    return Drawing(
+        figure,
+        "\n".join(filter(None, (textwrap.fill(title, 48), unknown))),
+        caption,
+        f"{row.name} against {baseline.name} by class: {_said(mean, known, names)}",
+    )
 
 
-def class_names(results: Results, classes: int) -> list[str]:
-    """Return the names of the classes: the demo's motions, else their numbers."""
-    source = next((t.setting("data", "source") for t in results.finished), None)
-    motions = list(MOTIONS)
-    return motions[:classes] if source == "demo" and classes <= len(motions) else [f"class {i}" for i in range(classes)]
+def _said(mean: NDArray[np.float64], known: Sequence[int], names: Sequence[str]) -> str:
+    """What the bars show, in words."""
+    higher, lower = (sum(1 for i in known if sign * mean[i] > 0) for sign in (1, -1))
+    text = f"higher in {higher}, lower in {lower} of {len(known)} classes"
+    ends = [f"{names[i]} {number(float(mean[i]), 1, signed=True)}" for i in (known[-1], known[0])]
+    return f"{text}; at the ends {' and '.join(ends)} points."
 
 
 FIGURES.register("classes")(FigureSpec(draw, "Differences by class", rows=chosen_rows))

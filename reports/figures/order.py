@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +11,11 @@ from far.errors import DataError, FarError
 from far.evaluate.frame_order import ORDERS
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
-from reports.figures import FIGURES, FigureSpec, Options, shown_rows
-from reports.figures.style import COLOURS, PAGE
+from reports.figures import FIGURES, Drawing, FigureSpec, Options, shown_rows
+from reports.figures.style import COLOURS, HEIGHT, PAGE, legend_below, seeds_text, titled
 from reports.results.results import Results
 from reports.results.trials import TrialRecord
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from reports.text import number
 
 FILE = "order.json"
 """Beside the trial's other files: accuracy by order, measured once."""
@@ -48,7 +46,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
     return scores
 
 
-def draw(results: Results | None, options: Options) -> Figure:
+def draw(results: Results | None, options: Options) -> Drawing:
     """Draw a group of bars a row, one bar an order, with the deviation over seeds and the level of chance."""
     import matplotlib.pyplot as plt
 
@@ -65,7 +63,7 @@ def draw(results: Results | None, options: Options) -> Figure:
             rows.append((row.name, seeds))
     if not rows:
         raise DataError(problems[0] if problems else "no row has finished; there is nothing to measure")
-    figure, axis = plt.subplots(figsize=(PAGE * 0.75, PAGE * 0.4))
+    figure, axis = plt.subplots(figsize=(PAGE, HEIGHT))
     places, width = np.arange(len(rows)), 0.8 / len(ORDERS)
     for index, order in enumerate(ORDERS):
         values = [[seed[order] for seed in seeds] for _, seeds in rows]
@@ -76,11 +74,19 @@ def draw(results: Results | None, options: Options) -> Figure:
     classes = next((t.setting("data", "classes") for t in results.finished), None)
     if classes:
         axis.axhline(100 / classes, color="black", linewidth=0.8, linestyle=":", label="chance")
-    axis.set_xticks(places, [name for name, _ in rows])
-    axis.set(ylabel="top-1 (%)", title=f"Frames in another order (profile {results.profile})")
+    axis.set_xticks(places, [textwrap.fill(name, max(8, 90 // len(rows))) for name, _ in rows])
+    axis.set(ylabel="top-1 (%)")
     axis.grid(visible=False, axis="x")
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=len(ORDERS) + 1, frameon=False)
-    return figure
+    legend_below(figure)
+    counts = [len(seeds) for _, seeds in rows]
+    spread_text = " ± sample standard deviation" if max(counts) > 1 else ""
+    caption = f"Top-1 of the trained rows with their frames in another order, mean{spread_text} over "
+    said = "; ".join(
+        f"{name} "
+        + ", ".join(f"{order} {number(float(np.mean([seed[order] for seed in seeds])), 1)} %" for order in ORDERS)
+        for name, seeds in rows
+    )
+    return Drawing(figure, titled(results), f"{caption}{seeds_text(counts)}.", f"Top-1 by order of frames. {said}.")
 
 
-FIGURES.register("order")(FigureSpec(draw, "Sensitivity to the order of frames"))
+FIGURES.register("order")(FigureSpec(draw, "Sensitivity to the order of frames", wide=True))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from far.errors import DataError
-from reports.figures import FIGURES, FigureSpec, Options, shown_rows
-from reports.figures.style import COLUMN, legend_label, look, titled
+from reports.figures import FIGURES, Drawing, FigureSpec, Options, shown_rows
+from reports.figures.style import COLUMN, HEIGHT, legend_below, legend_label, look, seeds_text, titled
 from reports.results.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from reports.text import number
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -25,33 +22,44 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
-def draw(results: Results | None, options: Options) -> Figure:
+def draw(results: Results | None, options: Options) -> Drawing:
     """Draw each row's mean with its deviation over seeds."""
     import matplotlib.pyplot as plt
 
     assert results is not None
-    points, names, spreads = [], [], []
+    points, names, samples = [], [], []
     for row in shown_rows(results, options):
         values, costs = list(row.by_seed(options.metric).values()), {t.flops for t in row.finished} - {None}
         if values and len(costs) == 1:
             points.append((float(costs.pop() or 0) / 1e9, statistics.fmean(values)))
-            spreads.append(statistics.stdev(values) if len(values) > 1 else 0.0)
+            samples.append(values)
             names.append(row.name)
     if not points:
         raise DataError("no row has finished; there is nothing to draw")
-    figure, axis = plt.subplots(figsize=(COLUMN * 1.25, COLUMN))
-    for index, (name, (cost, accuracy), spread) in enumerate(zip(names, points, spreads, strict=True)):
+    figure, axis = plt.subplots(figsize=(COLUMN, HEIGHT))
+    for index, (name, (cost, accuracy), values) in enumerate(zip(names, points, samples, strict=True)):
         style = {**look(index), "linestyle": "none"}
-        axis.errorbar(cost, accuracy, yerr=spread or None, capsize=2, label=legend_label(name), **style)  # type: ignore[arg-type]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        axis.errorbar(cost, accuracy, yerr=spread, capsize=2, label=legend_label(name), **style)  # type: ignore[arg-type]
     kept = front(points)
-    axis.plot(*zip(*(points[i] for i in kept), strict=True), color="0.5", linewidth=1, zorder=0, label="Pareto front")
-    title = {"top1": "Top-1 (%)", "top5": "Top-5 (%)"}[options.metric]
-    axis.set(xlabel="FLOPs (G) of one clip", ylabel=f"{title}, mean ± std over seeds")
-    axis.set_title(titled(results))
-    axis.margins(0.15)
+    if len(kept) > 1:
+        line = zip(*(points[i] for i in kept), strict=True)
+        axis.plot(*line, color="0.5", linewidth=1, zorder=0, label="Pareto front")
+    title = {"top1": "Top-1", "top5": "Top-5"}[options.metric]
+    axis.set(xlabel="FLOPs of one clip (G)", ylabel=f"{title} (%)")
+    axis.margins(0.12)
     axis.locator_params(axis="x", nbins=5)
-    axis.legend(loc="best")
-    return figure
+    legend_below(figure, handle=1.0)
+    counts = [len(values) for values in samples]
+    spread_text = " ± sample standard deviation" if max(counts) > 1 else ""
+    caption = (
+        f"{title} of each row, mean{spread_text} over {seeds_text(counts)}, against multiply-accumulates per clip."
+    )
+    if len(kept) > 1:
+        caption += " Grey: the Pareto front, rows that no other beats in both."
+    said = "; ".join(f"{n} {number(y, 1)} % at {x:.4g} G" for n, (x, y) in zip(names, points, strict=True))
+    best = f"No other row beats in both: {', '.join(names[i] for i in kept)}."
+    return Drawing(figure, titled(results), caption, f"{title} against FLOPs. {said}. {best}")
 
 
 FIGURES.register("pareto")(FigureSpec(draw, "Accuracy against FLOPs"))

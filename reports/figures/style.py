@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from far.errors import ConfigError
 from far.pictures import save_picture
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from reports.figures import Drawing
     from reports.results.results import Results
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), darkest first; yellow is left out on white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+CHARACTERS_PER_INCH, LINE, LINES_HELD = 18, 0.15, 4
+"""Of a legend: what fits beside and below each other, and how many lines a figure of usual height has room for."""
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (5, 5)))
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches of one column and of the page of a two-column paper."""
+HEIGHT = 3.1
+"""Height in inches of a figure, so that two of them stand side by side without a hole."""
 
 DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 """What a kind of picture would say of when it was drawn."""
@@ -44,17 +52,23 @@ SETTINGS: Any = {
     "svg.hashsalt": "farlab",
     "text.parse_math": False,  # names of rows and classes are the user's words, not TeX
     "figure.constrained_layout.use": True,
+    "legend.frameon": False,
 }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw with these settings, on no screen."""
+    """Draw with these settings, on no screen; pyplot forgets afterwards what was drawn."""
     import matplotlib
 
     matplotlib.use("agg")
+    from matplotlib import pyplot
+
     with matplotlib.rc_context(SETTINGS):
-        yield
+        try:
+            yield
+        finally:
+            pyplot.close("all")
 
 
 def look(index: int) -> dict[str, object]:
@@ -66,14 +80,47 @@ def look(index: int) -> dict[str, object]:
     }
 
 
+def bare(axis: Axes) -> None:
+    """Take from a picture the ticks, grid and lines of its axes."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    for side in axis.spines.values():
+        side.set_visible(False)
+
+
+def legend_below(figure: Figure, *, handle: float = 2.6) -> None:
+    """Put one legend for all axes below them, where it covers nothing, and make room for it.
+
+    Args:
+        figure: with axes that share their labels.
+        handle: length of a sample of a line, in widths of a letter.
+    """
+    entries: dict[str, Any] = {}
+    for axis in figure.axes:
+        for sample, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, sample)
+    labels, handles = list(entries), list(entries.values())
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(labels), int(width * CHARACTERS_PER_INCH / (max(map(len, labels)) + 3 + handle))))
+    lines = -(-len(labels) // columns)
+    figure.set_size_inches(width, height + LINE * max(0, lines - LINES_HELD))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=handle)
+
+
 def legend_label(name: str) -> str:
     """Return a row's name as a legend takes it: matplotlib leaves out what begins with an underscore."""
     return f" {name}" if name.startswith("_") else name
 
 
-def titled(results: Results, more: str = "", *, width: int = 52) -> str:
+def titled(results: Results, *, width: int = 52) -> str:
     """Return a figure's title: the study's, in lines of so many characters, and at what scale it ran."""
-    return f"{textwrap.fill(results.title or results.study, width)}\n(profile {results.profile}{more})"
+    return f"{textwrap.fill(results.title or results.study, width)}\n(profile {results.profile})"
+
+
+def seeds_text(counts: Collection[int]) -> str:
+    """Return how many seeds the points of a figure have, from the fewest to the most."""
+    least, most = min(counts), max(counts)
+    return f"{most} seed{'s' if most > 1 else ''}" if least == most else f"{least} to {most} seeds"
 
 
 def picture_kind(path: Path) -> str:
@@ -104,3 +151,15 @@ def save(figure: Figure, path: Path) -> None:
         raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(path)) from None
     if lacking:
         print(f"note: {lacking}", file=sys.stderr)
+
+
+def write(drawing: Drawing, path: Path) -> None:
+    """Write a drawing with its title, and say its caption.
+
+    Raises:
+        ConfigError: as :func:`save`.
+    """
+    if drawing.title:
+        drawing.figure.suptitle(drawing.title, fontsize=9)
+    save(drawing.figure, path)
+    typer.echo(f"wrote {path}: {drawing.caption}")

@@ -6,7 +6,7 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,39 +17,53 @@ from orchestrator.workspace.find import find_workspace
 from reports.figures import FIGURES as SPECS
 from reports.figures import drawn
 from reports.figures.order import FILE
-from reports.figures.style import styled
+from reports.figures.style import DATES, styled
+from reports.page.summary import compared, cost_text, distinct, has_run, states_but_finished, summarise
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
-from reports.results.results import Results, count_trials
-from reports.results.state import State
+from reports.results.results import Results
 from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
 from reports.tables.model import Row, Table, folded
-from reports.text import number
+from reports.text import MINUS, number
 from reports.verification.record import sealed
 
 if TYPE_CHECKING:
     from reports.figures import Options
 
-FIGURES = ("pareto", "curves", "classes")
+FIGURES = ("pareto", "classes", "curves")
 """Figures of every study; ``order`` joins them once its evaluations have been made (``farlab figure order``)."""
+MOST_CLASSES = 12
+"""Classes in the page's figure, so that it is no taller than its neighbour."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as it stands in the page; ``data`` is base64 PNG, or empty with the reason in ``problem``."""
+    """A figure as it stands in the page.
+
+    Attributes:
+        title: of the figure.
+        caption: how to read it.
+        alt: what it shows, in words.
+        data: the SVG as base64; empty with the reason in ``problem``.
+        place: ``half`` or ``wide``, or ``alone`` for a half without a neighbour.
+        problem: why it could not be drawn.
+    """
 
     title: str
+    caption: str = ""
+    alt: str = ""
     data: str = ""
+    place: str = "half"
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Everything about one table."""
+    """A table with the figures and statistics of its study, and what the page's end says of its trials."""
 
     table: Table
     results: Results | None = None
-    pictures: Sequence[Picture] = ()
+    drawn: Sequence[Picture] = ()
     tests: Sequence[Mapping[str, str]] = ()
     spent: Sequence[Mapping[str, str]] = ()
     trials: Sequence[Mapping[str, str]] = ()
@@ -68,6 +82,20 @@ class Section:
             found["store"] = here(self.results.store)
         return found
 
+    @property
+    def pictures(self) -> list[Picture]:
+        """The figures that could be drawn, placed such that the page has no holes."""
+        found = [each for each in self.drawn if not each.problem]
+        halves = [each for each in found if each.place == "half"]
+        if len(halves) % 2:
+            found[found.index(halves[-1])] = replace(halves[-1], place="alone")
+        return sorted(found, key=lambda each: each.place == "wide")
+
+    @property
+    def problems(self) -> list[Picture]:
+        """The figures that could not be drawn."""
+        return [each for each in self.drawn if each.problem]
+
 
 def build_page(
     tables: Sequence[Table], results: Sequence[Results], options: Options, *, refresh: int | None = None
@@ -80,17 +108,29 @@ def build_page(
         options: where data and weights lie.
         refresh: seconds after which a browser loads the page again, while it is being rewritten.
     """
-    by_study = {(found.study, found.profile): found for found in results}
-    sections = [section(table, by_study.get((table.study, table.profile)), options) for table in tables]
-    total = count_trials(results)
+    left = {(found.study, found.profile): found for found in results}
+    sections = [section(table, left.pop((table.study, table.profile), None), options) for table in tables]
+    studies = [each for each in sections if each.results]
+    trials = distinct(results).values()
+    # What holds for all studies is said once, at the top.
+    warnings = {table.warning for table in tables if table.source is not None or table.warning}
+    profiles = {found.profile for found in results}
+    common = len(warnings) == len(profiles) == 1
     page = fill(
         "page.html.jinja",
         title="FARLab report",
         sections=sections,
-        total={state.value: count for state, count in total.items()},
-        finished=total[State.FINISHED],
-        trials=total.total(),
-        profiles=sorted({found.profile for found in results}),
+        summaries=[summarise(each.table, each.results) for each in studies if each.results],
+        further=[each.table for each in sections if not each.results],
+        records=studies,
+        said_above=common,
+        warning=warnings.pop() if common else "",
+        profile=profiles.pop() if common else "",
+        finished=sum(map(has_run, trials)),
+        trials=len(trials),
+        set_aside=states_but_finished(trials, run=True),
+        others=states_but_finished(trials, run=False),
+        cost=cost_text(trials),
         environments=environments(results),
         refresh=refresh,
     )
@@ -134,20 +174,17 @@ def section(table: Table, results: Results | None, options: Options) -> Section:
 
 def picture(name: str, results: Results, options: Options) -> Picture:
     """Draw one figure for the page; what cannot be drawn says why instead."""
-    from matplotlib import pyplot
-
     spec, buffer = SPECS[name], io.BytesIO()
     try:
         with styled():
-            figure = drawn(name, results, options)
-            save_picture(figure, buffer, format="png", dpi=160)
+            drawing = drawn(name, results, replace(options, most_classes=MOST_CLASSES))
+            save_picture(drawing.figure, buffer, format="svg", metadata=DATES["svg"], transparent=True)
     except FarError as error:
         return Picture(spec.title, problem=str(error))
     except Exception as error:  # matplotlib's own errors are of any type, and a page is more than one figure
         return Picture(spec.title, problem=f"could not be drawn ({type(error).__name__}: {error})")
-    finally:
-        pyplot.close("all")
-    return Picture(spec.title, base64.b64encode(buffer.getvalue()).decode())
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(spec.title, drawing.caption, drawing.alt, data, "wide" if spec.wide else "half")
 
 
 def _order_known(results: Results) -> bool:
@@ -155,39 +192,34 @@ def _order_known(results: Results) -> bool:
 
 
 def tests(table: Table) -> list[dict[str, str]]:
-    """Return the comparisons of a table, a line each, as text."""
-    lines = []
-    for row in table.rows:
-        deltas: Any = row.data.get("delta")
-        delta = deltas.get("top1") if deltas else None
-        pairs: Any = row.data.get("pairs") or ()
-        lines += [_test(row, found) for found in (delta, *pairs) if found]
-    return lines
+    """Return the comparisons of a table, a line each, as text; columns that say nothing are left out."""
+    lines = [_test(row, delta) for row, delta in compared(table)]
+    said = {name for line in lines for name, text in line.items() if text != "–"}
+    return [{name: text for name, text in line.items() if name in said} for line in lines]
 
 
 def _test(row: Row, delta: Mapping[str, Any]) -> dict[str, str]:
     return {
         "row": row.name,
         "against": delta["baseline"],
-        "Δ top-1": number(delta["mean"], 2, signed=True),
-        "95 % interval": _interval(delta["interval"]),
+        "Δ top-1": f"{number(delta['mean'], 2, signed=True)}{_interval(delta['interval'])}",
         "p": _p(delta["p"]),
         "p, Holm": _p(delta["p_holm"]),
         "p, equal": _p(delta["p_equal_holm"]),
         "verdict": " ".join(filter(None, (delta["verdict"] or delta["why_no_verdict"], delta["direction"]))),
         "seeds": str(delta["seeds"]),
-        "McNemar p by seed": ", ".join(f"{p:.2g}" for p in delta["mcnemar_p"].values()),
-        "gained / lost videos per seed": f"{delta['gained']:.0f} / {delta['lost']:.0f}",
+        "McNemar p by seed": ", ".join(_p(p, 2) for p in delta["mcnemar_p"].values()),
+        "gained / lost": f"{number(delta['gained'], 0)} / {number(delta['lost'], 0)}",
         "seeds for 80 % power": _range(delta["seeds_needed"]),
     }
 
 
 def _interval(interval: Sequence[float] | None) -> str:
-    return f"[{', '.join(number(end, 2, signed=True) for end in interval)}]" if interval else "–"
+    return f" [{', '.join(number(end, 2, signed=True) for end in interval)}]" if interval else ""
 
 
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def _p(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def _range(seeds: Sequence[int | None] | None) -> str:
@@ -209,9 +241,9 @@ def spent(results: Results) -> list[dict[str, str]]:
                 {
                     "row": row.name,
                     "trials": str(len(seconds)),
-                    "minutes a trial": f"{sum(seconds) / len(seconds) / 60:.1f}",
-                    "hours in all": f"{sum(seconds) / 3600:.2f}",
-                    "peak memory (GiB)": f"{max(memory) / 2**30:.1f}" if memory else "–",
+                    "minutes per trial": number(sum(seconds) / len(seconds) / 60, 1),
+                    "in all": cost_text(row.finished),
+                    "peak memory (GiB)": number(max(memory) / 2**30, 1) if memory else "–",
                     "device": ", ".join(sorted(devices)) or "–",
                 }
             )

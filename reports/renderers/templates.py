@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -42,6 +43,17 @@ def as_html(text: str) -> str:
     return str(markupsafe.escape(text))
 
 
+def unbroken(text: str) -> str:
+    """Return a cell's text such that a line ends neither at a ± nor within an interval."""
+    return re.sub(r"(?<=[±,]) (?=[+\u2212\d])| (?=±)", "\N{NO-BREAK SPACE}", text)
+
+
+def in_words(text: str) -> Any:
+    """Return a heading's text such that a line ends between its words alone, not at a hyphen within one."""
+    whole = markupsafe.Markup("<span>{}</span>")
+    return markupsafe.Markup(" ").join(whole.format(word) if "-" in word else word for word in text.split())
+
+
 @lru_cache
 def _environment(html: bool) -> Any:
     def load(name: str) -> str:
@@ -59,7 +71,13 @@ def _environment(html: bool) -> Any:
         lstrip_blocks=True,
         **marks,
     )
-    environment.filters |= {"latex": latex, "markdown": markdown, "number": number}
+    environment.filters |= {
+        "latex": latex,
+        "markdown": markdown,
+        "number": number,
+        "unbroken": unbroken,
+        "in_words": in_words,
+    }
     return environment
 
 

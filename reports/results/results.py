@@ -7,8 +7,7 @@ what became of such a trial is asked for by name, in ``planned``.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,15 +158,6 @@ class Results:
     def finished(self) -> list[TrialRecord]:
         """Every trial whose numbers may be averaged."""
         return [trial for row in self.rows for trial in row.finished]
-
-
-def count_trials(results: Iterable[Results]) -> Counter[State]:
-    """Count the trials of several studies by state, each once; one that counts in any study is finished."""
-    states: dict[str, State] = {}
-    for trial in (trial for found in results for row in found.rows for trial in row.planned):
-        if states.get(trial.key) is not State.FINISHED:
-            states[trial.key] = trial.state
-    return Counter(states.values())
 
 
 def _checked(trial: TrialRecord) -> TrialRecord:

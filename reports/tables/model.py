@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 
 EMPTY = "–"
+WORD = re.compile(r"[^\W\d_]{3}")
+"""What tells words from ``24777/24777``, ``n/a × 10`` and ``16 × 2 × 3``."""
 
 
 class Origin(StrEnum):
@@ -166,6 +169,11 @@ class Table:
     def cell(self, row: Row, column: Column) -> Cell:
         """Return a cell; one that was never set reads as a dash."""
         return row.cells.get(column.key, Cell())
+
+    def is_text(self, column: Column) -> bool:
+        """Whether a column holds words rather than numbers: they are set flush left and may be broken."""
+        values = [value for row in self.rows if (value := self.cell(row, column).value) is not None]
+        return all(isinstance(value, str) for value in values) and any(WORD.search(str(value)) for value in values)
 
     @property
     def unfinished(self) -> list[Row]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import farlab
+from far.data.sources.demo import MOTIONS
 
 SMALL = [
     "recipe.epochs=1",
@@ -59,9 +61,16 @@ def test_trained_rows_are_reported_and_explained(
     explain = ["explain", video, "--study", "two.yaml", *settings]
     assert farlab.run([*explain, "--rows", "global,mixed", "--frames", "4", "-o", "e.pdf"]) == 0
     assert Path("e.pdf").read_bytes().startswith(b"%PDF")
+    shown = " ".join(capsys.readouterr().out.split())
+    truth = re.search(r": ([\w-]+) \(the true class\); P: global 0\.\d\d, mixed 0\.\d\d", shown)
+    assert truth and truth[1] in MOTIONS
+    assert farlab.run([*explain, "--class", "Turn Clockwise", "-o", "e.png"]) == 0
+    assert "turn-clockwise (asked for)" in capsys.readouterr().out
     assert farlab.run([*explain, "--class", "99"]) == 2
+    assert farlab.run([*explain, "--class", "turn-clockwize"]) == 2
+    assert "Did you mean 'turn-clockwise'?" in " ".join(capsys.readouterr().err.split())
     assert farlab.run([*explain, "--rows", "nothing"]) == 2
 
     assert farlab.run(["report", "--study", "two.yaml", *SMALL, "--format", "html", "-o", "page/"]) == 0
     page = Path("page/index.html").read_text()
-    assert page.count("data:image/png;base64,") == 4  # the order of frames has been measured, so it is there
+    assert page.count("data:image/svg+xml;base64,") == 4  # the order of frames has been measured, so it is there

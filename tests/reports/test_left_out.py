@@ -19,8 +19,9 @@ from reports.figures import FIGURES, Options, drawn
 from reports.figures.curves import history
 from reports.figures.order import FILE, ORDERS
 from reports.page import build as page
+from reports.page.summary import distinct, has_run, states_but_finished
 from reports.renderers import RENDERERS
-from reports.results.results import Results, count_trials
+from reports.results.results import Results
 from reports.results.state import State
 from reports.results.trials import STATE_OF, TrialRecord
 from reports.results.validity import contradiction
@@ -125,8 +126,10 @@ def test_curves_have_what_still_runs_and_say_of_how_many_seeds(whole: Results) -
 def test_a_trial_of_several_tables_is_counted_once(whole: Results) -> None:
     results = spoiled(whole, epochs=99)
     elsewhere = replace(results, varied=frozenset({"recipe.epochs"}))
-    assert count_trials([results]) == {State.FINISHED: 8, State.INCOMPARABLE: 1}
-    assert count_trials([results, elsewhere]) == {State.FINISHED: 9}  # there it counts
+    alone, both = distinct([results]).values(), distinct([results, elsewhere]).values()
+    assert sum(map(has_run, alone)) == sum(map(has_run, both)) == 9  # as farlab status counts
+    assert states_but_finished(alone, run=True) == {"not comparable": 1}
+    assert states_but_finished(both, run=True) == {}  # there it counts
 
 
 @given(
@@ -186,10 +189,12 @@ def numbers(name: str, results: Results, named: State | None) -> str:
     """Return whatever a figure's axes have drawn."""
     from matplotlib import pyplot
 
-    figure = drawn(name, results, Options())
+    drawing = drawn(name, results, Options())
+    figure = drawing.figure
     pyplot.close(figure)
     if named is not None:
-        assert figure.get_supxlabel() == f"left out: 2:1 seed 1 ({named.value})"
+        assert drawing.title.endswith(f"left out: 2:1 seed 1 ({named.value})")
+        assert drawing.caption.endswith(f"Left out: 2:1 seed 1 ({named.value}).")
     found: list[Any] = []
     for axis in figure.axes:
         found += [line.get_xydata().tolist() for line in axis.lines]

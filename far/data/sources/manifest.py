@@ -182,3 +182,19 @@ def read_manifest(path: Path) -> Manifest:
     if not is_whole:
         raise DataError(f"{path} has been changed since it was written; prepare the data set again")
     return manifest
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the names of a manifest's classes, without its videos.
+
+    Raises:
+        DataError: the file is not a manifest.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        return tuple(str(name) for name in json.loads(pq.read_schema(path).metadata[_METADATA])["labels"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a data set manifest: {error}") from None

@@ -58,10 +58,10 @@ def test_the_page_is_whole_escaped_and_loads_nothing(make_results: MakeResults) 
     page = build_page(build_all([1, 7], [results]), [results], Options())
     found = check(page)
     assert found.scripts == 0
-    assert found.loads and all(load.startswith("data:image/png;base64,") for load in found.loads)
+    assert found.loads and all(load.startswith("data:image/svg+xml;base64,") for load in found.loads)
     assert "7 of 9 trials finished" in page
     assert "1 failed" in page and "1 missing" in page
-    for part in ("Table 1.", "Table 5.", "Table 7.", "McNemar", "minutes a trial", "abc1234", "farlab sweep"):
+    for part in ("Table 1.", "Table 5.", "Table 7.", "McNemar", "minutes per trial", "abc1234", "farlab sweep"):
         assert part in page
 
 
