@@ -51,7 +51,7 @@ def test_the_page_prints_the_configuration_of_every_row(
     text = page_of(results).replace("&#34;", '"')
     assert '<dt>2:1</dt><dd><code>model.attention={"global": 2, "sparse-dense": 1}</code></dd>' in text
     assert "<code>recipe.epochs=3</code>" in text
-    assert "<dt>model.width</dt>" in text and "<dt>data.demo.val_clips</dt>" in text
+    assert "<code>model.width=" in text and "<code>data.demo.val_clips=" in text
 
 
 @pytest.mark.parametrize(
