@@ -95,6 +95,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.train.interruption": "ends processes",
     "far.library_errors": "words",
     "far.train.memory": "measures",
+    "far.train.network_only": "makes a checkpoint smaller, with the network as it is",
     "far.train.plan_checks": "checks",
     "far.train.probe": "measures",
     "far.train.record": "records",

@@ -104,6 +104,7 @@ def run_sweep(
                     executor.check(jobs)  # before anything is written
                 for change in write_lockfile(plan, store):
                     console.print(f"note: {change}")
+                _refuse_removed(plan, store)
                 for trial in todo:
                     submit(workspace, trial)
                 ran.synchronise = _synchronisation(stack, workspace, todo)
@@ -146,6 +147,20 @@ def _locked(store: Store, study: str) -> Iterator[None]:
         raise ConfigError(str(error), key="store") from error
     with lock:
         yield
+
+
+def _refuse_removed(plan: Plan, store: Store) -> None:
+    """Refuse a plan of which `farlab gc` has removed what it takes for done, before the study named it.
+
+    Raises:
+        ConfigError: naming the trials.
+    """
+    gone = [trial.key for trial in plan.unique() if trial.done and not store.paths(trial.key).directory.is_dir()]
+    if gone:
+        raise ConfigError(
+            f"{len(gone)} finished trials ({', '.join(gone[:3])}) were removed from the store while this sweep began: "
+            "run the same command again"
+        )
 
 
 def _jobs(plan: Plan, todo: Sequence[PlannedTrial], workspace: Workspace) -> list[Job]:

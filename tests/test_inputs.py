@@ -125,7 +125,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("data", "prepare"): ["folder", "clips"],
     ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
     ("data", "sample"): [],
-    ("show",): ["0"], ("doctor",): [], ("diff",): ["q", "q.yaml"],
+    ("show",): ["0"], ("doctor",): [], ("gc",): [], ("diff",): ["q", "q.yaml"],
     ("study", "schema"): [], ("verify",): ["q.yaml"], ("weights", "inspect"): ["q.yaml"],
     ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
 }  # fmt: skip
@@ -134,7 +134,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
 NONSENSE: dict[str, list[str]] = {
     "targets": ["nonsense"], "studies": ["nonsense"], "study": ["nonsense"], "overrides": ["nonsense=1"],
     "override": ["nonsense=1"],
-    "first": ["nonsense"], "second": ["nonsense"],
+    "what": ["nonsense"], "keep": ["nonsense"], "first": ["nonsense"], "second": ["nonsense"],
     "video": ["nonsense"], "trial": ["nonsense"], "checkpoint": ["nonsense"], "config": ["nonsense"],
     "file": ["nonsense"],
     "source": ["nonsense"],

@@ -34,8 +34,6 @@ UNWRITABLE = (
 ABANDONED = 7 * 24 * 3600.0
 """Seconds after which what another machine left half written is taken for abandoned."""
 
-_FOREIGN = re.compile(r"\..+\.(?:tmp|partial)")
-
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -81,18 +79,30 @@ def scratch_path(path: Path, suffix: str = "partial") -> Path:
 
 
 def clear_abandoned(*folders: Path) -> None:
-    """Remove what processes of this machine that are gone have left half written in folders.
-
-    Files of another machine may still be in use; they are removed when a week old.
-    """
-    own = re.compile(rf"\.(?:.+\.{machine()}|mlflow\.db)\.(\d+)\.(?:tmp|partial)")  # the latter by version 0.1
+    """Remove what ``is_abandoned`` in folders."""
     for folder in folders:
         with suppress(OSError):
             for entry in list(os.scandir(folder)):
-                found = own.fullmatch(entry.name)
-                is_old = _FOREIGN.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > ABANDONED
-                if is_old or (found and not _is_alive(int(found[1]))):
+                if is_abandoned(Path(entry.path)):
                     _remove(Path(entry.path))
+
+
+def is_abandoned(path: Path, *suffixes: str) -> bool:
+    """Return whether a path was left half written by a process of this machine that is gone (``scratch_path``).
+
+    Files of another machine may still be in use; they count as abandoned when a week old.
+
+    Args:
+        path: file or folder.
+        *suffixes: of names that count beside ``tmp`` and ``partial``.
+    """
+    endings = "|".join(("tmp", "partial", *suffixes))
+    # the second form by version 0.1
+    own = re.fullmatch(rf"\.(?:.+\.{machine()}|mlflow\.db)\.(\d+)\.(?:{endings})", path.name)
+    if own:
+        return not _is_alive(int(own[1]))
+    is_foreign = re.fullmatch(rf"\..+\.(?:{endings})", path.name)
+    return bool(is_foreign) and time.time() - path.lstat().st_mtime > ABANDONED
 
 
 def _is_alive(pid: int) -> bool:

@@ -71,17 +71,15 @@ class FileLock:
             LockedError: another process holds it.
             StorageError: it cannot be written, or its file system has no locks.
         """
-        with storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # less the umask
-            except PermissionError as error:
-                raise StorageError(_not_yours(self.path, error)) from error
+        descriptor = self._opened()
         deadline = time.monotonic() + timeout
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if self._is_at_its_place(descriptor):
+                    break
+                os.close(descriptor)  # its folder was renamed while we waited: the lock of that place is another
+                descriptor = self._opened()
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     os.close(descriptor)
@@ -96,6 +94,24 @@ class FileLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(info).encode(), 0)
         return self
+
+    def _opened(self) -> int:
+        with storage_errors(self.path):
+            while True:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # less the umask
+                except PermissionError as error:
+                    raise StorageError(_not_yours(self.path, error)) from error
+                except FileNotFoundError:  # its folder was renamed between the two
+                    if self.path.parent.is_symlink():
+                        raise
+
+    def _is_at_its_place(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Give the lock up; releasing twice is harmless."""

@@ -18,6 +18,7 @@ from typing import Any
 from far.collectives import barrier
 from far.distributed import World
 from far.errors import ConfigError, DamagedError
+from far.train.network_only import load_into, network_alone
 from far.train.unpickle import DEEPSPEED, loading
 
 _COMPLETE = re.compile(r"epoch-(\d+)(?:-step-(\d+))?")
@@ -72,11 +73,12 @@ def latest(directory: Path, *, whole_epochs: bool = False) -> Path | None:
         directory: the trial's checkpoint folder.
         whole_epochs: only those between two epochs.
     """
-    complete = [each for each in _complete(directory) if not (whole_epochs and each[0].step)]
-    return max(complete)[1] if complete else None
+    found = [each for each in complete(directory) if not (whole_epochs and each[0].step)]
+    return max(found)[1] if found else None
 
 
-def _complete(directory: Path) -> list[tuple[Place, Path]]:
+def complete(directory: Path) -> list[tuple[Place, Path]]:
+    """Return the complete checkpoints in a trial's checkpoint folder, each with how far it is."""
     paths = directory.iterdir() if directory.is_dir() else ()
     return [(place, path) for path in paths if (place := Place.of(path)) is not None]
 
@@ -121,9 +123,9 @@ def save(
     if world.is_main:
         shutil.rmtree(directory / name, ignore_errors=True)
         (directory / partial).rename(directory / name)
-        complete = _complete(directory)
-        kept = sorted(each for each, _ in complete if not each.step)[-keep:]
-        for each, path in complete:
+        written = complete(directory)
+        kept = sorted(each for each, _ in written if not each.step)[-keep:]
+        for each, path in written:
             if each not in (*kept, place):
                 shutil.rmtree(path, ignore_errors=True)
     barrier(world)
@@ -142,6 +144,9 @@ def restore(engine: Any, checkpoint: Path) -> Restored:
     _check_shards(checkpoint, engine.world_size)
     try:
         with loading(checkpoint, DEEPSPEED):
+            if (states := network_alone(checkpoint)) is not None:
+                load_into(engine, states, checkpoint)
+                return _restored(checkpoint, str(checkpoint), states)
             path, state = engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
             return _restored(checkpoint, path, state)
     except DamagedError as error:
@@ -164,6 +169,27 @@ def _restored(checkpoint: Path, path: str | None, state: Any) -> Restored:
     if not isinstance(middle, dict) or middle.get("step", 0) != place.step:
         raise DamagedError(f"{checkpoint} cannot be loaded: it does not say what step {place.step} was reached with")
     return Restored(place, history, middle, dict(state.get("unreadable") or {}))
+
+
+def refuse_unfinished(checkpoint: Path | None, epochs: int) -> None:
+    """Set a checkpoint aside that holds the network alone while there is something left to train.
+
+    Args:
+        checkpoint: the farthest one, if there is any.
+        epochs: of the whole trial.
+
+    Raises:
+        DamagedError: it was set aside.
+    """
+    place = Place.of(checkpoint) if checkpoint is not None else None
+    if checkpoint is None or place is None or place.epochs >= epochs or network_alone(checkpoint) is None:
+        return
+    with contextlib.suppress(OSError):  # of several ranks one is the first
+        checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))
+    raise DamagedError(
+        f"{checkpoint} cannot be trained on from: it holds the network of {place.epochs} epochs alone, without the "
+        f"optimiser's state, which `farlab gc` has removed, and {epochs - place.epochs} are left; it was set aside"
+    )
 
 
 def _check_shards(checkpoint: Path, processes: int) -> None:

@@ -12,7 +12,7 @@ from far.config.trial import ModelConfig, TrialConfig
 from far.data import Manifest
 from far.distributed import World
 from far.errors import ConfigError, DataError, WeightsError
-from far.train.checkpoint import latest
+from far.train.checkpoint import latest, refuse_unfinished
 from far.weights.files import open_file
 from far.weights.paths import content_hash
 
@@ -55,8 +55,13 @@ def check_statistics(identity: dict[str, Any], micro: int, world: World) -> None
 
 
 def as_begun(config: TrialConfig, checkpoints: Path) -> ModelConfig:
-    """Return the model section; what was settled when the trial began, by whatever version, stays so."""
+    """Return the model section; what was settled when the trial began, by whatever version, stays so.
+
+    Raises:
+        DamagedError: its checkpoint has no optimiser's state, and there are epochs left to train.
+    """
     model, found = config.model, latest(checkpoints)
+    refuse_unfinished(found, config.recipe.epochs)
     if found is None or config.init.weights is None or model.position_embedding != AUTO:
         return model
     with contextlib.suppress(WeightsError):  # what is damaged is dealt with when it is loaded

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from far.config.messages import validated
 from far.config.trial import TrialConfig
 from far.data import open_manifest
 from far.data.loader import EvalStream
-from far.distributed import World, import_deepspeed
+from far.distributed import World
 from far.errors import DamagedError, WeightsError
 from far.evaluate.predict import predict, score
 from far.gpu import usable
@@ -22,7 +20,7 @@ from far.store.paths import TrialPaths
 from far.store.records import read_result, read_spec
 from far.train import checkpoint
 from far.train.engine import dtype_of, resolve_precision
-from far.train.unpickle import DEEPSPEED, loading
+from far.train.network_only import module_of, read_states
 
 if TYPE_CHECKING:
     from far.data import Manifest
@@ -193,23 +191,10 @@ def predict_views(
 
 
 def _state(found: Path, embedding: str) -> tuple[Mapping[str, Any], str]:
-    """Return parameters and position embedding of a DeepSpeed checkpoint; ZeRO-3's parts are put together."""
-    import torch
-
-    files = sorted(found.glob("*mp_rank_00_model_states.pt"))
-    if not files:
-        raise WeightsError(f"{found} holds no model states")
-    with loading(found):
-        saved = torch.load(files[0], map_location="cpu", weights_only=True)
-        state: Mapping[str, Any] = dict(saved["module"])
-        embedding = saved.get("position_embedding", embedding)
-    if files[0].name.startswith("zero_pp_rank"):
-        import_deepspeed()
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-        talk = io.StringIO()  # it prints its steps and a progress bar
-        with loading(found, DEEPSPEED), contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
-            state = get_fp32_state_dict_from_zero_checkpoint(str(found.parent), tag=found.name)
+    """Return parameters and position embedding of a DeepSpeed checkpoint."""
+    saved = read_states(found)
+    state = module_of(found, saved)
+    embedding = saved.get("position_embedding", embedding)
     return {name.removeprefix("_orig_mod."): value for name, value in state.items()}, embedding
 
 

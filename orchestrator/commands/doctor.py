@@ -59,4 +59,4 @@ def _findings() -> Iterator[Finding]:
 
 def _open() -> Workspace:
     """Return the workspace; a store at a URL is looked at as this machine's copy has it."""
-    return open_workspace(load_settings().model_copy(update={"replica": None}))
+    return open_workspace(load_settings().model_copy(update={"remote_store": None}))

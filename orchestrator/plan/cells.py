@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.plan.lockfile import locked_keys
@@ -35,10 +37,22 @@ class Cell:
 
 def cells(store: Store) -> list[Cell]:
     """Return the cells of all submissions as they stand, study by study; damaged submissions have none."""
+    found = ((study, path.parent.name, path) for study in store.studies() for path in store.study(study).submissions())
+    return [cell for study, profile, path in found for cell in _of(study, profile, path)]
+
+
+def earlier_cells(store: Store) -> list[Cell]:
+    """Return the cells of the submissions that later ones have replaced, the first first."""
     return [
-        Cell(study, path.parent.name, row, seed, key)
+        cell
         for study in store.studies()
         for path in store.study(study).submissions()
-        for row, seeds in locked_keys(path).items()
-        for seed, key in seeds.items()
+        for earlier in store.study(study).earlier(path.parent.name)
+        for cell in _of(study, path.parent.name, earlier)
     ]
+
+
+def _of(study: str, profile: str, path: Path) -> Iterator[Cell]:
+    for row, seeds in locked_keys(path).items():
+        for seed, key in seeds.items():
+            yield Cell(study, profile, row, seed, key)

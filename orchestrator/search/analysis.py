@@ -9,7 +9,7 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
-from orchestrator.search.queue import KEY
+from orchestrator.plan.proposals import KEY
 from orchestrator.search.storage import find_search
 from orchestrator.store.store import Store
 from orchestrator.study import Study

@@ -17,6 +17,7 @@ from far.errors import ConfigError, FarError
 from orchestrator.executors.base import Job, StopRequest
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
+from orchestrator.plan.proposals import KEY
 from orchestrator.search.space import configuration, depth_of, propose
 from orchestrator.search.storage import open_search, pruner, sampler
 from orchestrator.study import Study
@@ -26,8 +27,6 @@ from orchestrator.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KEY = "farlab.key"
-"""Attribute of an Optuna trial: the key of the trial in the store."""
 ERROR = "error"
 """Attribute of an Optuna trial that failed: why."""
 IMPOSSIBLE = 10

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from far.errors import FarError
 from orchestrator.plan.lockfile import load_lockfile, locked_keys, read_lockfile
 from orchestrator.plan.plan import Plan
+from orchestrator.plan.proposals import KEY
 from orchestrator.store.store import Store
 from orchestrator.study import Study
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
@@ -53,7 +54,7 @@ def proposals(study: Study, store: Store) -> list[Cell]:
     """
     if study.search is None:
         return []
-    from orchestrator.search.queue import KEY, row_name
+    from orchestrator.search.queue import row_name
     from orchestrator.search.storage import find_search
 
     search = find_search(study, store)
