@@ -90,7 +90,7 @@ def run_sweep(
         FarError: nothing can be run at all.
     """
     stop, ran, store = StopRequest(), _SweepState(), workspace.store
-    unkept, untracked = None, None
+    unkept, untracked, noted = None, None, list[str]()
     with ExitStack() as stack:
         for name in sorted(study.name for study in plan.studies):
             stack.enter_context(_locked(store, name))
@@ -119,10 +119,12 @@ def run_sweep(
             ignore_stops()  # until the handlers are put back
             unkept = ran.synchronise([*todo, *ran.proposed])
             patience, longest = (HURRY, LONGEST_HURRY) if stop else (PATIENCE, PATIENCE)
-            if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=longest):
+            if ran.mirror is not None and not ran.mirror.close(timeout=patience, at_most=longest, on_note=noted.append):
                 untracked = ran.mirror.reason
     if isinstance(stop.reason, FarError):
         raise stop.reason
+    for text in noted:
+        console.print(f"note: {text}")
     if unkept:
         console.print(f"note: {unkept}; the next sweep, or `farlab status`, makes up for it")
     over = bool(left_out) or ran.over_budget

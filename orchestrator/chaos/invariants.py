@@ -14,8 +14,8 @@ from far.store.records import read_result
 from orchestrator.store.store import DONE, Store
 from orchestrator.tracking.mirror import connect
 
-TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds"})
-"""Fields of an epoch's record that hold times, which no two runs share."""
+TIMES = frozenset({"time", "seconds", "train_seconds", "checkpoint_seconds", "system"})
+"""Fields of an epoch's record that hold times and the machine's load, which no two runs share."""
 MARK = "FARLAB_CHAOS_MARK"
 """Environment variable of everything that a chaos run starts."""
 
@@ -137,7 +137,7 @@ def _tracking(store: Store, uri: str, keys: set[str]) -> list[str]:
                 wrong.append(f"MLflow has two runs of trial {key} in experiment '{experiment.name}'")
             seen[key] = run.info.run_id
             # MLflow orders them by a clock that may have gone back.
-            steps = sorted(metric.step for metric in client.get_metric_history(run.info.run_id, "train_loss"))
+            steps = sorted(metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss"))
             epochs = len(read_json_lines(store.paths(key).metrics))
             if steps != list(range(1, epochs + 1)):
                 wrong.append(f"MLflow run '{name}' has the steps {steps}, the trial has {epochs} epochs")

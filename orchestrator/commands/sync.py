@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from far.redaction import redacted
 from far.store.lock import LockedError
+from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.options import TrackingOption, note_environment
 from orchestrator.study import submitted_name
 from orchestrator.tracking.base import make_tracker
@@ -18,13 +18,7 @@ from orchestrator.workspace.settings import checked_uri
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from orchestrator.store.store import Store
-
-
-EVERY = 10.0
-"""Seconds between two lines of a long synchronisation."""
 
 
 def sync(
@@ -58,7 +52,9 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
     with lock:
         sweeps = submitted(store, name)
         mirror = make_tracker(uri, sweeps, rebuild=rebuild)
-        if not mirror.close(timeout=timeout, on_wait=_progress(name)):
+        with progress_bar(f"study '{name}'") as progress:
+            is_complete = mirror.close(timeout=timeout, on_wait=progress, on_note=_say)
+        if not is_complete:
             troubles = mirror.troubles
             of_all = mirror.problem is not None or not troubles
             reason = (
@@ -73,13 +69,5 @@ def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> i
     return 0
 
 
-def _progress(name: str) -> Callable[[int], None]:
-    """Return what says now and then, on standard error, that something is going on."""
-    said = [time.monotonic()]
-
-    def say(steps: int) -> None:
-        if time.monotonic() - said[0] >= EVERY:
-            said[0] = time.monotonic()
-            print(f"study '{name}': {steps} steps so far", file=sys.stderr, flush=True)
-
-    return say
+def _say(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)

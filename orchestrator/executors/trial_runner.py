@@ -289,7 +289,8 @@ class TrialRunner:
             on_checkpoint=push,
         )
         if self.world.is_main:
-            write_spec(paths, with_start(spec, run.account.attempts, run.account.source.as_json()))
+            splits = (video.split for video in run.manifest.videos)
+            write_spec(paths, with_start(spec, run.account.attempts, run.account.source.as_json(), splits))
             write_json(paths.classes, list(run.manifest.labels))
             push()
         self.watcher.built(run)

@@ -33,14 +33,20 @@ class Tracker(Protocol):
         """What the store did not take, trial by trial; everything else has arrived."""
 
     def close(
-        self, *, timeout: float, at_most: float = float("inf"), on_wait: Callable[[int], None] = lambda steps: None
+        self,
+        *,
+        timeout: float,
+        at_most: float = float("inf"),
+        on_wait: Callable[[int, int], None] = lambda done, total: None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> bool:
         """Bring the store up to date, and stop; return whether all was sent.
 
         Args:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
-            on_wait: called about once per second with the number of things that the store has taken.
+            on_wait: called about once per second with how many trials were looked at, and how many there are.
+            on_note: called with what was done beside sending what is new, in words.
         """
 
 

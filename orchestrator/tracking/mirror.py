@@ -74,7 +74,7 @@ class Mirror:
         self._client: MlflowClient | None = None
         self._stop = threading.Event()
         self._heard, self._patience = time.monotonic(), float("inf")
-        self._steps, self._asked = 0, False
+        self._asked = False
         self._complete = self._hopeless = False
         self._thread = threading.Thread(target=self._loop, name="mlflow-mirror", daemon=True)
 
@@ -115,14 +115,16 @@ class Mirror:
         *,
         timeout: float = PATIENCE,
         at_most: float = float("inf"),
-        on_wait: Callable[[int], None] = lambda steps: None,
+        on_wait: Callable[[int, int], None] = lambda done, total: None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> bool:
         """Bring the store up to date, close what no longer runs, and stop; return whether all was sent.
 
         Args:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
-            on_wait: called about once per second with the number of things that the store has taken.
+            on_wait: called about once per second with how many trials were looked at, and how many there are.
+            on_note: called with what was done beside sending what is new, in words.
         """
         if self.problem is not None:
             timeout = min(timeout, HURRY)  # it has not answered for a while: the next sweep catches up
@@ -134,14 +136,28 @@ class Mirror:
             self._thread.start()
         while self._thread.is_alive() and time.monotonic() < min(end, self._heard + timeout + 1.0):
             self._thread.join(min(1.0, at_most))
-            on_wait(self._steps)
+            on_wait(*self._progress())
             if not self._asked:
                 self._heard = time.monotonic()  # it cannot have answered: MLflow is still being imported
+        for text in self._notes():
+            on_note(text)
         return self._complete
 
     def _step(self) -> None:
         self._heard = time.monotonic()
-        self._steps += 1
+
+    def _progress(self) -> tuple[int, int]:
+        """Return how many trials this look has come by, and how many there are."""
+        return sum(mirror.done for mirror in self._mirrors), sum(len(mirror.sweep.trials) for mirror in self._mirrors)
+
+    def _notes(self) -> list[str]:
+        """Return what was done beside sending what is new."""
+        return [
+            f"study '{mirror.sweep.study}': {mirror.renewed} of its MLflow runs were written again: they were of an "
+            "earlier version of FARLab, or their rows have other names"
+            for mirror in self._mirrors
+            if mirror.renewed
+        ]
 
     def _loop(self) -> None:
         with contextlib.suppress(OSError):  # Linux has priorities by thread: training comes first

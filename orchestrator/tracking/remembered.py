@@ -15,6 +15,17 @@ class RememberedRun:
     status: str | None = None
     unsent: str | None = None
     """Why not all of it was taken."""
+    layout: str | None = None
+    """The form of its contents (``contents.LAYOUT``)."""
+    row: str | None = None
+    """The row that it is named after; None until its parameters were sent."""
+    varied: list[str] | None = None
+    """The settings that are among its parameters as those in which rows differ."""
+    input: bool = False
+    """Whether its data set was sent."""
+    start: int | None = None
+    """When it began, in milliseconds since 1970."""
+    end: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import json
+import shlex
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from far.errors import FarError
 from orchestrator.plan.lockfile import load_lockfile, locked_keys, read_lockfile
@@ -11,8 +18,14 @@ from orchestrator.plan.plan import Plan
 from orchestrator.plan.proposals import KEY
 from orchestrator.store.store import Store
 from orchestrator.study import Study
+from orchestrator.study.profiles import packaged_studies
+from orchestrator.tracking.contents import flattened
+from orchestrator.tracking.database import Database, moved
+from orchestrator.tracking.mirror import connect
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+"""Of MLflow in a store, where no tracking URI is set."""
 Cell = tuple[str, int, str]
 """Name of a row or of a proposal, seed, and key."""
 
@@ -24,7 +37,7 @@ def sweeps_of(plan: Plan, store: Store) -> list[Sweep]:
             store,
             study.name,
             study.profile.name,
-            study.table,
+            _planned(study),
             [(t.row, t.seed, t.key) for t in plan.cells(study.name)],
             proposals(study, store),
         )
@@ -42,8 +55,30 @@ def submitted(store: Store, name: str) -> list[Sweep]:
         if record.get("search"):
             with contextlib.suppress(FarError):  # of another version, or damaged: its rows can be mirrored all the same
                 proposed = proposals(load_lockfile(path), store)
-        sweeps.append(_sweep(store, name, path.parent.name, record.get("table"), cells, proposed))
+        sweeps.append(_sweep(store, name, path.parent.name, _about(record), cells, proposed))
     return sweeps
+
+
+def has_moved(uri: str, store: Store) -> bool:
+    """Return whether a store's own data base names a place from which the store was moved or copied."""
+    path = store.root / DATABASE
+    if uri != f"sqlite:///{path}" or not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        try:
+            found = connection.execute("SELECT artifact_location, name FROM experiments").fetchall()
+        except sqlite3.Error:
+            return False
+    return any(moved(place, store.root / ARTIFACTS, name) is not None for place, name in found)
+
+
+def follow_store(uri: str, store: Store) -> None:
+    """Let the artifacts of all studies' runs be where the store is now."""
+    client, database = connect(uri), Database(uri)
+    for name in store.studies():
+        for sweep in submitted(store, name):
+            if (experiment := client.get_experiment_by_name(name)) is not None:
+                database.follow(experiment.experiment_id, sweep)
 
 
 def proposals(study: Study, store: Store) -> list[Cell]:
@@ -62,14 +97,86 @@ def proposals(study: Study, store: Store) -> list[Cell]:
     return [(row_name(trial), study.seeds[0], trial.user_attrs[KEY]) for trial in trials if KEY in trial.user_attrs]
 
 
+@dataclass(frozen=True)
+class _About:
+    """What a study says of its sweep."""
+
+    table: int | None = None
+    title: str = ""
+    source: str = ""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By row, what it sets itself."""
+    baseline: str | None = None
+    reference: Callable[[], Mapping[str, Any]] = dict
+    """Returns the baseline row's configuration."""
+    searched: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    overrides: Sequence[str] = ()
+
+    @property
+    def varied(self) -> list[str]:
+        """The settings in which rows differ, and what a search varies."""
+        keys = dict.fromkeys(key for settings in self.settings.values() for key in settings)
+        shown = {key: {json.dumps(row.get(key, _ABSENT)) for row in self.settings.values()} for key in keys}
+        return list(dict.fromkeys([*(key for key in keys if len(shown[key]) > 1), *self.searched]))
+
+    def command(self, profile: str) -> str:
+        """Return the command that sweeps the study again."""
+        file = Path(self.source)
+        study = file.stem if file.resolve().is_relative_to(packaged_studies()) else self.source
+        seeds = ",".join(str(seed) for seed in self.seeds) + ("," if len(self.seeds) == 1 else "")
+        words = ["farlab", "sweep", study, *self.overrides, "--profile", profile]
+        return shlex.join([*words, *(("--seeds", seeds) if seeds else ())]) if study else ""
+
+
+_ABSENT = "(not set)"
+
+
+def _planned(study: Study) -> _About:
+    """Return what a study that is loaded says."""
+    return _About(
+        table=study.table,
+        title=study.title,
+        source=str(study.path.resolve()),
+        settings={row.name: row.settings for row in study.rows},
+        baseline=study.baseline,
+        reference=lambda: study.row(study.baseline).config.model_dump(mode="json") if study.baseline else {},
+        searched=tuple(study.search.space) if study.search else (),
+        seeds=study.seeds,
+        overrides=study.overrides,
+    )
+
+
+def _about(record: Mapping[str, Any]) -> _About:
+    """Return what a submission's record says; of a damaged one, or one of another version, what can be read."""
+    rows: Mapping[str, Any] = record.get("rows") or {}
+    search = record.get("search")
+    try:
+        return _About(
+            table=record.get("table"),
+            title=str(record.get("title") or ""),
+            source=str(record.get("source") or ""),
+            settings={name: dict(row.get("settings") or {}) for name, row in rows.items()},
+            baseline=record.get("baseline"),
+            reference=lambda: (rows.get(str(record.get("baseline"))) or {}).get("config") or {},
+            searched=tuple((search or {}).get("space") or ()),
+            seeds=[int(seed) for seed in record.get("seeds") or ()],
+            overrides=[str(text) for text in record.get("overrides") or ()],
+        )
+    except (AttributeError, TypeError, ValueError):
+        return _About(table=record.get("table"))
+
+
 def _sweep(
-    store: Store, name: str, profile: str, table: int | None, cells: Sequence[Cell], proposed: Sequence[Cell]
+    store: Store, name: str, profile: str, about: _About, cells: Sequence[Cell], proposed: Sequence[Cell]
 ) -> Sweep:
     """Rows that are the same trial make one run, named after all of them; a proposal that is a row is the row."""
     rows = {key for _, _, key in cells}
     by_key: dict[str, list[tuple[str, int]]] = {}
     for row, seed, key in (*cells, *(cell for cell in proposed if cell[2] not in rows)):
         by_key.setdefault(key, []).append((row, seed))
+    varied = about.varied
+    reference = flattened(about.reference()) if varied and about.baseline is not None else {}
     return Sweep(
         study=name,
         profile=profile,
@@ -78,10 +185,17 @@ def _sweep(
             for key, same in by_key.items()
         ],
         state=store.study(name).directory / f"mlflow-{profile}.json",
-        artifacts=store.root / "mlartifacts",
+        artifacts=store.root / ARTIFACTS,
         tags={
             "farlab.study": name,
             "farlab.store": store.identity(),
-            **({"farlab.table": str(table)} if table else {}),
+            **({"farlab.table": str(about.table)} if about.table else {}),
         },
+        title=about.title,
+        source=about.source,
+        command=about.command(profile),
+        lockfile=store.study(name).lockfile(profile),
+        varied=varied,
+        baseline=about.baseline if reference else None,
+        reference={key: reference[key] for key in varied if key in reference},
     )

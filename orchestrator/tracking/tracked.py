@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,15 @@ class Sweep:
         profile: the scale; a study at another scale is another sweep of the same experiment.
         trials: the sweep's trials.
         state: the file that remembers run ids.
-        artifacts: where artifacts go if the tracking store is a local data base.
+        artifacts: where artifacts go if the tracking store is a data base that is used without a server.
         tags: further tags of every run, e.g. the paper's table.
+        title: the study's title.
+        source: the study file.
+        command: the command line that repeats the sweep.
+        lockfile: the study as submitted; None for trials that no study submitted.
+        varied: the settings in which rows differ, by dotted key.
+        baseline: the row that the others are compared with.
+        reference: that row's values of what is varied.
     """
 
     study: str
@@ -35,3 +44,10 @@ class Sweep:
     state: Path
     artifacts: Path
     tags: dict[str, str]
+    title: str = ""
+    source: str = ""
+    command: str = ""
+    lockfile: Path | None = None
+    varied: Sequence[str] = ()
+    baseline: str | None = None
+    reference: Mapping[str, Any] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from far.errors import FarError
 from far.redaction import redacted
 from far.store.paths import TrialPaths
 from far.store.records import STATES, read_result, read_spec
+from orchestrator.tracking.upload import VIDEOS
 from reports.results.results import Results
 from reports.results.state import State
 from reports.results.trials import STATE_OF, TrialRecord
@@ -158,6 +159,10 @@ def _result(client: MlflowClient, run: Any, directory: Path) -> Mapping[str, Any
     for file in (paths.predictions, paths.metrics, paths.trial, paths.result):  # the result last: it means "whole"
         file.unlink(missing_ok=True)
         _fetch(client, run.info.run_id, file)
+        if file == paths.predictions and not file.exists():  # the scores stayed in the store
+            _fetch(client, run.info.run_id, directory / VIDEOS)
+            with contextlib.suppress(OSError):
+                (directory / VIDEOS).replace(file)
     found = read_result(paths, key)
     return found if found is not None else _from_metrics(run)
 
@@ -177,16 +182,25 @@ def _folder(name: str) -> str:
 
 
 def _from_metrics(run: Any) -> dict[str, Any]:
+    """Return what metrics and tags say of a result, by their names in this version or an earlier one."""
     tags, metrics = run.data.tags, run.data.metrics
     if tags.get("farlab.state") not in STATES:
         return {}
-    whole = ("flops", "params", "evaluated", "expected", "peak_memory_bytes")
-    counts = {name: metrics.get(f"final_{name}", math.nan) for name in whole}
+
+    def value(section: str, name: str, flat: str) -> float | None:
+        return metrics.get(f"{section}/{name}", metrics.get(f"final_{flat}"))
+
+    counts = {name: value("cost", name, name) for name in ("flops", "params", "peak_memory_bytes")}
+    counts |= {
+        "evaluated": value("test", "videos", "evaluated"),
+        "expected": value("test", "videos_expected", "expected"),
+    }
+    said = {"kind": tags.get("farlab.error_kind", "error"), "message": tags.get("farlab.error")}
     return {
         "key": tags.get("farlab.key"),
         "state": tags["farlab.state"],
-        "metrics": {name: metrics.get(f"final_{name}") for name in ("top1", "top5", "loss")},
-        **{name: int(value) for name, value in counts.items() if math.isfinite(value)},
-        "code": {"git": tags.get("farlab.code")},
-        "error": {"kind": "error", "message": tags["farlab.error"]} if tags.get("farlab.error") else None,
+        "metrics": {name: value("test", name, name) for name in ("top1", "top5", "loss")},
+        **{name: int(count) for name, count in counts.items() if count is not None and math.isfinite(count)},
+        "code": {"git": tags.get("mlflow.source.git.commit", tags.get("farlab.code"))},
+        "error": said if said["message"] else None,
     }
