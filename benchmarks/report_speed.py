@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from far.source import source_of
 from far.store import correctness
-from far.store.records import Attempt, Spec, with_start, write_result, write_spec
+from far.store.attempts import Attempt
+from far.store.records import Spec, with_start, write_result, write_spec
 from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store

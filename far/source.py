@@ -81,6 +81,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.evaluate.frame_order": "another measurement, of a trained network",
     "far.gpu": "settings of a device, which the result names",
     "far.interpreter": "starts processes",
+    "far.models": "networks by name, for people; those of trials are described by their configuration",
     "far.pictures": "figures",
     "far.plugins": "loads variants, which count themselves",
     "far.redaction": "words",

@@ -16,7 +16,8 @@ from far.gpu import driver
 if TYPE_CHECKING:  # an isolated build runs this module, with the standard library alone
     import torch
 
-    from far.store.records import Code, Environment
+    from far.store.attempts import Code
+    from far.store.records import Environment
 
 BUILD_FILE = "far/build.json"
 """Holds the commit that a wheel or a source distribution was built from (``setup.py``)."""

@@ -16,8 +16,8 @@ from far.data.decoding.frame_index import VERSION as FRAME_INDEX
 from far.data.decoding.indexes import misread
 from far.evaluate.predict import Evaluation
 from far.source import Source, source_of
+from far.store.attempts import Attempt, Code
 from far.store.environment import code_version, environment
-from far.store.records import Attempt, Code
 from far.train.system_usage import sample
 
 if TYPE_CHECKING:

@@ -29,8 +29,9 @@ from far.evaluate.predict import Evaluation
 from far.model.drop_path import keep_factors
 from far.model.interaction import check_convolutions
 from far.randomness import key_of
+from far.store.attempts import Attempt
 from far.store.paths import TrialPaths
-from far.store.records import Attempt, append_epoch, write_epochs, write_result
+from far.store.records import append_epoch, write_epochs, write_result
 from far.train import checkpoint
 from far.train.checkpoint import Place
 from far.train.engine import (

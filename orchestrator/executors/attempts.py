@@ -16,9 +16,10 @@ from far.config.identity import STATISTICS
 from far.config.trial import TrialConfig
 from far.errors import ConfigError, FarError, LostError, OutOfMemoryError
 from far.store import records
+from far.store.attempts import Attempt
 from far.store.environment import code_version
 from far.store.paths import TrialPaths
-from far.store.records import Attempt, Spec, read_heartbeat, write_heartbeat, write_spec
+from far.store.records import Spec, read_heartbeat, write_heartbeat, write_spec
 from far.train.engine import micro_batch
 from orchestrator.executors.base import Job
 

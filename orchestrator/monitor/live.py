@@ -22,8 +22,9 @@ from rich.table import Table
 
 from far.errors import FarError
 from far.store.atomic import read_json
+from far.store.attempts import Attempt
 from far.store.paths import TrialPaths
-from far.store.records import Attempt, Result, read_epochs, read_heartbeat, read_result, read_spec
+from far.store.records import Result, read_epochs, read_heartbeat, read_result, read_spec
 from far.text import rounded
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.store.store import is_held

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from far.errors import ConfigError
-from far.store.records import Attempt, read_epochs, read_heartbeat
+from far.store.attempts import Attempt
+from far.store.records import read_epochs, read_heartbeat
 from orchestrator.plan.lockfile import locked_keys, read_lockfile
 from orchestrator.store.store import Store, TrialState, is_held, refuse_unknown
 from orchestrator.study.names import find_name

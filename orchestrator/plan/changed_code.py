@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.source import changed_parts, files_are_here, in_words, source_of
+from far.store.attempts import sources_of
 from far.store.paths import TrialPaths
-from far.store.records import read_spec, sources_of
+from far.store.records import read_spec
 from orchestrator.store import acceptances
 
 if TYPE_CHECKING:

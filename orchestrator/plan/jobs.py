@@ -7,8 +7,9 @@ from typing import Any
 
 from far.config import TrialConfig
 from far.errors import OutOfMemoryError
+from far.store.attempts import Attempt
 from far.store.lock import LockedError
-from far.store.records import Attempt, Spec
+from far.store.records import Spec
 from orchestrator.executors.base import Job
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.plan.rerun import set_aside

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from far.redaction import redacted
+from far.store.attempts import Code
 from far.store.paths import TrialPaths
-from far.store.records import Code, Result, Spec
+from far.store.records import Result, Spec
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 LAYOUT = "2"

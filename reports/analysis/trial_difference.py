@@ -10,7 +10,7 @@ from far.config.differences import Difference, differences
 from far.config.identity import spelled_out
 from far.errors import DataError
 from far.source import changed_parts
-from far.store.records import sources_of
+from far.store.attempts import sources_of
 from orchestrator.store.record import said_code
 from reports.results.state import State
 from reports.results.trials import TrialRecord

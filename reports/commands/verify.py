@@ -10,11 +10,11 @@ import typer
 
 from orchestrator.cli.options import existing_store
 from orchestrator.workspace.settings import load_settings
-from reports.verification.check import lines
 from reports.verification.check import verify as check
+from reports.verification.verdict import lines
 
 if TYPE_CHECKING:
-    from reports.verification.check import Verdict
+    from reports.verification.verdict import Verdict
 
 
 def verify(

@@ -79,6 +79,12 @@ def printed_table(number: int | None) -> PaperTable | None:
     return paper_table(number) if number in result_tables() and number is not None else None
 
 
+def rows_printed(number: int | None, names: Collection[str]) -> tuple[PaperTable | None, dict[str, PaperRow]]:
+    """Return the table of results that a study reproduces, if any, and the printed row of each row that it has."""
+    printed = printed_table(number)
+    return printed, printed.rows_of(names) if printed else {}
+
+
 def paper_table(number: int) -> PaperTable:
     """Return a table of results.
 

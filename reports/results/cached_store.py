@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from far.store.paths import TrialPaths
 from far.store.records import Result
 from orchestrator.store.store import Store
 
@@ -21,6 +22,13 @@ class ReadOnce(Store):
         super().__init__(root)
         self._known: dict[str, Result | None] = {}
         self._parts: dict[str, list[dict[str, Any]]] = {}
+        self._paths: dict[str, TrialPaths] = {}
+
+    def paths(self, key: str) -> TrialPaths:
+        """Return where the files of a trial lie."""
+        if key not in self._paths:
+            self._paths[key] = super().paths(key)
+        return self._paths[key]
 
     def result(self, key: str) -> Result | None:
         """Return a trial's result, None if it has none or a damaged one."""

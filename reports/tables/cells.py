@@ -23,11 +23,11 @@ COSTS: dict[str, tuple[str, Callable[[int], float]]] = {
 """Costs of the model that ran, in the paper's units."""
 
 
-def accuracy_cell(line: RowResults, metric: str) -> Cell:
+def accuracy_cell(line: RowResults, metric: str, marks: tuple[str, ...] = ()) -> Cell:
     """Mean and sample standard deviation over the finished seeds; a single seed has no deviation."""
     values = tuple(line.by_seed(metric).values())
     if not values:
-        return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING)
+        return Cell(state=line.state if line.state is not State.FINISHED else State.MISSING, marks=marks)
     return Cell(
         value=statistics.fmean(values),
         std=deviation(values),
@@ -35,6 +35,7 @@ def accuracy_cell(line: RowResults, metric: str) -> Cell:
         values=values,
         expected=len(line.planned),
         decimals=1,
+        marks=marks,
         trials=tuple(trial.key for trial in line.finished),
         links=tuple((f"seed {t.seed}", t.link) for t in line.finished if t.link and can_be_opened_elsewhere(t.link)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reports.analysis.comparison import Comparison
 from reports.analysis.self_checks import self_checks
@@ -12,12 +12,15 @@ from reports.paper.costs import cost_of_table
 from reports.paper.protocol import shown
 from reports.results.changed_code import code_notes
 from reports.results.comparability import START, Finding
-from reports.results.results import Results, RowResults
+from reports.results.results import Results
 from reports.results.state import State
 from reports.results.trials import TrialRecord
 from reports.shown import command
 from reports.tables import differences
 from reports.tables.model import Note
+
+MOST_SEEDS = 10
+"""Seeds that a note names; more are counted."""
 
 
 def scale_warning(results: Results) -> str:
@@ -62,24 +65,59 @@ def doubt_notes(results: Results, printed: PaperTable) -> list[Note]:
     ]
 
 
-def row_notes(results: Results) -> tuple[dict[str, list[str]], list[Note]]:
-    """Return the letters of each row's notes, and the notes: every gap, every odd trial, with its reason."""
-    marks: dict[str, list[str]] = {}
+def note_letters() -> Iterator[str]:
+    """Yield the letters of a table's notes."""
+    yield from string.ascii_lowercase
+    yield from (first + second for first in string.ascii_lowercase for second in string.ascii_lowercase)
+
+
+def row_notes(results: Results, letters: Iterator[str]) -> tuple[dict[str, tuple[str, ...]], list[Note]]:
+    """Return the letters of each row's notes, and the notes: every gap, every odd trial, with its reason.
+
+    Args:
+        results: of the study.
+        letters: that no note of the table bears yet.
+    """
+    marks: dict[str, tuple[str, ...]] = {}
     notes: list[Note] = []
-    letters = iter([*string.ascii_lowercase, *(f"a{c}" for c in string.ascii_lowercase)])
     starts = {key for finding in results.findings if finding.what == START for key in finding.keys}
+    everywhere = {_unanswered(trial) for trial in results.finished}
+    common = everywhere.pop() if len(everywhere) == 1 and len(results.finished) > 1 else ""
     for row in results.rows:
         if row.state is State.MISSING:
             continue
-        reasons = [f"seed {t.seed}: {_why(t)}" for t in row.planned if t.state is not State.FINISHED]
-        reasons += _unanswered(row) + _skipped(row)
+        by_seed = [(trial.seed, _why(trial)) for trial in row.planned if trial.state is not State.FINISHED]
+        by_seed += [(trial.seed, _unanswered(trial)) for trial in row.finished if not common]
+        by_seed += [(trial.seed, _skipped(trial)) for trial in row.finished]
+        reasons = _said_once(by_seed, len(row.planned))
         if any(trial.key in starts for trial in row.finished):
             reasons.append("starts from other tensors of its initial weights than the rest (below)")
         if reasons:
-            letter = next(letters, "*")
-            marks[row.name] = [letter]
+            letter = next(letters)
+            marks[row.name] = (letter,)
             notes.append(Note(f"{row.name}, {'; '.join(reasons)}.", letter))
+    if common:
+        notes.append(Note(f"In every trial {common}."))
     return marks, notes
+
+
+def _said_once(by_seed: Iterable[tuple[int, str]], planned: int) -> list[str]:
+    """Say what is the same of several seeds once, of so many that are planned."""
+    seeds: dict[str, list[int]] = {}
+    for seed, reason in by_seed:
+        seeds.setdefault(reason, []).append(seed)
+    return [f"{_seeds(own, planned)}: {reason}" for reason, own in seeds.items() if reason]
+
+
+def _seeds(seeds: Sequence[int], planned: int) -> str:
+    if len(seeds) == planned > 1:
+        return "every seed"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    ordered = sorted(seeds)
+    return f"seeds {', '.join(map(str, ordered[:MOST_SEEDS]))}" + (
+        f" and {len(ordered) - MOST_SEEDS} more" if len(ordered) > MOST_SEEDS else ""
+    )
 
 
 def _why(trial: TrialRecord) -> str:
@@ -91,23 +129,17 @@ def _why(trial: TrialRecord) -> str:
     return f"{trial.state.value} ({error.get('kind', 'error')}): {message}" if message else trial.state.value
 
 
-def _unanswered(row: RowResults) -> list[str]:
-    gaps = []
-    for trial in row.finished:
-        done, expected = trial.result.get("evaluated"), trial.result.get("expected")
-        if done is not None and expected is not None and done < expected:
-            gaps.append(f"seed {trial.seed}: {expected - done} of {expected} videos unanswered, which count as wrong")
-    return gaps
+def _unanswered(trial: TrialRecord) -> str:
+    done, expected = trial.result.get("evaluated"), trial.result.get("expected")
+    if done is None or expected is None or done >= expected:
+        return ""
+    return f"{expected - done} of {expected} videos unanswered, which count as wrong"
 
 
-def _skipped(row: RowResults) -> list[str]:
+def _skipped(trial: TrialRecord) -> str:
     """Optimiser steps that changed nothing; a few are usual in fp16, whose loss is scaled up until a step overflows."""
-    gaps = []
-    for trial in row.finished:
-        skipped, steps = trial.result.get("skipped_steps"), trial.result.get("steps")
-        if skipped and steps:
-            gaps.append(f"seed {trial.seed}: {skipped} of {steps} optimiser steps skipped, their gradients not finite")
-    return gaps
+    skipped, steps = trial.result.get("skipped_steps"), trial.result.get("steps")
+    return f"{skipped} of {steps} optimiser steps skipped, their gradients not finite" if skipped and steps else ""
 
 
 def table_notes(

@@ -95,8 +95,8 @@ def _number(results: Results, line: RowResults, metric: str) -> list[str]:
         lines = [f"  {mean}{spread} = mean over {len(values)} of {len(line.planned)} seeds"]
     else:
         lines = [f"  no number: {line.state.value}"]
-    printed = paper.printed_table(results.table)
-    about = printed.rows_of([row.name for row in results.rows]).get(line.name) if printed else None
+    printed, papers = paper.rows_printed(results.table, [row.name for row in results.rows])
+    about = papers.get(line.name)
     if printed and about and about.numbers.get(metric) is not None:
         text = f"{about.numbers[metric]} {PRINTED.get(metric, '')}".strip()
         lines.append(f"  the paper prints {text} ({printed.facts.setting})")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,56 +41,12 @@ from reports.verification.record import (
     short,
     trial_digest,
 )
+from reports.verification.verdict import Finding, Kind, Verdict
 
 SAME = 1e-9
 """Relative difference of numbers that count as equal."""
 MOST_SHOWN = 60
 """Characters of a text in a message."""
-
-
-class Kind(StrEnum):
-    """What is wrong with a part of a table."""
-
-    EDITED = "edited"
-    STALE = "stale"
-    WRONG = "not what its trials give"
-    UNTRACEABLE = "untraceable"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with a table."""
-
-    kind: Kind
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}"
-
-
-@dataclass
-class Verdict:
-    """What was found about one table.
-
-    Attributes:
-        title: what the table is.
-        findings: what is wrong.
-        remarks: what a reader should know and that is not wrong, such as which code made it.
-        compared: texts that were made again.
-        trials: trials whose predictions were read.
-    """
-
-    title: str
-    findings: list[Finding] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    compared: int = 0
-    trials: int = 0
-
-    def found(self, kind: Kind, text: str) -> None:
-        """Note something that is wrong, once."""
-        finding = Finding(kind, text)
-        if finding not in self.findings:
-            self.findings.append(finding)
 
 
 def verify(path: Path, store: Path) -> list[Verdict]:
@@ -399,16 +354,3 @@ def _list(values: Sequence[object]) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
-
-
-def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield what was found, for people."""
-    for each in verdicts:
-        made = f"{each.compared} texts made again from the predictions of {each.trials} trials"
-        yield f"  {each.title}: " + (
-            f"{len(each.findings)} finding{'s' if len(each.findings) > 1 else ''}; {made}"
-            if each.findings
-            else f"as its trials say; {made}"
-        )
-        yield from (f"    {finding}" for finding in each.findings)
-        yield from (f"    note: {remark}" for remark in each.remarks)

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from far.errors import ConfigError
+from far.store.attempts import Attempt, sources_of
 from far.store.paths import TrialPaths
 from far.store.records import (
-    Attempt,
     damage,
     has_result,
     read_heartbeat,
     read_result,
     read_spec,
-    sources_of,
     write_heartbeat,
     write_result,
     write_spec,

@@ -1,8 +1,7 @@
-"""What a file says beside its tensors decides how it is read: positions, grid, pooling, family."""
+"""Metadata of the ancestors' files decide how these are read: positions, grid, pooling, family."""
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,160 +9,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from torch import Tensor
 
-from far.architecture.networks import NETWORKS
 from far.architecture.position_embeddings import EMBEDDINGS
-from far.config.trial import InitConfig, ModelConfig
+from far.config.trial import InitConfig
 from far.errors import ConfigError, FarError, WeightsError
-from far.model.vit import VideoTransformer, build
-from far.store.atomic import write_json
+from far.model.vit import VideoTransformer
 from far.weights import build_network, open_source
 from far.weights.build import kinetics_710
-from far.weights.convert import convert
 from far.weights.facts import gather
-
-CLASSES = 5
-WIDTH = 96
-PLAIN = {
-    "backbone": "tiny",
-    "depth": 2,
-    "init_scale": 1.0,
-    "attention": {"global": 1},
-    "interaction": "none",
-    "classifier": "global-mean",
-}
-Make = Callable[..., VideoTransformer]
-
-
-def model(clip: list[int], tubelet: tuple[int, int, int] = (2, 16, 16), embedding: str = "auto") -> ModelConfig:
-    return ModelConfig.model_validate(
-        {**PLAIN, "clip": clip, "tubelet": list(tubelet), "position_embedding": embedding}
-    )
-
-
-def random_net(config: ModelConfig, classes: int = CLASSES) -> VideoTransformer:
-    """Return a network with every parameter far from its start, positions included."""
-    net = build(config, classes, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
-    return net.eval()
-
-
-def difference(ours: Any, theirs: Any, clip: list[int]) -> float:
-    """Return the largest difference of the logits, relative to the largest logit."""
-    clips = torch.randn(2, 3, *clip, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        mine, other = ours(clips), theirs(clips)
-    return float((mine - other).abs().max() / other.abs().max())
-
-
-def read(path: Path, config: ModelConfig, **init: Any) -> VideoTransformer:
-    net, _ = build_network(config, InitConfig(weights=str(path), **init), CLASSES, seed=0)
-    return net.eval()
-
-
-def args(**said: Any) -> argparse.Namespace:
-    return argparse.Namespace(lr=1e-3, output_dir="out", **said)
-
-
-# -- our own checkpoints --
-
-
-def own_checkpoint(folder: Path, net: Any, *, early: bool) -> Path:
-    """Write what a trial's folder holds; early: as before the model was recorded in the checkpoint."""
-    directory = folder / "checkpoints" / "epoch-0002"
-    directory.mkdir(parents=True)
-    said = {"position_embedding": net.config.position_embedding if early else net.config.embedding}
-    config = net.config.model_dump(mode="json")
-    write_json(folder / "trial.json", {"config": {"model": config}})
-    if not early:
-        (folder / "trial.json").unlink()
-        said["model_config"] = config
-    torch.save({"module": net.state_dict(), **said, "epochs": 2}, directory / "mp_rank_00_model_states.pt")
-    return directory
-
-
-GRIDS = [
-    ([16, 32, 32], (2, 16, 16)),
-    ([16, 64, 64], (8, 16, 16)),
-    ([16, 64, 64], (4, 16, 16)),
-    ([4, 32, 48], (2, 8, 16)),
-]
-
-
-@pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize(("clip", "tubelet"), GRIDS)
-@pytest.mark.parametrize("embedding", ["auto", *EMBEDDINGS])
-def test_our_checkpoints_start_the_network_that_they_are(
-    embedding: str, clip: list[int], tubelet: tuple[int, int, int], early: bool, tmp_path: Path
-) -> None:
-    net = random_net(model(clip, tubelet, embedding))
-    directory = own_checkpoint(tmp_path / "trial", net, early=early)
-    out = tmp_path / "out.safetensors"
-    convert(open_source(directory), out)
-    for path in (directory, tmp_path / "trial", tmp_path / "trial" / "checkpoints", out):
-        for configured in ("auto", embedding):
-            again = read(path, model(clip, tubelet, configured))
-            assert again.config.embedding == net.config.embedding
-            assert difference(again, net, clip) < 1e-6
-
-
-def test_a_trial_of_transformers_network_starts_ours(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    theirs = ModelConfig.model_validate({"network": "videomae", "backbone": "tiny", "depth": 2, "clip": [8, 32, 32]})
-    net = NETWORKS["videomae"].build(theirs, CLASSES, seed=3).eval()
-    again = read(own_checkpoint(tmp_path / "trial", net, early=False), model([8, 32, 32]))
-    assert difference(again, net, [8, 32, 32]) < 1e-4
-
-
-def test_our_interactions_are_read_whatever_parts_they_have(tmp_path: Path) -> None:
-    """Another variant's: what both have is taken, the rest is named; running statistics are not parameters."""
-    config = model([8, 32, 32]).model_copy(update={"interaction": "bottleneck", "position_embedding": "sinusoid-1d"})
-    net = random_net(config)
-    part = "blocks.0.interaction.other.running_mean"
-    state = {name: value for name, value in net.state_dict().items() if ".interaction.norm." not in name}
-    torch.save({"module": {**state, part: torch.ones(7)}}, tmp_path / "w.pth")
-    _, load_report = build_network(config, InitConfig(weights=str(tmp_path / "w.pth")), CLASSES, seed=0)
-    assert load_report is not None and load_report.ignored == {part: "the model's interaction has no such part"}
-    assert load_report.fresh["blocks.0.interaction.norm.weight"] == "the file's interaction has no such part"
-    assert "blocks.1.interaction.conv.weight" in load_report.loaded
-
-
-def test_our_running_statistics_are_loaded_with_the_interaction(tmp_path: Path) -> None:
-    clip, tubelet = [16, 32, 32], (2, 16, 16)
-    settings = model(clip, tubelet).model_copy(update={"interaction": "bottleneck-batchnorm"})
-    net = random_net(settings)
-    net.train()
-    with torch.no_grad():
-        net(torch.randn(2, 3, *clip))
-    net.eval()
-    again = read(own_checkpoint(tmp_path, net, early=False), settings)
-    assert difference(again, net, clip) < 1e-6
-
-
-def test_running_statistics_are_taken_as_well(tmp_path: Path) -> None:
-    values = {"interaction": "bottleneck-batchnorm", "position_embedding": "sinusoid-1d"}
-    config = model([8, 32, 32]).model_copy(update=values)
-    net = random_net(config)
-    for name, buffer in net.named_buffers():
-        if "running" in name:
-            buffer.add_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(4)))
-    torch.save({"module": net.state_dict()}, tmp_path / "w.pth")
-    assert difference(read(tmp_path / "w.pth", config), net, [8, 32, 32]) == 0
-
-
-def test_our_learned_table_is_resized_from_its_own_grid(tmp_path: Path) -> None:
-    """A table along time alone stays one, whatever the network's size."""
-    net = random_net(model([16, 64, 64], (8, 16, 16), "learned"))
-    with torch.no_grad():
-        net.pos_embed.copy_(torch.arange(2.0)[:, None, None].expand(2, 16, WIDTH).reshape(1, 32, WIDTH))
-    again = read(own_checkpoint(tmp_path, net, early=False), model([16, 96, 96], (8, 16, 16)))
-    assert torch.allclose(again.pos_embed.reshape(2, 36, WIDTH)[1], torch.tensor(1.0), atol=1e-5)
-
+from tests.far.weights.nets import CLASSES, WIDTH, args, difference, model, random_net, read
 
 # -- files of the ancestors, whose scripts save their arguments --
 
@@ -393,107 +248,6 @@ def test_a_head_of_kinetics_710_is_cut_to_kinetics(classes: int, tmp_path: Path)
         assert rows[:5] == [341, 158, 189, 16, 398]
     _, other = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path / "v2.pth")), 174, seed=0)
     assert other is not None and other.fresh["head.weight"] == "the file's head is (710, 96)"
-
-
-# -- Hugging Face --
-
-
-def hugging_face(folder: Path, kind: str = "VideoMAEForVideoClassification", **changes: Any) -> Any:
-    transformers = pytest.importorskip("transformers")
-    sizes = {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 6, "intermediate_size": 384}
-    values = {"image_size": 32, "num_frames": 8, "num_labels": CLASSES, "decoder_num_hidden_layers": 1,
-              "decoder_hidden_size": 48, "decoder_num_attention_heads": 4, "decoder_intermediate_size": 96}  # fmt: skip
-    torch.manual_seed(0)
-    theirs = getattr(transformers, kind)(transformers.VideoMAEConfig(**{**sizes, **values, **changes})).eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.05)
-    theirs.save_pretrained(folder)
-    return theirs
-
-
-@pytest.mark.parametrize(
-    ("clip", "tubelet", "changes"),
-    [
-        ([4, 32, 32], (2, 16, 16), {}),
-        ([8, 32, 48], (4, 8, 16), {"patch_size": (8, 16), "tubelet_size": 4, "image_size": (32, 48)}),
-        ([16, 48, 48], (1, 16, 16), {"tubelet_size": 1, "image_size": 48}),
-        ([32, 32, 32], (2, 16, 16), {"qv_bias": False}),
-    ],
-)
-def test_transformers_classifiers_give_the_same_logits(
-    clip: list[int], tubelet: tuple[int, int, int], changes: dict[str, Any], tmp_path: Path
-) -> None:
-    theirs = hugging_face(tmp_path, num_frames=clip[0], **changes)
-    for path in (tmp_path, tmp_path / "model.safetensors"):
-        again = read(path, model(clip, tubelet))
-        assert difference(again, lambda clips: theirs(pixel_values=clips.transpose(1, 2)).logits, clip) < 1e-4
-        assert open_source(path).grid == again.config.grid
-
-
-def test_transformers_classifier_of_the_first_token_is_refused(tmp_path: Path) -> None:
-    hugging_face(tmp_path, use_mean_pooling=False)
-    with pytest.raises(WeightsError, match=r"reads the first token.*init\.head: random takes its encoder alone"):
-        read(tmp_path, model([8, 32, 32]))
-    (tmp_path / "config.json").unlink()
-    with pytest.raises(WeightsError, match="reads the first token"):  # its tensors say it as well
-        read(tmp_path, model([8, 32, 32]))
-    _, load_report = build_network(
-        model([8, 32, 32]), InitConfig(weights=str(tmp_path), head="random"), CLASSES, seed=0
-    )
-    assert load_report is not None and any("first token" in note for note in load_report.notes)
-
-
-@pytest.mark.parametrize("kind", ["VideoMAEForPreTraining", "VideoMAEModel"])
-def test_transformers_encoders_are_read(kind: str, tmp_path: Path) -> None:
-    """Pre-trained files have ``use_mean_pooling: false`` and no classifier; the encoder is the same."""
-    theirs = hugging_face(tmp_path, kind, use_mean_pooling=False)
-    _, load_report = build_network(model([8, 32, 32]), InitConfig(weights=str(tmp_path)), CLASSES, seed=0)
-    net = read(tmp_path, model([8, 32, 32]))
-    assert load_report is not None and {name.split(".")[0] for name in load_report.fresh} == {"fc_norm", "head"}
-    assert not any("not known" in reason for reason in load_report.ignored.values())
-    encoder = getattr(theirs, "videomae", theirs)
-    clips = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
-    norm = torch.nn.LayerNorm(WIDTH, eps=1e-12)
-    norm.load_state_dict(encoder.layernorm.state_dict())
-    tokens: list[Tensor] = []
-    net.pool.register_forward_hook(lambda module, inputs, output: tokens.append(inputs[0]))
-    with torch.no_grad():
-        net(clips)
-        expected = encoder(clips.transpose(1, 2)).last_hidden_state
-        assert (norm(tokens[0]) - expected).abs().max() < 1e-3 * expected.abs().max()
-
-
-def test_a_configuration_that_contradicts_the_tensors_is_refused(tmp_path: Path) -> None:
-    hugging_face(tmp_path)
-    about = json.loads((tmp_path / "config.json").read_text())
-    for change, message in (
-        ({"hidden_act": "relu"}, "its MLPs use 'relu'"),
-        ({"use_learnable_pos_emb": True}, "positions are learned, but it holds no table"),
-    ):
-        (tmp_path / "config.json").write_text(json.dumps({**about, **change}))
-        with pytest.raises(WeightsError, match=f"config.json says.*{message}"):
-            open_source(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"config\.json: not a readable configuration"):
-        open_source(tmp_path)
-
-
-def test_videomae_v2_as_hugging_face_has_it(tmp_path: Path) -> None:
-    """Names under ``model.``, the network's part of the configuration one level deeper."""
-    net = random_net(model([8, 32, 32]))
-    save_file({f"model.{name}": value for name, value in net.state_dict().items()}, tmp_path / "model.safetensors")
-    inner = {
-        "img_size": 32,
-        "num_frames": 8,
-        "tubelet_size": 2,
-        "use_mean_pooling": True,
-        "use_learnable_pos_emb": False,
-    }
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "VideoMAEv2_Base", "model_config": inner}))
-    source = open_source(tmp_path)
-    assert (source.family, source.undecided, source.grid) == ("videomae-v2", (), (4, 2, 2))
-    assert difference(read(tmp_path, model([8, 32, 32])), net, [8, 32, 32]) < 1e-6
 
 
 KEYS = ["num_frames", "num_segments", "input_size", "image_size", "window_size", "tubelet_size", "use_mean_pooling",

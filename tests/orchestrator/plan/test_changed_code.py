@@ -20,8 +20,9 @@ import farlab
 from far.config import TrialConfig
 from far.errors import ConfigError
 from far.source import Source, source_of
+from far.store.attempts import Attempt
 from far.store.paths import TrialPaths
-from far.store.records import Attempt, read_result, read_spec, with_start, write_result, write_spec
+from far.store.records import read_result, read_spec, with_start, write_result, write_spec
 from orchestrator.cli.options import plan_targets
 from orchestrator.plan.changed_code import CHANGED, CURRENT, UNKNOWN, accept, judge_trials
 from orchestrator.plan.jobs import submit

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import farlab
-from far.store.records import saw_indexed_frames
+from far.store.attempts import saw_indexed_frames
 
 STUDY = """\
 study: own

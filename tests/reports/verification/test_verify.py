@@ -28,9 +28,10 @@ from reports.results.collect import collect
 from reports.results.state import State
 from reports.tables.model import Cell, Column, Note, Origin, Row, Table
 from reports.tables.registry import build_all
-from reports.verification.check import Kind, verify
+from reports.verification.check import verify
 from reports.verification.printed import READERS
 from reports.verification.record import DIGEST, digest_of, sealed, short
+from reports.verification.verdict import Kind
 
 VIDEOS = 60
 
