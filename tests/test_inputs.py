@@ -125,7 +125,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("data", "prepare"): ["folder", "clips"],
     ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
     ("data", "sample"): [],
-    ("show",): ["0"], ("doctor",): [], ("gc",): [], ("diff",): ["q", "q.yaml"],
+    ("show",): ["0"], ("doctor",): [], ("gc",): [], ("export",): ["q", "-o", "x"], ("diff",): ["q", "q.yaml"],
     ("study", "schema"): [], ("verify",): ["q.yaml"], ("weights", "inspect"): ["q.yaml"],
     ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
 }  # fmt: skip

@@ -28,6 +28,7 @@ from orchestrator.sweep import run_sweep
 
 if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
+    from orchestrator.store.store import Store
     from orchestrator.study.schema import BudgetConfig
     from orchestrator.workspace.workspace import Workspace
 
@@ -108,6 +109,30 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
     return outcome.exit_code
 
 
+def find_lockfile(text: str, profile: str | None, store: Store) -> Path:
+    """Return the file of a submission.
+
+    Args:
+        text: the study's name, or its file.
+        profile: the scale, if one is named.
+        store: where it was submitted.
+
+    Raises:
+        ConfigError: there is no such submission, or several.
+    """
+    name = submitted_name(text, store.studies(), store.root)
+    found = {path.parent.name: path for path in store.study(name).submissions()}
+    path = found.get(profile) if profile else next(iter(found.values()))
+    if path is None or (profile is None and len(found) > 1):
+        raise ConfigError(
+            f"'{name}' was submitted with several profiles" if profile is None else f"not with profile '{profile}'",
+            key="--profile",
+            choices=found,
+            got=profile,
+        )
+    return path
+
+
 def locked_plan(
     text: str, profile: str | None, workspace: Workspace, *, rows: Sequence[str] = (), ids: Sequence[str] = ()
 ) -> Plan:
@@ -117,16 +142,7 @@ def locked_plan(
         ConfigError: there is no such submission, or none of these rows or keys in it.
     """
     store = workspace.store
-    name = submitted_name(text, store.studies(), store.root)
-    found = {path.parent.name: path for path in store.study(name).submissions()}
-    path: Path | None = found.get(profile) if profile else next(iter(found.values()))
-    if path is None or (profile is None and len(found) > 1):
-        raise ConfigError(
-            f"'{name}' was submitted with several profiles" if profile is None else f"not with profile '{profile}'",
-            key="--profile",
-            choices=found,
-            got=profile,
-        )
+    path = find_lockfile(text, profile, store)
     study = load_lockfile(path)
     for row in rows:
         study.row(row)

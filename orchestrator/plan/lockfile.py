@@ -75,7 +75,7 @@ def write_lockfile(plan: Plan, store: Store) -> list[str]:
             said += [f"study '{study.name}' since {before['submitted_at']}: {change}" for change in differ]
             stamp = before["submitted_at"].replace(":", "")
             write_atomic(path.parent / "history" / f"study.lock.{stamp}.yaml", path.read_bytes())
-        write_atomic(path, _text(record))
+        write_atomic(path, lockfile_text(record))
     return said
 
 
@@ -210,7 +210,7 @@ def record_of(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, An
     }
 
 
-def _text(record: Mapping[str, Any]) -> str:
+def lockfile_text(record: Mapping[str, Any]) -> str:
     """Return the record as JSON that is also YAML, laid out so that a person can read and compare it by line."""
     lines = []
     for key, value in record.items():

@@ -53,15 +53,21 @@ def with_starts(plan: Plan, workspace: Workspace) -> Plan:
         return plan
     accounts = _Accounts(workspace.settings.weights_root)
     starts = []
+    problems: dict[str, None] = {}
     for study in plan.studies:
         rows: dict[str, list[PlannedTrial]] = {}
         for trial in plan.cells(study.name):
             rows.setdefault(trial.row, []).append(trial)
         for row, trials in rows.items():
+            path = workspace.weights_path(trials[0].config.init)
+            if path is not None and not path.exists() and not all(trial.done for trial in trials):
+                problems[f"{path}: no such file"] = None  # its content may be known all the same
+                continue
             load_report = _of_row(study.name, row, trials, workspace.store, accounts)
             if load_report is not None:
                 starts.append(Start(study.name, row, str(trials[0].config.init.weights), load_report))
-    return replace(plan, starts=tuple(starts))
+    known = [text for text in problems if not any(text.partition(":")[0] in other for other in plan.problems)]
+    return replace(plan, starts=tuple(starts), problems=(*plan.problems, *known))
 
 
 def _of_row(study: str, row: str, trials: list[PlannedTrial], store: Store, accounts: _Accounts) -> LoadReport | None:

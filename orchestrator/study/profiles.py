@@ -115,6 +115,15 @@ def profile_names(directories: Sequence[Path]) -> list[str]:
     return sorted(name for name, path in found.items() if not load_document(path).data.get("abstract"))
 
 
+def profile_files(name: str, directories: Sequence[Path]) -> list[Path]:
+    """Return the files of a profile and of those that it extends.
+
+    Raises:
+        ConfigError: see ``find_profile``.
+    """
+    return [path for path, _, _ in _chain(name, directories, "command line", None)]
+
+
 def find_profile(
     name: str,
     directories: Sequence[Path],

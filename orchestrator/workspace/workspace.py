@@ -114,9 +114,11 @@ class Workspace:
         path, known = self.weights_path(init), self.store.root / "weights.json"
         if path is None:
             return None
+        cache = read_json(known, dict[str, str]) or {}
+        if init.weights in cache and not path.exists():
+            return cache[init.weights]  # of an exported study, which tells the content of what it does not bring
         stats = [(str(part.resolve()), part.stat().st_size, part.stat().st_mtime_ns) for part in parts_of(path)]
         name = json.dumps(stats)
-        cache = read_json(known, dict[str, str]) or {}
         if name not in cache:
             cache[name] = content_hash(path)
             write_json(known, cache)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
 
 from reports.renderers import RENDERERS
+from reports.shown import here
 from reports.tables.model import Column, Row, Table
 
 UNITS = {
@@ -54,7 +56,7 @@ def _object(table: Table) -> dict[str, object]:
         "units": UNITS,
         "rows": [_row(row, table) for row in table.rows],
         "notes": [{"mark": note.mark, "text": note.text} for note in table.notes],
-        "provenance": dict(table.provenance),
+        "provenance": {what: here(Path(str(place))) if place else place for what, place in table.provenance.items()},
     }
 
 
