@@ -17,13 +17,15 @@ from typing import Any
 import typer
 
 from far import __version__
-from far.errors import FarError
+from far.errors import ConfigError, FarError
+from far.plugins import blamed, only_within
 from far.text import printable
 from orchestrator.cli.failures import as_ours, quiet_hooks, unforeseen
 from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.lazy import Commands, Group
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
 from orchestrator.workspace.find import find_workspace
+from orchestrator.workspace.trust import trusting
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them is a command, each package in them a group of commands."""
@@ -80,12 +82,18 @@ def _guard(command: Any) -> None:
     def checked(context: Any) -> Any:
         given = given_by(context)
         given.check(branches)
-        with clean(), running(given):
+        with clean(), running(given), trusting(bool(given.values.get("trust"))), only_within():
             _note_owner()
             try:
                 return invoke(context)
             except KeyboardInterrupt:  # typer would make a silent exit of it
                 raise typer.Abort from None
+            except (FarError, typer.Exit, ClickException):
+                raise
+            except Exception as error:
+                if (place := blamed(error)) is None:
+                    raise
+                raise ConfigError(f"{type(error).__name__}: {error}", where=place) from error
 
     command.parse_args, command.invoke = parse_args, checked
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from far.architecture.patterns import PATTERNS
+from far.config import load_document
 from far.errors import ConfigError
 from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import (
@@ -18,6 +19,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.study import study_files
 from orchestrator.study.names import read_names
+from orchestrator.workspace.plugins import load_study_plugins, load_workspace_plugins
 from orchestrator.workspace.settings import checked_uri
 from reports.paper import paper_tables
 from reports.paper.studies import studies_for, studies_of_table, tables_with_study
@@ -83,6 +85,13 @@ def load(
         optional=[path for n in wanted if n in standing for path in studies_of_table(n)],
         everything=all_,
     )
+
+
+def load_named_plugins(targets: Sequence[str] | None, study: Sequence[str] | None) -> None:
+    """Load the plug-ins of the workspace and of the studies that are named, before what they add is looked up."""
+    load_workspace_plugins()
+    for path in study_paths([*(study or ()), *split_targets(list(targets or ()))[0]]):
+        load_study_plugins(load_document(path))
 
 
 def study_paths(names: Sequence[str]) -> list[Path]:

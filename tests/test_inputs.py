@@ -136,7 +136,7 @@ NONSENSE: dict[str, list[str]] = {
     "override": ["nonsense=1"],
     "what": ["nonsense"], "keep": ["nonsense"], "first": ["nonsense"], "second": ["nonsense"],
     "video": ["nonsense"], "trial": ["nonsense"], "checkpoint": ["nonsense"], "config": ["nonsense"],
-    "file": ["nonsense"],
+    "file": ["nonsense"], "plugin": ["nonsense"],
     "source": ["nonsense"],
     "layout": ["nonsense"], "folder": ["nonsense"], "videos": ["nonsense"], "name": [".."], "profile": ["nonsense"],
     "seeds": ["x"], "seed": ["-1"], "kills": ["0"], "period": ["0"], "fault": ["nonsense"], "executor": ["nonsense"],

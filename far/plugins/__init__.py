@@ -6,6 +6,7 @@
 from far.plugins.code import PluginCode, shown_path
 from far.plugins.load import (
     Plugin,
+    blamed,
     load_code,
     load_entry_points,
     load_plugin,
@@ -18,6 +19,7 @@ from far.plugins.load import (
 __all__ = [
     "Plugin",
     "PluginCode",
+    "blamed",
     "load_code",
     "load_entry_points",
     "load_plugin",

@@ -10,16 +10,15 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
 from far.errors import ConfigError
-from far.plugins.axes import expectations
 from far.plugins.code import FINDER, PluginCode, find_installed, modules_of, read_code, shown_path
-from far.registry import REGISTRIES, Origin, Registry
+from far.registry import REGISTRIES, Accepts, Origin, Registry
 
 GROUP = "farlab.plugins"
 """Entry points of installed packages that are plug-ins."""
@@ -181,6 +180,12 @@ def blamed(error: BaseException) -> str | None:
     return _place_in(error, [plugin.code for plugin in _loaded.values()])
 
 
+def _expectations() -> Mapping[str, Accepts]:
+    from far.plugins.axes import expectations  # noqa: PLC0415  (numpy and the configuration: `--help` goes without)
+
+    return expectations()
+
+
 def is_ours(module: str) -> bool:
     """Return whether a module is the package's own."""
     return module.partition(".")[0] in OURS
@@ -310,7 +315,7 @@ def _check(registry: Registry[Any], name: str, code: PluginCode) -> None:
         return  # an axis of the plug-in's own
     axis, origin = registry.axis, registry.origin(name)
     where = f"{shown_path(Path(origin.file))}:{origin.line}"
-    expected = registry.accepts or expectations().get(axis)
+    expected = registry.accepts or _expectations().get(axis)
     if expected is None:
         raise ConfigError(f"'{name}': a plug-in cannot add a {axis}", where=where, choices=sorted(open_axes()))
     if not isinstance(name, str) or not name.strip() or name != name.strip():
@@ -329,7 +334,7 @@ def _check(registry: Registry[Any], name: str, code: PluginCode) -> None:
 
 def open_axes() -> list[str]:
     """Return the axes that a plug-in may add to."""
-    return [*expectations(), *(each.axis for each in REGISTRIES if each.accepts is not None)]
+    return [*_expectations(), *(each.axis for each in REGISTRIES if each.accepts is not None)]
 
 
 def _forget(modules: set[str]) -> None:

@@ -52,6 +52,11 @@ class TrialPaths:
         return self.directory / "result.json"
 
     @property
+    def plugins(self) -> Path:
+        """The plug-ins that it runs, each in a folder named by its digest."""
+        return self.directory / "plugins"
+
+    @property
     def earlier(self) -> Path:
         """What the trial had come to before it was run again: folders like its own, numbered from 1."""
         return self.directory / "earlier"

@@ -59,6 +59,8 @@ class Spec(TypedDict, total=False):
     """By digest, the source that attempts ran (``far.source.Source``)."""
     videos: dict[str, int] | None
     """How many the data set has, by split; absent until a start has come as far as to train."""
+    plugins: list[Any] | None
+    """The plug-ins that it needs (``far.plugins.kept.KeptPlugin``)."""
 
 
 class Failure(TypedDict, total=False):

@@ -18,6 +18,8 @@ from typing import Any
 from far.config.trial import TrialConfig
 from far.data.loader import EvalStream
 from far.distributed import join_world
+from far.plugins import load_code
+from far.plugins.kept import kept_code
 from far.store.environment import environment
 from far.store.paths import TrialPaths
 from far.train.memory import peak_memory
@@ -129,6 +131,8 @@ def _median(work: Any, count: int, warmup: int, device: Any) -> float:
 def main() -> None:
     """Read configuration and roots from the JSON file that the command line names; print the probe as JSON."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    for record in spec.get("plugins") or ():
+        load_code(kept_code(record, Path(sys.argv[1]).parent))
     config, roots = TrialConfig.model_validate(spec["config"]), (spec["data_root"], spec.get("weights_root", "."))
     measured = probe(config, Path(roots[0]), weights_root=Path(roots[1]))
     print(json.dumps({**asdict(measured), "seconds": measured.seconds}))

@@ -16,6 +16,7 @@ from far.distributed import World
 from far.errors import DamagedError, WeightsError
 from far.evaluate.predict import predict, score
 from far.gpu import usable
+from far.plugins.kept import not_loaded
 from far.store.paths import TrialPaths
 from far.store.records import read_result, read_spec
 from far.train import checkpoint
@@ -56,12 +57,18 @@ def trial_config(directory: Path) -> TrialConfig:
     """Return the configuration that a trial was run with; quick, without its network.
 
     Raises:
-        WeightsError: the folder is not a trial's.
+        WeightsError: the folder is not a trial's, or needs a plug-in that is not loaded.
     """
     paths = TrialPaths(directory)
-    config = read_spec(paths).get("config")
+    spec = read_spec(paths)
+    config = spec.get("config")
     if not config:
         raise WeightsError(f"{directory} is not a trial's folder: it has no readable {paths.trial.name}")
+    if missing := not_loaded(spec.get("plugins")):
+        raise WeightsError(
+            f"{directory} needs the plug-in '{missing[0]}', which is not loaded: "
+            "far.plugins.kept.load_plugins_of(directory) runs the copy that was kept with it"
+        )
     return validated(TrialConfig, config, lambda keys: str(paths.trial))
 
 

@@ -22,6 +22,7 @@ from orchestrator.plan.other_frames import with_other_frames
 from orchestrator.plan.plan import make_plan
 from orchestrator.plan.starts import with_starts
 from orchestrator.study import load_study, refuse_same_name, study_files
+from orchestrator.workspace.plugins import load_workspace_plugins
 from orchestrator.workspace.settings import checked_uri
 from orchestrator.workspace.workspace import open_workspace
 
@@ -61,7 +62,12 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", help="An existing Ray cluster, e.g. auto; default: farlab.toml, then here.")
 ]
 TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Obey another user's farlab.toml where it can make this machine run code.")
+    bool,
+    typer.Option("--trust", help="Run what others could have written: plug-ins, their farlab.toml's cluster."),
+]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE", help="Load this plug-in first; may be repeated.", show_default=False),
 ]
 ExecutorOption = Annotated[
     str, typer.Option("--executor", metavar="NAME", help=f"Executor of the trials: {' or '.join(EXECUTORS)}.")
@@ -75,7 +81,7 @@ IdsOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials w
 def runs_trials(*used: str) -> Callable[[F], F]:
     """Declare a command that runs trials; of a cluster's parameters it takes those that its executor looks at."""
     return modes(
-        mode("with --executor {executor}", used, when=lambda given: not looks_at(given, "address")),
+        mode("with --executor {executor}", (*used, "trust"), when=lambda given: not looks_at(given, "address")),
         mode("here", (*used, "address", "trust")),
     )
 
@@ -156,11 +162,13 @@ def chosen(workspace: Workspace, *, tracking_uri: str | None, address: str | Non
         ConfigError: another user's farlab.toml names the cluster, without ``--trust``.
     """
     settings = workspace.settings
-    if "trust" in find_executor(executor).options and settings.untrusted and address is None:
+    load_workspace_plugins(settings)
+    of_cluster = [name for name in settings.untrusted if name == "ray_address"]
+    if "trust" in find_executor(executor).options and of_cluster and address is None:
         raise ConfigError(
             f"belongs to {settings.owner or 'an unknown user'} and can make this machine run code: "
             "--trust obeys it, --address says where to run instead",
-            key=settings.untrusted[0],
+            key=of_cluster[0],
             where=str(settings.file),
         )
     if tracking_uri is not None:

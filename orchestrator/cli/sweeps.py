@@ -139,7 +139,7 @@ def locked_plan(
     """Return the plan of a submission; what it has not is refused before its data are looked at or generated.
 
     Raises:
-        ConfigError: there is no such submission, or none of these rows or keys in it.
+        ConfigError: there is no such submission, or several.
     """
     store = workspace.store
     path = find_lockfile(text, profile, store)

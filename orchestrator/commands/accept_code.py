@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.cli.options import ProfileOption, SeedsOption, Targets, plan_targets
+from orchestrator.cli.options import ProfileOption, SeedsOption, Targets, TrustOption, plan_targets
 from orchestrator.plan.changed_code import accept
 from orchestrator.store.acceptances import FILE
 
 
-def accept_code(targets: Targets, profile: ProfileOption = None, seeds: SeedsOption = None) -> int:
+def accept_code(
+    targets: Targets, profile: ProfileOption = None, seeds: SeedsOption = None, trust: TrustOption = False
+) -> int:
     """Put on record that what has changed in the code since these trials ran changes no number.
 
     They count again, in every study of the store.

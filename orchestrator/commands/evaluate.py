@@ -12,7 +12,7 @@ import typer
 from far.evaluate.frame_order import ORDERS
 from far.text import rounded
 from orchestrator.cli.datasets import progress_bar
-from orchestrator.cli.options import JsonOption
+from orchestrator.cli.options import JsonOption, TrustOption
 from orchestrator.cli.trained import (
     DataOption,
     ViewsOption,
@@ -22,6 +22,7 @@ from orchestrator.cli.trained import (
     parse_views,
 )
 from orchestrator.cli.trials import TrialArgument, find_trial
+from orchestrator.workspace.plugins import load_trial_plugins
 from orchestrator.workspace.workspace import open_workspace
 
 
@@ -35,6 +36,7 @@ def evaluate(
     data: DataOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write every view's scores to.")] = None,
     json_: JsonOption = False,
+    trust: TrustOption = False,
 ) -> int:
     """Test a trained network on the labelled videos of a split, with any views.
 
@@ -47,6 +49,7 @@ def evaluate(
     workspace = open_workspace()
     arrange, clips_crops = ORDERS[order], parse_views(views)
     directory = find_trial(checkpoint, workspace.store).directory
+    load_trial_plugins(directory)
     manifest = data_of(trial_config(directory), data, split, workspace)
     trained = load_trained(directory)
     check_labels(manifest, directory, trained, workspace)

@@ -14,6 +14,7 @@ from orchestrator.cli.options import (
     ProfileOption,
     SeedsOption,
     Targets,
+    TrustOption,
     plan_targets,
     workspace_json,
     workspace_line,
@@ -24,7 +25,7 @@ from orchestrator.estimate.capacity import misfits, with_gpu_packing
 from orchestrator.estimate.measurements import probe_plan
 from orchestrator.study.schema import BudgetConfig
 
-PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_")
+PLAN_INPUTS = ("targets", "profile", "seeds", "budget", "json_", "trust")
 
 
 @modes(
@@ -47,6 +48,7 @@ def plan(
     ] = None,
     probe: Annotated[bool, typer.Option("--probe", help="Measure a few steps of each row here.")] = False,
     json_: JsonOption = False,
+    trust: TrustOption = False,
 ) -> int:
     """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
     limit = parse_budget(budget) if budget else None

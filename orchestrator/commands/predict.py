@@ -13,6 +13,7 @@ from far.errors import ConfigError
 from orchestrator.cli.answers import FORMATS, chosen_format, written
 from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.inputs import COMMAND_LINE, mode, modes
+from orchestrator.cli.options import TrustOption
 from orchestrator.cli.trained import (
     DataOption,
     ViewsOption,
@@ -22,13 +23,14 @@ from orchestrator.cli.trained import (
 )
 from orchestrator.cli.trials import TrialArgument, find_trial
 from orchestrator.cli.videos import find_videos
+from orchestrator.workspace.plugins import load_trial_plugins
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from far.trained.classifier import Answers, Classifier
     from orchestrator.workspace.workspace import Workspace
 
-PREDICT_INPUTS = ("checkpoint", "views", "top", "format_", "output")
+PREDICT_INPUTS = ("checkpoint", "views", "top", "format_", "output", "trust")
 MOST_NAMED = 20
 """Videos that could not be read and are named; the rest is counted."""
 
@@ -58,6 +60,7 @@ def predict(
         typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}; default: by -o, else term.", show_default=False),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+    trust: TrustOption = False,
 ) -> int:  # fmt: skip
     """Say what a trained network sees in new videos: names of classes and their probabilities.
 
@@ -71,6 +74,7 @@ def predict(
         raise ConfigError("no video is named: VIDEO... or --split test", where=COMMAND_LINE)
     files = find_videos(videos or ())
     directory = find_trial(checkpoint, workspace.store).directory
+    load_trial_plugins(directory)
 
     from far.trained.network import trial_config
 

@@ -12,8 +12,9 @@ from orchestrator.cli.options import (
     chosen,
     runs_trials,
 )
-from orchestrator.cli.sweeps import execute, locked_plan
+from orchestrator.cli.sweeps import execute, find_lockfile, locked_plan
 from orchestrator.executors.registry import DEFAULT
+from orchestrator.plan.lockfile import load_submitted_plugins
 from orchestrator.workspace.workspace import open_workspace
 
 
@@ -27,6 +28,8 @@ def resume(
     trust: TrustOption = False,
 ) -> int:
     """Go on with a study as it was submitted, whatever its file says now."""
-    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
+    workspace = open_workspace(trust=trust)
+    load_submitted_plugins(find_lockfile(study, profile, workspace.store))
+    workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
     plan = locked_plan(study, profile, workspace)
     return execute(plan, workspace, executor)

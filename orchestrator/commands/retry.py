@@ -21,8 +21,9 @@ from orchestrator.cli.options import (
     chosen,
     runs_trials,
 )
-from orchestrator.cli.sweeps import execute, locked_plan
+from orchestrator.cli.sweeps import execute, find_lockfile, locked_plan
 from orchestrator.executors.registry import DEFAULT
+from orchestrator.plan.lockfile import load_submitted_plugins
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def retry(
     if not (failed or diverged):
         raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
 
-    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
+    workspace = open_workspace(trust=trust)
+    load_submitted_plugins(find_lockfile(study, profile, workspace.store))
+    workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
     plan = locked_plan(study, profile, workspace, rows=row or [], ids=id_ or [])
     wanted = {"failed": failed, "diverged": diverged}
     return _retry(plan, workspace, executor, wanted, row or [], id_ or [])

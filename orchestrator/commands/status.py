@@ -20,12 +20,13 @@ from far.text import rounded
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import JsonOption, workspace_line
+from orchestrator.cli.options import JsonOption, TrustOption, workspace_line
 from orchestrator.monitor.status import STATES, chosen, statuses
 from orchestrator.plan import changed_code
 from orchestrator.plan.lockfile import read_lockfile
 from orchestrator.plan.other_frames import described, misread_sets, trials_with_other_frames
 from orchestrator.study import submitted_name
+from orchestrator.workspace.plugins import load_where_they_were, records_in
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ INTEREST = (
 
 
 @modes(
-    mode("with --json", ("studies", "profile", "row", "state", "id_", "json_"), when="json_"),
-    mode("here", ("studies", "profile", "row", "state", "id_", "watch")),
+    mode("with --json", ("studies", "profile", "row", "state", "id_", "json_", "trust"), when="json_"),
+    mode("here", ("studies", "profile", "row", "state", "id_", "watch", "trust")),
 )
 def status(
     studies: Studies = None,
@@ -74,6 +75,7 @@ def status(
         bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C (piped: until the sweep ends).")
     ] = False,
     json_: JsonOption = False,
+    trust: TrustOption = False,
 ) -> None:
     """Show where submitted studies stand: trials, epochs, losses, who drives them."""
     workspace = open_workspace()
@@ -100,9 +102,10 @@ def status(
         studies_here = look()
         make_console().print(_render(studies_here))
         for study in studies_here:
-            verdicts = code(study, store)
+            notes: list[str] = []
+            verdicts = code(study, store, notes)
             lines = [*described(other_frames(study, workspace)), *changed_code.described(verdicts, study.study)]
-            for line in (*lines, *changed_code.unknown(verdicts)):
+            for line in (*lines, *notes, *changed_code.unknown(verdicts)):
                 print(f"{study.study}: {line}", file=sys.stderr)
         print(workspace_line(workspace.settings))
 
@@ -116,9 +119,19 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
     return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
 
 
-def code(study: StudyStatus, store: Store) -> dict[str, Verdict]:
-    """Return how the source behind a study's trials compares with what is here, by key."""
-    rows = read_lockfile(store.study(study.study).lockfile(study.profile)).get("rows", {})
+def code(study: StudyStatus, store: Store, notes: list[str] | None = None) -> dict[str, Verdict]:
+    """Return how the source behind a study's trials compares with what is here, by key.
+
+    Args:
+        study: the study.
+        store: where it was submitted.
+        notes: gets what cannot be known, in words.
+    """
+    record = read_lockfile(store.study(study.study).lockfile(study.profile))
+    problems = load_where_they_were(records_in(record))
+    if notes is not None:
+        notes += problems
+    rows = record.get("rows", {})
     configs = {}
     for name, row in rows.items():
         with contextlib.suppress(ConfigError, ValueError):  # of a version whose settings are not these

@@ -17,18 +17,20 @@ from far.config.identity import identity, trial_key
 from far.config.layers import refuse_without_effect, resolved
 from far.distributed import Launched
 from far.errors import ConfigError
+from far.plugins import load_plugin
 from far.store.atomic import is_there
 from far.store.environment import code_version
 from far.text import rounded
 from far.train.schedule import Schedule
 from orchestrator.cli.console import make_console
 from orchestrator.cli.inputs import refuse_given
-from orchestrator.cli.options import refuse_same_key
+from orchestrator.cli.options import PluginOption, TrustOption, refuse_same_key
 from orchestrator.one_trial import train_here
 from orchestrator.plan.starts import begun, start_of
 from orchestrator.store.record import is_record, read_record
 from orchestrator.study.load import no_seed
 from orchestrator.study.profiles import find_profile, profile_directories
+from orchestrator.workspace.plugins import load_trial_plugins, load_workspace_plugins
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.workspace import open_workspace
 
@@ -50,12 +52,16 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=MOST_SEED, help="Seed of initialisation, order and augmentation.")
     ] = 0,
+    plugin: PluginOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Show configuration, rates and steps; train nothing.")
     ] = False,
+    trust: TrustOption = False,
 ) -> int:
     """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
     refuse_same_key(overrides or [])
+    for path in plugin or ():
+        load_plugin(path)
     resolved, profile, record, notes = _resolve(config, overrides or [], seed)
     if dry_run:
         return _show(resolved, notes)
@@ -70,10 +76,13 @@ def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig,
     if is_record(config):
         refuse_given("seed", because="the trial's record has its seed")
         record = read_record(path)
+        load_trial_plugins(record.path.parent)
         made = resolved([record.layer, *typed])
         refuse_without_effect([(made.config, typed)])
         return made.config.model_copy(update={"seed": record.seed}), record.profile, record, made.notes
-    directories = profile_directories(load_settings().workspace)
+    settings = load_settings()
+    load_workspace_plugins(settings)
+    directories = profile_directories(settings.workspace)
     is_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
     if is_file and not (is_there(config) and path.is_file()):
         raise ConfigError("no such file", where=config)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from orchestrator.cli.options import ProfileOption, Targets, load_targets
+from orchestrator.cli.options import ProfileOption, Targets, TrustOption, load_targets
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.workspace.settings import load_settings
 
 
-def validate(targets: Targets, profile: ProfileOption = None) -> None:
+def validate(targets: Targets, profile: ProfileOption = None, trust: TrustOption = False) -> None:
     """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
     studies = load_targets(targets, profile, None)
     store = Store(load_settings().store)

@@ -13,8 +13,10 @@ from typing import Any
 
 from far.config import TrialConfig
 from far.config.identity import trial_key
-from far.errors import FarError
+from far.errors import ConfigError, FarError
 from far.interpreter import child_environment, python_command
+from far.plugins.kept import keep
+from far.source import plugins_of
 from far.store.atomic import read_json, write_json
 from far.store.records import Result
 from orchestrator.estimate.devices import Target, find_target
@@ -139,8 +141,8 @@ def _take(
         seconds, memory = float(result["seconds"] or 0), int(result["peak_memory_bytes"] or 0)
         devices = int((result.get("execution") or {}).get("world_size") or config.run.devices)
         name = shape(spec["identity"] or {})
-    except (KeyError, TypeError, ValueError):
-        return  # of an older version: no evidence
+    except (ConfigError, KeyError, TypeError, ValueError):
+        return  # of an older version, or of a plug-in that is not loaded: no evidence
     if name in wanted:
         files = (file for file in store.paths(result["key"]).directory.rglob("*") if file.is_file())
         disk = sum(file.stat().st_size for file in files)
@@ -174,7 +176,8 @@ def _probe(trial: PlannedTrial, workspace: Workspace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="farlab-probe-") as scratch:
         spec = Path(scratch) / "spec.json"
         roots = {"data_root": str(settings.data_root), "weights_root": str(settings.weights_root)}
-        write_json(spec, {"config": config.model_dump(mode="json"), **roots})
+        plugins = keep((plugin.code for plugin in plugins_of(config)), Path(scratch))
+        write_json(spec, {"config": config.model_dump(mode="json"), "plugins": plugins, **roots})
         command = python_command("-m", "far.train.probe", str(spec))
         try:
             done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=TIMEOUT)

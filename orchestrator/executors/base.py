@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from far.errors import ConfigError
+from far.plugins import PluginCode
 from orchestrator.study.schema import RetryConfig
 
 
@@ -26,6 +27,7 @@ class Job:
         gpus: GPUs that each of these processes takes, where there are any; a part of one shares it with other trials.
         retry: how often the trial is started again, by what ended it.
         remote_store: URL that its files are kept at, if the store is no shared folder.
+        plugins: the plug-ins that it needs, which whoever runs it loads first.
     """
 
     directory: Path
@@ -35,6 +37,7 @@ class Job:
     gpus: float = 1.0
     retry: RetryConfig = field(default_factory=RetryConfig)
     remote_store: str | None = None
+    plugins: tuple[PluginCode, ...] = ()
 
     @property
     def key(self) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from far.config.trial import TrialConfig
 from far.errors import (
     CancelledError,
+    ConfigError,
     DamagedError,
     FarError,
     LostError,
@@ -27,6 +28,7 @@ from far.errors import (
 )
 from far.gpu import answers
 from far.library_errors import classify_error
+from far.plugins import blamed, load_code
 from far.store.atomic import clear_abandoned, write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
@@ -99,13 +101,14 @@ class TrialRunner:
         """Whether the current trial ended by a failure."""
         self._job: Job | None = None
         self._prepared = False
+        self._has_plugins = False
         self._run: TrialRun | None = None
         self._lock: FileLock | None = None
 
     def start(self, job: Job) -> None:
         """Take over a trial; ``step`` builds it or resumes it from its checkpoint."""
         self.close()
-        self._job, self.failed, self._prepared = job, False, False
+        self._job, self.failed, self._prepared, self._has_plugins = job, False, False, False
         if self.capture:
             redirect(TrialPaths(job.directory).log)
 
@@ -116,9 +119,14 @@ class TrialRunner:
 
         Raises:
             StorageError: the trial's files cannot be written.
+            ConfigError: a plug-in cannot be loaded here.
         """
         job = self._job
         assert job is not None
+        if not self._has_plugins:
+            for code in job.plugins:
+                load_code(code, TrialPaths(job.directory).plugins / code.digest)
+            self._has_plugins = True
         if self._prepared or not self.world.is_main:
             return Readiness.GO
         paths = TrialPaths(job.directory)
@@ -161,11 +169,13 @@ class TrialRunner:
             return self._advance(job) if ready is Readiness.GO else ready is Readiness.ENDED
         except Exception as error:
             cause = classify_error(error, job.directory)
-            details = "".join(traceback.format_exception(error))
+            details, place = "".join(traceback.format_exception(error)), blamed(error)
         # Outside the handler: the traceback's frames hold the tensors that an adapted trial needs the room of.
         note(job, details)
         if not isinstance(cause, FarError) and not answers(self.world.device):
             cause = LostError(f"the GPU failed: {type(cause).__name__}: {cause}")
+        if not isinstance(cause, FarError) and place is not None:
+            cause = ConfigError(f"{type(cause).__name__}: {cause}", where=place)  # no other start will mend it
         return self._answer_to(cause)(self, job, cause)
 
     def _answer_to(self, cause: BaseException) -> Answer:

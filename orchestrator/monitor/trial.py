@@ -16,6 +16,7 @@ from far.train.checkpoint import latest
 from orchestrator.plan.cells import Cell, cells
 from orchestrator.plan.changed_code import verdict_of
 from orchestrator.plan.lockfile import read_lockfile
+from orchestrator.workspace.plugins import load_where_they_were
 
 if TYPE_CHECKING:
     from orchestrator.store.store import Store
@@ -153,6 +154,7 @@ def _varied(named: tuple[Cell, ...], store: Store) -> frozenset[str]:
 
 
 def _code(paths: TrialPaths, config: dict[str, Any], store: Store) -> str:
+    load_where_they_were(read_spec(paths).get("plugins") or [])
     try:
         verdict = verdict_of(paths.directory, TrialConfig.model_validate(config), store)
     except (ConfigError, ValueError):  # of a version whose settings are not these
@@ -163,5 +165,5 @@ def _code(paths: TrialPaths, config: dict[str, Any], store: Store) -> str:
 def _sizes(paths: TrialPaths) -> dict[str, int]:
     files = (paths.trial, paths.metrics, paths.predictions, paths.result, paths.log)
     found = {path.name: path.stat().st_size for path in files if path.is_file()}
-    folders = (paths.checkpoints, paths.earlier)
+    folders = (paths.checkpoints, paths.plugins, paths.earlier)
     return {**found, **{folder.name: folder_size(folder) for folder in folders if folder.is_dir()}}

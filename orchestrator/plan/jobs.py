@@ -7,6 +7,8 @@ from typing import Any
 
 from far.config import TrialConfig
 from far.errors import OutOfMemoryError
+from far.plugins.kept import keep
+from far.source import plugins_of
 from far.store.attempts import Attempt
 from far.store.lock import LockedError
 from far.store.records import Spec
@@ -70,6 +72,7 @@ def write_submission(
             "config": _remembered(config.model_dump(mode="json"), before, attempts),
             "profile": profile,
             "weights_root": str(workspace.settings.weights_root),
+            "plugins": list(keep((plugin.code for plugin in plugins_of(config)), paths.plugins)),
             "attempts": attempts,
             "before": len(attempts),
             "sources": before.get("sources") or {},
@@ -89,6 +92,7 @@ def make_job(workspace: Workspace, trial: PlannedTrial, retry: RetryConfig | Non
         cpus=run.cpus,
         retry=retry or RetryConfig(),
         remote_store=workspace.settings.remote_store,
+        plugins=tuple(plugin.code for plugin in plugins_of(trial.config)),
     )
     return _with(job, trial.resources)
 

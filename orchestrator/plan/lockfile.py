@@ -19,13 +19,19 @@ from far.config import TrialConfig
 from far.config.differences import differences, shown
 from far.config.layers import Layer, Source, flatten
 from far.errors import ConfigError
+from far.plugins import Plugin, PluginCode
+from far.plugins.kept import described, keep
+from far.source import plugins_of
 from far.store.atomic import parse_json, write_atomic
 from orchestrator.plan.plan import Plan
 from orchestrator.store.store import Store
 from orchestrator.study import Profile, Row, Study
 from orchestrator.study.lookup import name_in
 from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig
+from orchestrator.workspace.plugins import load_kept, records_in
 
+PLUGINS = "plugins"
+"""Folder beside the file, for the study's plug-ins as they were then."""
 HEADER = "# Written by farlab when the study was submitted: what runs is what stands here. JSON lines, one a row.\n"
 
 
@@ -75,8 +81,26 @@ def write_lockfile(plan: Plan, store: Store) -> list[str]:
             said += [f"study '{study.name}' since {before['submitted_at']}: {change}" for change in differ]
             stamp = before["submitted_at"].replace(":", "")
             write_atomic(path.parent / "history" / f"study.lock.{stamp}.yaml", path.read_bytes())
+        keep(codes_of(study), path.parent / PLUGINS)
         write_atomic(path, lockfile_text(record))
     return said
+
+
+def codes_of(study: Study) -> list[PluginCode]:
+    """Return the plug-ins that a study names, and those that its rows use."""
+    used = [plugin for row in study.rows for plugin in plugins_of(row.config)]
+    return list({plugin.code.digest: plugin.code for plugin in (*study.plugins, *used)}.values())
+
+
+def load_submitted_plugins(path: Path) -> list[Plugin]:
+    """Load the plug-ins of a submission as they were then.
+
+    Raises:
+        ConfigError: see ``orchestrator.workspace.plugins.load_kept``.
+    """
+    record = read_lockfile(path)
+    whose = f"study '{record.get('study')}'"
+    return load_kept(records_in(record), path.parent / PLUGINS, whose)
 
 
 def refuse_namesake(study: Study, store: Store) -> None:
@@ -109,6 +133,7 @@ def load_lockfile(path: Path) -> Study:
     record = _read(path)
     if record is None:
         raise ConfigError("no such submission, or a damaged one: run the sweep again", where=str(path))
+    load_submitted_plugins(path)
     try:
         profile = Profile(**record["profile"], path=Path(record["source"]), layers=())
         return Study(
@@ -197,6 +222,7 @@ def record_of(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, An
         "control": study.control,
         "components": list(study.components) or None,
         "base": base,
+        **({"plugins": [described(code) for code in codes]} if (codes := codes_of(study)) else {}),
         "rows": {
             row.name: {
                 "settings": row.settings,
@@ -238,6 +264,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in ("seeds", "baseline", "compare", "equal_within", "resources", "retry", "budget", "search")
         if before.get(key) != now.get(key)
     ]
+    texts = [{each["name"]: each["digest"] for each in records_in(each)} for each in (before, now)]
+    said += [f"plug-in '{name}' changed" for name in texts[0] if texts[1].get(name, texts[0][name]) != texts[0][name]]
     old, new = before["rows"], now["rows"]
     said += [f"row '{name}' added" for name in new if name not in old]
     said += [f"row '{name}' removed" for name in old if name not in new]

@@ -11,6 +11,7 @@ from far.config import Document, TrialConfig, load_document, parse_overrides, re
 from far.config.layers import Layer, Source, flatten, refuse_without_effect, resolved
 from far.config.messages import validated
 from far.errors import ConfigError
+from far.plugins import Plugin
 from orchestrator.study.checks import CONTROL, PLACEBO, check_rows, refuse_idle_control
 from orchestrator.study.expand import Draft, expand
 from orchestrator.study.lookup import find_study
@@ -19,6 +20,7 @@ from orchestrator.study.profiles import Profile, find_profile, profile_directori
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 from orchestrator.study.search import check_search
+from orchestrator.workspace.plugins import load_study_plugins, load_workspace_plugins
 from orchestrator.workspace.settings import load_settings
 
 
@@ -70,6 +72,8 @@ class Study:
     """The row that is the baseline with other seeds."""
     control: str | None = None
     """The row that is the baseline with settings that must do worse."""
+    plugins: tuple[Plugin, ...] = ()
+    """That it names."""
     components: tuple[str, ...] = ()
     """What its factorial crosses; see ``Row.present``."""
 
@@ -123,8 +127,10 @@ def load_study(
     """
     path = find_study(path_or_name)
     document = load_document(path)
-    file = validated(StudyFile, document.data, document.where)
     settings = load_settings()
+    load_workspace_plugins(settings)
+    plugins = load_study_plugins(document)
+    file = validated(StudyFile, document.data, document.where)
     name = profile or file.profile or settings.profile
     asked = "command line" if profile else document.where(("profile",)) if file.profile else str(settings.file)
     places = profile_directories(path.parent, settings.workspace)
@@ -169,6 +175,7 @@ def load_study(
         notes=tuple(dict.fromkeys(note for _, notes in made for note in notes)),
         compare=_pairs(file, drafts, document),
         equal_within=chosen.equal_within if file.equal_within is None else file.equal_within,
+        plugins=tuple(plugins),
         placebo=PLACEBO if file.placebo else None,
         control=CONTROL if file.control is not None else None,
         components=tuple(file.ablate.components) if file.ablate is not None and file.ablate.is_factorial else (),

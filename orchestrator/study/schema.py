@@ -300,6 +300,8 @@ class StudyFile(Strict):
     table: Annotated[int, Field(json_schema_extra={"enum": result_tables()})] | None = None
     """The paper's table that this study reproduces; its numbers are then printed alongside."""
     row_header: str = "Row"
+    plugins: list[str] = Field(default=[], examples=[["my_ideas.py"]])
+    """Files, folders and installed modules that register variants of one's own; paths are relative to this file."""
     profile: Name | None = None
     """The scale to run at unless the command line says otherwise."""
     base: Settings = Field(default={})

@@ -17,6 +17,7 @@ from far.errors import ConfigError
 from far.redaction import redacted
 from orchestrator.tracking.base import TRACKERS
 from orchestrator.workspace.find import STORE_NAME, find_workspace
+from orchestrator.workspace.trust import is_trusting
 
 TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 """Of the servers and data bases that MLflow keeps runs in."""
@@ -37,6 +38,10 @@ class SettingsFile(Strict):
     """MLflow server or data base; default: SQLite inside the store."""
     ray_address: str | None = Field(default=None, json_schema_extra=RUNS_CODE)  # a cluster hands back pickles
     """An existing cluster; default: Ray on this machine."""
+    plugins: list[str] | None = Field(
+        default=None, json_schema_extra=RUNS_CODE, examples=[["mylab.patterns", "./my_ideas.py"]]
+    )
+    """Files, folders and installed modules that register variants, for every study of the workspace."""
     profile: str = "demo"
     """The profile of every command that names none."""
     device: str | None = None
@@ -60,6 +65,8 @@ class Settings(Strict):
     weights_root: Path
     tracking_uri: str
     ray_address: str | None
+    plugins: tuple[str, ...] = ()
+    """As the file names them, relative to it."""
     profile: str
     device: str | None
     devices: int | None
@@ -82,7 +89,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
     """
     place = find_workspace(Path(cwd or Path.cwd()).resolve())
     values, where = _read(place.file) if place.file else (SettingsFile(), lambda keys: "")
-    untrusted = () if trust or place.trusted else _that_run_code(values)
+    untrusted = () if trust or is_trusting() or place.trusted else _that_run_code(values)
     values = values.model_copy(update=dict.fromkeys(untrusted))
     remote_store = values.store if "://" in values.store else None
 
@@ -96,8 +103,6 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         return path
 
     uri = values.tracking_uri
-    if uri is not None:
-        uri = checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
     if values.device is None and values.tflops is not None:
         raise ConfigError("the peak of no device; set device too", key="tflops", where=where(("tflops",)))
     if values.device is not None:
@@ -110,7 +115,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
                 error.message, key="device", where=where(("device",)), choices=error.choices, got=values.device
             ) from None
     store = folder("store", STORE_NAME if remote_store else values.store)
-    return Settings(
+    found = Settings(
         workspace=place.folder,
         file=place.file,
         store=store,
@@ -119,6 +124,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         weights_root=folder("weights_root", values.weights_root),
         tracking_uri=uri or f"sqlite:///{store / 'mlflow.db'}",
         ray_address=values.ray_address,
+        plugins=tuple(values.plugins or ()),
         profile=values.profile,
         device=values.device,
         devices=values.devices,
@@ -126,6 +132,13 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         owner=place.owner,
         untrusted=untrusted,
     )
+    if uri is not None:
+        if found.plugins and uri.partition("://")[0] not in (*TRACKERS, *TRACKING_SCHEMES):
+            from orchestrator.workspace.plugins import load_workspace_plugins  # noqa: PLC0415  (which imports this)
+
+            load_workspace_plugins(found)
+        checked_uri(uri, "tracking_uri", where(("tracking_uri",)))
+    return found
 
 
 def _leads_somewhere(kind: str, uri: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from far.errors import ConfigError
-from orchestrator.cli.options import ProfileOption, SeedsOption
+from orchestrator.cli.options import ProfileOption, SeedsOption, TrustOption
 from orchestrator.workspace.settings import load_settings
 from reports.figures.explain import draw
 from reports.figures.style import picture_kind, styled, write
@@ -34,6 +34,7 @@ def explain(
     frames: Annotated[int, typer.Option(min=1, help="Frames shown of each clip.")] = 8,
     output: Annotated[Path, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = Path("explain.png"),
     store: StoreOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Draw Grad-CAM over the same frames for several trained rows (the paper's Figures 6 and 7)."""
     missing = [video for video in videos if not video.is_file()]

@@ -9,22 +9,31 @@ import typer
 
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
+from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, TrustOption
 from orchestrator.workspace.settings import load_settings
 from reports.figures import FIGURES, NUMBERS, Options, drawn, names, needs_results
 from reports.figures.style import picture_kind, styled, write
-from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
+from reports.selection import (
+    RowOption,
+    RowsOption,
+    StoreOption,
+    StudyOption,
+    TableOption,
+    load_named_plugins,
+    named_rows,
+    one_study,
+)
 
 
 @modes(
     mode(
         "on figure 2, which is drawn from the patterns alone",
-        ("name", "row", "rows", "video", "output"),
+        ("name", "row", "rows", "video", "output", "trust"),
         when=lambda given: not needs_results(given["name"]),
     ),
     mode(
         "on this figure",
-        ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store"),
+        ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store", "trust"),
     ),
 )
 def figure(
@@ -39,11 +48,14 @@ def figure(
     video: Annotated[Path | None, typer.Option(help="Video to draw figure 2 on.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
     store: StoreOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
     chosen = NUMBERS.get(name, name)
     if chosen == "explain":
         raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")
+    if chosen not in FIGURES:
+        load_named_plugins(targets, study)
     if chosen not in FIGURES:
         raise ConfigError(f"unknown figure '{name}'", choices=names(), got=name)
     spec = FIGURES[chosen]

@@ -10,11 +10,11 @@ import typer
 
 from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption
+from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, TrustOption
 from reports.output import deliver
 from reports.page.watch import write_page
 from reports.renderers import INSTEAD, PAGE, RENDERERS, SUFFIXES
-from reports.selection import StoreOption, StudyOption, load, parse_tables
+from reports.selection import StoreOption, StudyOption, load, load_named_plugins, parse_tables
 from reports.tables.columns import read_columns
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reports.results.results import Results
     from reports.tables.model import Table
 
-READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_")
+READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_", "trust")
 """Inputs that decide which results are read."""
 
 
@@ -65,8 +65,11 @@ def report(
     ] = False,
     interval: Annotated[int, typer.Option(min=1, help="Refresh interval of --watch in seconds.")] = 10,
     strict: Annotated[bool, typer.Option(help="Exit with code 3 unless every number is there.")] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
+    if format_ is not None and format_ not in RENDERERS:
+        load_named_plugins(targets, study)
     if explain is None:
         name = chosen_format(format_, output)
     else:

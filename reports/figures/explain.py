@@ -14,6 +14,7 @@ from far.data.sources.demo_writer import directory_of
 from far.data.sources.manifest import read_manifest
 from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError, DataError
+from orchestrator.workspace.plugins import load_trial_plugins
 from reports.figures import Drawing
 from reports.figures.class_names import class_names, find_class
 from reports.figures.style import PAGE, bare
@@ -88,6 +89,9 @@ def draw(
     trials = _trials(chosen, seed)
     names = class_names(trials, int(trials[0].setting("data", "classes") or 0), data_root)
     asked = None if target is None else find_class(target, names)
+    for trial in trials:
+        if trial.directory is not None:
+            load_trial_plugins(trial.directory)
     networks = [load_trained(trial.directory) for trial in trials if trial.directory is not None]
     truths = _true_classes(videos, networks[0].config.data, data_root)
     lines = len(videos) * (1 + len(networks))

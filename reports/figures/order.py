@@ -11,6 +11,7 @@ from far.errors import DataError, FarError
 from far.evaluate.frame_order import ORDERS
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
+from orchestrator.workspace.plugins import load_trial_plugins
 from reports.figures import FIGURES, Drawing, FigureSpec, Options, shown_rows
 from reports.figures.style import COLOURS, HEIGHT, PAGE, legend_below, seeds_text, titled
 from reports.results.results import Results
@@ -37,6 +38,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         return {name: float(known["top1"][name]) for name in ORDERS}
     from far.trained.network import evaluate_trained, load_trained
 
+    load_trial_plugins(paths.directory)
     trained = load_trained(paths.directory)
     scores = {
         name: evaluate_trained(trained, data_root=data_root, arrange=arrange)[1].top1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.study import load_study
 from orchestrator.study.lookup import files_in, study_directories
 from orchestrator.study.paper import result_tables
 from orchestrator.study.profiles import find_profile, packaged_studies, profile_directories
+from orchestrator.workspace.plugins import records_in, refused
 from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
@@ -126,18 +128,28 @@ def _as_submitted(name: str, path: Path, overrides: Sequence[str], seeds: Sequen
     if not record:
         return []
     scale = path.parent.name
+    own = path.resolve().is_relative_to(load_settings().store.resolve())
     try:
-        study = load_study(
-            record["source"],
-            profile=scale,
-            overrides=overrides or record["overrides"],
-            seeds=record["seeds"] if seeds is None else seeds,
-        )
+        with refused("" if own else "the study is named by a store that is not this workspace's"):
+            study = load_study(
+                record["source"],
+                profile=scale,
+                overrides=overrides or record["overrides"],
+                seeds=record["seeds"] if seeds is None else seeds,
+            )
         if study.name == name:
             return [study]
     except (ConfigError, KeyError):
         pass
-    return [] if overrides or seeds is not None else [_with_profile(load_lockfile(path))]
+    if overrides or seeds is not None:
+        return []
+    try:
+        return [_with_profile(load_lockfile(path))]
+    except ConfigError as error:
+        if not records_in(record):
+            raise
+        print(f"note: study '{name}' is left out: {error}", file=sys.stderr)
+        return []
 
 
 def _with_profile(study: Study) -> Study:

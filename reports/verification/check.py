@@ -18,6 +18,7 @@ from far.store.paths import TrialPaths
 from orchestrator.plan.lockfile import load_lockfile, locked_keys
 from orchestrator.store.store import Store
 from orchestrator.study.paper import paper_facts
+from orchestrator.workspace.plugins import load_trial_plugins, load_where_they_were
 from reports.renderers import RENDERERS, SUFFIXES
 from reports.results.cached_store import ReadOnce
 from reports.results.changed_code import with_stale
@@ -168,6 +169,9 @@ def _results(record: Record, store: Store, verdict: Verdict) -> Results:
             if key not in known:
                 known[key] = _trial(name, int(seed), key, digest, store, verdict)
             collected[name].append(replace(known[key], row=name, seed=int(seed)))
+    for key in known:
+        load_where_they_were(store.trial(key).get("plugins") or [])
+        load_trial_plugins(store.paths(key).directory)
     plain = {key: _as_field(value) for key, value in record["results"].items()}
     configs = {}
     for name, found in collected.items():

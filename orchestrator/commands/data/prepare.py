@@ -18,7 +18,10 @@ from far.data.sources.open import DEMO
 from far.data.sources.prepare import WARNINGS
 from far.data.sources.prepare import prepare as write_manifest
 from far.errors import ConfigError, DataError
+from far.plugins import load_plugin
 from orchestrator.cli.datasets import progress_bar
+from orchestrator.cli.options import PluginOption, TrustOption
+from orchestrator.workspace.plugins import load_workspace_plugins
 from orchestrator.workspace.settings import load_settings
 
 if TYPE_CHECKING:
@@ -32,8 +35,14 @@ def prepare(
     name: Annotated[
         str | None, typer.Option(help="Name of the data set here; default: the folder's.", show_default=False)
     ] = None,
+    plugin: PluginOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Read a data set's lists, look into its files, write one manifest, and say what is odd."""
+    for path in plugin or ():
+        load_plugin(path)
+    if layout not in LAYOUTS:
+        load_workspace_plugins()
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout '{layout}'", where="command line", choices=LAYOUTS, got=layout)
     name = folder.resolve().name if name is None else name

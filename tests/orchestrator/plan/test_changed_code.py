@@ -62,7 +62,7 @@ def finish(paths: TrialPaths, config: TrialConfig, *sources: Source) -> None:
     attempts: list[Attempt] = []
     for epoch, source in enumerate(sources):
         attempts.append({"epoch": epoch, "step": 0, "source": source.digest, "frame_index": 3})
-        spec = with_start(spec, attempts, source.as_json())
+        spec = with_start(spec, attempts, source.as_json(), [])
     write_spec(paths, spec)
     paths.metrics.write_text("")
     top1 = 40.0 + 10 * config.seed
