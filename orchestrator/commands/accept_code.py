@@ -13,6 +13,9 @@ def accept_code(
     """Put on record that what has changed in the code since these trials ran changes no number.
 
     They count again, in every study of the store.
+
+    Examples:
+        farlab accept-code head_ratio
     """
     plan, workspace = plan_targets(targets, profile, seeds, generate=False)
     names = ", ".join(study.name for study in plan.studies)

@@ -38,6 +38,10 @@ def cancel(
     """Stop a running sweep cleanly, or only some of its trials while the others go on.
 
     Checkpoints are kept: a later sweep goes on from them.
+
+    Examples:
+        farlab cancel head_ratio
+        farlab cancel head_ratio --row 1:1
     """
     store = open_workspace().store
     names = [submitted_name(text, store.studies(), store.root) for text in studies]

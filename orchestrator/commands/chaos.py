@@ -35,7 +35,12 @@ def chaos(
     seeds: SeedsOption = None,
     json_: JsonOption = False,
 ) -> int:
-    """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not)."""
+    """Run a study under random faults and check that it ends like an undisturbed one (exit 3 if not).
+
+    Examples:
+        farlab chaos head_ratio --seeds 1 --kills 5 --seed 3
+        farlab chaos head_ratio --fault 'worker killed' --json
+    """
     for name in fault or []:
         if name not in FAULTS:
             raise ConfigError(f"unknown fault '{name}'", key="--fault", choices=FAULTS, got=name)

@@ -21,7 +21,12 @@ def logs(
     trial: TrialArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the trial has ended.")] = False,
 ) -> None:
-    """Print everything that a trial's processes have said."""
+    """Print everything that a trial's processes have said.
+
+    Examples:
+        farlab logs 30c4
+        farlab logs head_ratio/1:1/0 --follow
+    """
     store = open_workspace().store
     key = find_trial(trial, store).key
     path = store.paths(key).log

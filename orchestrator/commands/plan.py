@@ -50,7 +50,13 @@ def plan(
     json_: JsonOption = False,
     trust: TrustOption = False,
 ) -> int:
-    """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them."""
+    """Show the trials of studies, which are done, what the rest costs; exit 2 if the data here fail them.
+
+    Examples:
+        farlab plan head_ratio
+        farlab plan head_ratio --profile ssv2-small-mvd --device a100-80g --devices 4
+        farlab plan studies/ --seeds 3 --budget 40gpuh --json
+    """
     limit = parse_budget(budget) if budget else None
     made, workspace = plan_targets(targets, profile, seeds, generate=probe)
     if probe:

@@ -27,7 +27,12 @@ def resume(
     tracking_uri: TrackingOption = None,
     trust: TrustOption = False,
 ) -> int:
-    """Go on with a study as it was submitted, whatever its file says now."""
+    """Go on with a study as it was submitted, whatever its file says now.
+
+    Examples:
+        farlab resume head_ratio
+        farlab resume head_ratio --executor local
+    """
     workspace = open_workspace(trust=trust)
     load_submitted_plugins(find_lockfile(study, profile, workspace.store))
     workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)

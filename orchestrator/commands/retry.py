@@ -45,7 +45,12 @@ def retry(
     tracking_uri: TrackingOption = None,
     trust: TrustOption = False,
 ) -> int:
-    """Run trials again that ended badly; nothing else is run. Finished trials stay."""
+    """Run trials again that ended badly; nothing else is run. Finished trials stay.
+
+    Examples:
+        farlab retry head_ratio --failed
+        farlab retry head_ratio --failed --diverged --row 1:1
+    """
     if not (failed or diverged):
         raise ConfigError("say what to retry", where="command line", choices=["--failed", "--diverged"])
 

@@ -77,7 +77,13 @@ def status(
     json_: JsonOption = False,
     trust: TrustOption = False,
 ) -> None:
-    """Show where submitted studies stand: trials, epochs, losses, who drives them."""
+    """Show where submitted studies stand: trials, epochs, losses, who drives them.
+
+    Examples:
+        farlab status
+        farlab status head_ratio --watch
+        farlab status --state failed --json
+    """
     workspace = open_workspace()
     store = workspace.store
     names = [submitted_name(text, store.studies(), store.root) for text in studies or ()]

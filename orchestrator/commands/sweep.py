@@ -46,7 +46,13 @@ def sweep(
     ] = None,
     trust: TrustOption = False,
 ) -> int:
-    """Run the trials of studies that are not done yet; run it again to go on after any interruption."""
+    """Run the trials of studies that are not done yet; run it again to go on after any interruption.
+
+    Examples:
+        farlab sweep head_ratio
+        farlab sweep my_study.yaml recipe.epochs=4 --seeds 3 --dry-run
+        farlab sweep head_ratio --rerun changed
+    """
     limit = parse_budget(budget) if budget else None
     plan, workspace = plan_targets(targets, profile, seeds, generate=False, trust=trust)
     workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)

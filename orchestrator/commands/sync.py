@@ -31,7 +31,12 @@ def sync(
     tracking_uri: TrackingOption = None,
     timeout: Annotated[float, typer.Option(min=0, help="Give up after this many seconds without a response.")] = 60.0,
 ) -> int:
-    """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open."""
+    """Bring MLflow up to date: what an outage has held up, runs that a killed sweep left open.
+
+    Examples:
+        farlab sync
+        farlab sync head_ratio --tracking-uri http://127.0.0.1:5000
+    """
     workspace = open_workspace()
     if tracking_uri is not None:
         workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))

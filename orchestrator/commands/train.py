@@ -58,7 +58,13 @@ def train(
     ] = False,
     trust: TrustOption = False,
 ) -> int:
-    """Train one trial here; under torchrun, in all its processes. The same command again resumes it."""
+    """Train one trial here; under torchrun, in all its processes. The same command again resumes it.
+
+    Examples:
+        farlab train demo recipe.epochs=2
+        farlab train demo --seed 3 --dry-run
+        farlab train runs/trials/30c4ed757f75eb80/trial.json
+    """
     refuse_same_key(overrides or [])
     for path in plugin or ():
         load_plugin(path)

@@ -49,7 +49,12 @@ def ui(
         typer.Option("--open/--no-open", help="Open it in a browser; default: on a terminal, where there is one."),
     ] = None,
 ) -> None:
-    """Open MLflow's page on the runs of this workspace's studies, to compare them. Ctrl-C ends it."""
+    """Open MLflow's page on the runs of this workspace's studies, to compare them. Ctrl-C ends it.
+
+    Examples:
+        farlab ui
+        farlab ui --port 0
+    """
     settings = load_settings()
     if tracking_uri is None:
         note_environment(settings, "MLFLOW_TRACKING_URI")

@@ -11,7 +11,12 @@ from orchestrator.workspace.settings import load_settings
 
 
 def validate(targets: Targets, profile: ProfileOption = None, trust: TrustOption = False) -> None:
-    """Check studies, without data or a device: keys, types, variants, ratios, equal rows."""
+    """Check studies, without data or a device: keys, types, variants, ratios, equal rows.
+
+    Examples:
+        farlab validate my_study.yaml
+        farlab validate studies/ --profile ssv2-small-mvd
+    """
     studies = load_targets(targets, profile, None)
     store = Store(load_settings().store)
     plan = make_plan(studies, store, manifest_hash=lambda data: "", weights_hash=lambda init: init.weights)

@@ -37,6 +37,10 @@ def cost(
     """Print exact FLOPs and parameters beside the paper's digits; nothing is built or run.
 
     Without arguments: all of the paper's tables of results. JSON is one object for one table, a list for several.
+
+    Examples:
+        farlab cost --table 5
+        farlab cost my_study.yaml --json
     """
     tables = chosen(targets or [], table or [], profile)
     if json_:

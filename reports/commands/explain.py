@@ -36,7 +36,12 @@ def explain(
     store: StoreOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Draw Grad-CAM over the same frames for several trained rows (the paper's Figures 6 and 7)."""
+    """Draw Grad-CAM over the same frames for several trained rows (the paper's Figures 6 and 7).
+
+    Examples:
+        farlab explain clip.mp4 --table 5
+        farlab explain a.mp4 b.mp4 --study head_ratio --row 1:1 --row 2:1 -o where.pdf
+    """
     missing = [video for video in videos if not video.is_file()]
     if missing:
         raise ConfigError("no such file", key="VIDEO", where=str(missing[0]))

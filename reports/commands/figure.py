@@ -50,7 +50,13 @@ def figure(
     store: StoreOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames."""
+    """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames.
+
+    Examples:
+        farlab figure 2
+        farlab figure curves head_ratio -o curves.pdf
+        farlab figure classes --table 5 --row 1:1
+    """
     chosen = NUMBERS.get(name, name)
     if chosen == "explain":
         raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")

@@ -77,7 +77,13 @@ def power(
     paper: Annotated[bool, typer.Option("--paper", help="The paper's own differences, two seeds each.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Say how many seeds it takes to see a difference between two rows (paired by video and seed)."""
+    """Say how many seeds it takes to see a difference between two rows (paired by video and seed).
+
+    Examples:
+        farlab power
+        farlab power head_ratio --difference 0.5
+        farlab power --paper
+    """
     if not 0 < abs(difference) <= 100:
         text = "a difference of 0 cannot be seen" if difference == 0 else "accuracies differ by 100 points at most"
         raise ConfigError(text, key="--difference", where="command line")

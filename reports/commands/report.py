@@ -67,7 +67,14 @@ def report(
     strict: Annotated[bool, typer.Option(help="Exit with code 3 unless every number is there.")] = False,
     trust: TrustOption = False,
 ) -> None:
-    """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them."""
+    """Print tables: measured mean ± std over seeds, costs, and the paper's numbers beside them.
+
+    Examples:
+        farlab report head_ratio
+        farlab report --table 5 -o table.tex
+        farlab report head_ratio --explain 1:1 top1
+        farlab report --all -f html -o page/
+    """
     if format_ is not None and format_ not in RENDERERS:
         load_named_plugins(targets, study)
     if explain is None:

@@ -28,6 +28,10 @@ def verify(
     """Trace every number of a table to its trials and make it again from their predictions.
 
     Lists what was edited, what is stale, and which other code made it. Exit code 3 if anything is wrong.
+
+    Examples:
+        farlab verify table.tex
+        farlab verify tables/*.csv --json
     """
     place = existing_store(store) or load_settings().store
     found = {str(path): check(path, place) for path in files}

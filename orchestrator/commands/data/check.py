@@ -24,7 +24,12 @@ def check(
     clip: Annotated[int, typer.Option(min=1, help="Frames that a video must have.")] = 16,
     json_: JsonOption = False,
 ) -> int:
-    """Decode every frame of every file; exit 3 if any is missing, damaged or too short."""
+    """Decode every frame of every file; exit 3 if any is missing, damaged or too short.
+
+    Examples:
+        farlab data check
+        farlab data check ssv2 --json
+    """
     manifest = load(source)
     with progress_bar("decoding files") as progress:
         findings = check_files(manifest, clip=clip, progress=progress)

@@ -19,7 +19,12 @@ def generate(
     ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Generate the demo data set of a profile; a sweep and a training run do so by themselves."""
+    """Generate the demo data set of a profile; a sweep and a training run do so by themselves.
+
+    Examples:
+        farlab data generate
+        farlab data generate --profile demo data.demo.size=48
+    """
     given = overrides or []
     refuse_same_key(given)
     config = configured(profile, *given)

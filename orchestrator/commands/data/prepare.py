@@ -38,7 +38,12 @@ def prepare(
     plugin: PluginOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Read a data set's lists, look into its files, write one manifest, and say what is odd."""
+    """Read a data set's lists, look into its files, write one manifest, and say what is odd.
+
+    Examples:
+        farlab data prepare folder clips/ --name mine
+        farlab data prepare ssv2 /data/ssv2
+    """
     for path in plugin or ():
         load_plugin(path)
     if layout not in LAYOUTS:

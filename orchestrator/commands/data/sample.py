@@ -25,7 +25,12 @@ def sample(
         str | None, typer.Option("--profile", "-p", help="Profile with clip size, sampling and augmentation.")
     ] = None,
 ) -> None:
-    """Draw clips as the network gets them."""
+    """Draw clips as the network gets them.
+
+    Examples:
+        farlab data sample
+        farlab data sample mine --split val -o val.png
+    """
     given = overrides or []
     if "=" in source and not is_there(source):
         source, given = "demo", [source, *given]

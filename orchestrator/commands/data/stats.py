@@ -16,7 +16,12 @@ from orchestrator.cli.options import JsonOption
 
 
 def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
-    """Show counts by split and class, lengths, rates and sizes."""
+    """Show counts by split and class, lengths, rates and sizes.
+
+    Examples:
+        farlab data stats
+        farlab data stats mine --json
+    """
     numbers = statistics(load(source))
     if json_:
         typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))

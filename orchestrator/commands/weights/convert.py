@@ -16,7 +16,11 @@ def convert(
     family: FamilyOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Write a checkpoint under our names, without anything that could run."""
+    """Write a checkpoint under our names, without anything that could run.
+
+    Examples:
+        farlab weights convert mvd.pth mvd.safetensors
+    """
     from far.weights.convert import convert as write_converted
 
     source = opened(file, family)

@@ -11,6 +11,11 @@ from orchestrator.cli.options import JsonOption
 
 
 def inspect(file: FileArgument, family: FamilyOption = None, json_: JsonOption = False) -> None:
-    """Say of which family a file is, its sizes, and which of its tensors a network of ours would use."""
+    """Say of which family a file is, its sizes, and which of its tensors a network of ours would use.
+
+    Examples:
+        farlab weights inspect mvd.pth
+        farlab weights inspect mvd.pth --json
+    """
     source = opened(file, family)
     typer.echo(json.dumps(described(source), indent=2) if json_ else text(source))
