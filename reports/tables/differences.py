@@ -174,12 +174,13 @@ def _undecided(comparison: Comparison) -> list[str]:
     pairs = [pair for pair in comparison.adjusted if comparison.verdict(pair) == "undecided"]
     if not pairs:
         return []
-    said = "; ".join(f"{row}: {seeds_text(comparison, (row, reference))}" for row, reference in pairs)
+    names = {pair: pair[0] if pair[1] == comparison.baseline else f"{pair[0]} against {pair[1]}" for pair in pairs}
+    said = "; ".join(f"{name}: {seeds_text(comparison, pair)}" for pair, name in names.items())
     lines = [f"What would show the differences that are undecided, with 80 % power at a further look, as far as these "
              f"seeds tell: {said}."]  # fmt: skip
     if comparison.margin is not None:
-        needed = {pair: comparison.seeds_to_equal(pair) for pair in pairs}
-        said = "; ".join(f"{pair[0]}: {f'{n} seeds' if n else 'out of reach'}" for pair, n in needed.items())
+        needed = {name: comparison.seeds_to_equal(pair) for pair, name in names.items()}
+        said = "; ".join(f"{name}: {f'{n} seeds' if n else 'out of reach'}" for name, n in needed.items())
         lines.append(f"What would show that they are within {comparison.margin:g} points, if there is none: {said}.")
     return lines
 

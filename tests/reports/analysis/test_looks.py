@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -249,7 +250,8 @@ def test_all_three_verdicts_in_every_format(make_results: MakeResults, tmp_path:
     rows = {"base": 0.6, "better": 0.9, "same": 0.6, "other": 0.55}
     settings = {name: {"recipe.lr": 0.001 * (i + 1)} for i, name in enumerate(rows)}
     path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps({"study": "mine", "rows": settings, "seeds": 3, "equal_within": 6}))
+    asked = {"rows": settings, "baseline": "base", "compare": [["other", "same"]], "seeds": 3, "equal_within": 6}
+    path.write_text(json.dumps({"study": "mine", **asked}))
     results = make_results(path, rows, seeds=3)
     table = build_table(results)
     said = {row.name: row.cells["verdict"].text for row in table.rows if "verdict" in row.cells}
@@ -260,7 +262,7 @@ def test_all_three_verdicts_in_every_format(make_results: MakeResults, tmp_path:
         text = RENDERERS[name]([table])
         for word in ("different", "equal", "undecided"):
             assert word in text, (name, word)
-    assert "What would show" in text_of(table)
+    assert re.search(r"What would show the differences .* tell: other: .*; other against same: ", text_of(table))
     found = delta(table, "other")
     least, most = found["seeds_needed"]
     assert least > 3 and (most is None or most >= least)
