@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, 
 from reports.output import deliver
 from reports.page.watch import write_page
 from reports.renderers import INSTEAD, PAGE, RENDERERS, SUFFIXES
+from reports.renderers.latex_ import Style
+from reports.renderers.latex_ import render as render_latex
 from reports.selection import StoreOption, StudyOption, load, load_named_plugins, parse_tables
 from reports.tables.columns import read_columns
 from reports.tables.provenance import trace
@@ -26,12 +28,21 @@ if TYPE_CHECKING:
 
 READ = ("targets", "table", "study", "all_", "profile", "seeds", "store", "from_", "trust")
 """Inputs that decide which results are read."""
+LATEX = ("latex_width", "latex_engine", "latex_siunitx", "latex_caption")
+"""Inputs that only LaTeX has."""
+
+
+def _is_latex(given: Mapping[str, Any]) -> bool:
+    output = given["output"]
+    named = SUFFIXES.get(Path(output).suffix.lower()) if output else None
+    return RENDERERS.get(given["format_"] or named or "") is render_latex
 
 
 @modes(
     mode("with --explain", (*READ, "output", "explain"), when="explain"),
     mode("with --watch", (*READ, "output", "format_", "columns", "watch", "interval", "strict"), when="watch"),
-    mode("here", (*READ, "output", "format_", "columns", "strict")),
+    mode("in LaTeX", (*READ, "output", "format_", "columns", "strict", *LATEX), when=lambda given: _is_latex(given)),
+    mode("outside of LaTeX", (*READ, "output", "format_", "columns", "strict")),
 )
 def report(
     targets: ResultTargets = None,
@@ -51,6 +62,14 @@ def report(
         str | None, typer.Option(help="Only these columns, e.g. top1,flops,delta.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+    latex_width: Annotated[
+        str, typer.Option(help="What a table must fit: text (of article), column, page (table*), or a length: 8.4cm.")
+    ] = "text",
+    latex_engine: Annotated[
+        str, typer.Option(help="pdflatex (fits all), xelatex or lualatex: for scripts that need a font of theirs.")
+    ] = "pdflatex",
+    latex_siunitx: Annotated[bool, typer.Option("--latex-siunitx", help="Align numbers with siunitx.")] = False,
+    latex_caption: Annotated[str, typer.Option(help="above the table, or below.")] = "above",
     store: StoreOption = None,
     from_: Annotated[
         str | None,
@@ -81,6 +100,14 @@ def report(
         name = chosen_format(format_, output)
     else:
         plain_text(output)
+    given: dict[str, Any] = {
+        "width": latex_width,
+        "engine": latex_engine,
+        "siunitx": latex_siunitx,
+        "caption": latex_caption,
+    }
+    style = {name: value for name, value in given.items() if value != getattr(Style, name)}
+    Style(**style)
     numbers = parse_tables(table or [])
     chosen = read_columns(columns) if columns is not None else ()
 
@@ -97,7 +124,9 @@ def report(
     elif watch:
         raise ConfigError("only a page can be watched: --format html -o DIRECTORY/", key="--watch")
     else:
-        raise typer.Exit(document(read, numbers, name, output, everything=all_, columns=chosen, strict=strict))
+        raise typer.Exit(
+            document(read, numbers, name, output, everything=all_, columns=chosen, style=style, strict=strict)
+        )
 
 
 def document(
@@ -108,11 +137,12 @@ def document(
     *,
     everything: bool,
     columns: Sequence[str],
+    style: Mapping[str, Any],
     strict: bool,
 ) -> int:
     """Print or write tables in one format; return the exit code."""
     tables = build_all(numbers, read(), everything=everything, columns=columns)
-    deliver(sealed(RENDERERS[format_](tables), format_, tables), output)
+    deliver(sealed(RENDERERS[format_](tables, **style), format_, tables, style), output)
     return exit_code(tables, strict)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from far.registry import Registry, callable_with
-from reports.tables.model import Table
 
-Renderer = Callable[[Sequence[Table]], str]
-"""Turns tables into the text of one document."""
+Renderer = Callable[..., str]
+"""Turns a sequence of tables into the text of one document; a format that has choices takes them by name."""
 
 RENDERERS: Registry[Renderer] = Registry("format", accepts=callable_with("tables"))
 PAGE = "html"

@@ -13,24 +13,6 @@ from jinja2.utils import markupsafe  # type: ignore[attr-defined]
 from far.text import printable
 from reports.text import number
 
-# fmt: off
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$",
-    "Δ": r"$\Delta$", "–": "--", "—": "---", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$",
-    "β": r"$\beta$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "\n": " ",
-    "[": "{[}",  # after the \\ of the row above it would be taken for that command's argument
-}
-# fmt: on
-"""What must not reach TeX as it is."""
-
-
-def latex(text: object) -> str:
-    """Escape for LaTeX's text mode; a character that pdfLaTeX's default fonts lack becomes ``?``."""
-    escaped = "".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in printable(str(text)))
-    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped  # \\* is a command too
-
 
 def markdown(text: object) -> str:
     """Escape what would break a Markdown table's cell or be taken for markup."""
@@ -72,7 +54,6 @@ def _environment(html: bool) -> Any:
         **marks,
     )
     environment.filters |= {
-        "latex": latex,
         "markdown": markdown,
         "number": number,
         "unbroken": unbroken,

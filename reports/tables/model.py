@@ -58,6 +58,8 @@ class Cell:
     best: bool = False
     marks: tuple[str, ...] = ()
     """Letters of the notes that concern this cell."""
+    cite: str = ""
+    """Key of a bibliography (BibTeX) that the number is quoted from."""
     trials: tuple[str, ...] = ()
     """Keys of the trials behind the number."""
     links: tuple[tuple[str, str], ...] = ()

@@ -275,10 +275,9 @@ def _made_again(record: Record, results: Results | None, store: Store) -> Table 
 
 def _compare(printed: PrintedTable, table: Table, record: Record, edited: set[str], verdict: Verdict) -> None:
     """Note every text that differs from the one that its trials give."""
-    format_ = record["format"]
-    again = READERS[format_](RENDERERS[format_]([table])).tables[0]
+    again = _drawn(table, record)
     if again.columns != printed.columns:  # a page folds columns that say the same everywhere
-        again = READERS[format_](RENDERERS[format_]([folded(table)])).tables[0]
+        again = _drawn(folded(table), record)
     for name, texts in again.rows.items():
         own = printed.rows.get(name)
         if own is None:
@@ -299,6 +298,12 @@ def _compare(printed: PrintedTable, table: Table, record: Record, edited: set[st
                 verdict.found(
                     kind, f"row '{name}', {column}: '{_cut(own[column])}', and its trials give '{_cut(text)}'"
                 )
+
+
+def _drawn(table: Table, record: Record) -> PrintedTable:
+    """Return what a table says in the format, and in the style, of the record."""
+    name = record["format"]
+    return READERS[name](RENDERERS[name]([table], **record.get("style", {}))).tables[0]
 
 
 def _same(printed: str, again: str) -> bool:

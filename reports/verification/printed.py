@@ -58,6 +58,19 @@ class PrintedTable:
             seen[_free(cell, seen)] = None
         self.columns = list(seen)
 
+    def join(self, part: PrintedTable) -> None:
+        """Add the columns of another part of the table: rows of one name are one row, and labels may stand in both."""
+        own: dict[str, str] = {}
+        for column in part.columns:
+            both = [
+                (self.rows[name].get(column), texts[column]) for name, texts in part.rows.items() if name in self.rows
+            ]
+            is_repeated = column in self.columns and all(before == now for before, now in both)
+            own[column] = column if is_repeated else _free(column, [*self.columns, *own.values()])
+        self.columns += [column for column in own.values() if column not in self.columns]
+        for name, texts in part.rows.items():
+            self.rows.setdefault(name, {}).update({own.get(column, column): text for column, text in texts.items()})
+
 
 @dataclass
 class PrintedDocument:
@@ -113,32 +126,35 @@ def read_markdown(text: str) -> PrintedDocument:
 @READERS.register("latex")
 def read_latex(text: str) -> PrintedDocument:
     r"""Read ``table`` environments; how they are laid out is not looked at."""
-    return PrintedDocument([_latex_table(part) for part in re.split(r"(?=\\begin\{table\})", text)[1:]])
+    return PrintedDocument([_latex_table(part) for part in re.split(r"(?=\\begin\{table\*?\})", text)[1:]])
 
 
 def _latex_table(text: str) -> PrintedTable:
     table = PrintedTable()
-    body, _, _ = text.partition(r"\end{table}")
+    body = re.split(r"\\end\{table\*?\}", text)[0]
     found = re.findall(rf"^[ \t]*% {MARK}: (.*)$", body, re.MULTILINE)
     table.record = "".join(found) or None
     body = re.sub(r"(?m)^[ \t]*%.*$", "", body)
+    body = re.sub(r"\\parbox\[t\]\{[\d.]+pt\}\{\\raggedright (.*?)\\strut\}", r"\1", body)
+    body = re.sub(r"\\begin\{tabular\}\[b\]\{@\{\}[lrc]@\{\}\}(.*?)\\end\{tabular\}", _heading, body)
+    body = body.replace(r"\allowbreak{}", "")
     caption = re.search(r"\\caption\{(.*)\}\s*\\label", body, re.DOTALL)
     table.title = [_plain(caption[1])] if caption else []
-    inner = re.search(r"\\toprule(.*?)\\midrule(.*)\\bottomrule(.*)", body, re.DOTALL)
-    if inner is None:
-        return table
-    above = re.sub(r"\\cmidrule\S*", "", inner[1])
-    heads = [line for line in re.split(r"\\\\(?!\()", above) if _plain(line)]
-    table.title += [_plain(line) for line in heads[:-1]]
-    table.head([_heading(cell) for cell in _cells(heads[-1])] if heads else [])
-    for line in re.split(r"\\\\(?=\s)", inner[2]):
-        line = _plain(line.replace(r"\midrule", " "))
-        if line:
-            table.add(_cells(line))
-    _, _, under = inner[3].partition(r"\begin{minipage}")
-    lines = under.partition(r"\end{minipage}")[0].split(r"\par")
-    table.notes = [_plain(re.sub(r"^\{\\linewidth\}\s*(\\[a-z]+)?", "", line.strip())) for line in lines]
-    table.notes = [line for line in table.notes if line]
+    for inner in re.finditer(r"\\toprule(.*?)\\midrule(.*?)\\bottomrule", body, re.DOTALL):
+        part = PrintedTable()
+        above = re.sub(r"\\cmidrule\S*", "", inner[1])
+        heads = [line for line in above.split(r"\\") if _plain(line)]
+        table.title += [_plain(line) for line in heads[:-1]]
+        part.head(_cells(heads[-1]) if heads else [])
+        for line in re.split(r"\\\\(?=\s)", inner[2]):
+            line = _plain(line.replace(r"\midrule", " "))
+            if line:
+                part.add(_cells(line))
+        table.join(part)
+    under = re.search(r"\\begin\{minipage\}\{\\linewidth\}(.*?)\\end\{minipage\}", body, re.DOTALL)
+    text = under[1] if under else ""
+    text = re.sub(r"^\s*(?:\\(?:footnotesize|raggedright|selectfont|fontsize\{\w+\}\{[\w.]+\})\s*)*", "", text)
+    table.notes = [_plain(line) for line in re.split(r"\\par(?![a-z])|\\quad(?![a-z])", text) if _plain(line)]
     return table
 
 
@@ -146,9 +162,9 @@ def _cells(line: str) -> list[str]:
     return [_plain(cell) for cell in re.split(r"(?<!\\)&", line)]
 
 
-def _heading(cell: str) -> str:
-    inside = re.fullmatch(r"\\begin\{tabular\}\[b\]\{@\{\}[lr]@\{\}\}(.*)\\end\{tabular\}", cell)
-    return _plain(inside[1].replace(r"\\(", " (")) if inside else cell
+def _heading(found: re.Match[str]) -> str:
+    """Return a heading that stands on several lines on one."""
+    return _plain(found[1].replace(r"\\(", " (").replace(r"\\", " "))
 
 
 class _HtmlReader(HTMLParser):

@@ -39,13 +39,14 @@ NOT_RECORDED = ("collected", "configs", "problems", "path", "store", "home", "tr
 Record = dict[str, Any]
 
 
-def sealed(text: str, format_: str, tables: Sequence[Table]) -> str:
+def sealed(text: str, format_: str, tables: Sequence[Table], style: Mapping[str, Any] | None = None) -> str:
     """Return a document with a record in each of its tables; formats that nobody reads back stay as they are.
 
     Args:
         text: as it was rendered from the tables.
         format_: name of the renderer.
         tables: in the order of the document.
+        style: what the renderer was given beside the tables.
     """
     if format_ not in READERS:
         return text
@@ -53,12 +54,19 @@ def sealed(text: str, format_: str, tables: Sequence[Table]) -> str:
     if len(document.tables) < len(tables):
         tables = [table for table in tables if table.rows]  # CSV has no line for a table without rows
     records = [
-        make_record(table, printed, document, format_) for table, printed in zip(tables, document.tables, strict=True)
+        make_record(table, printed, document, format_, style)
+        for table, printed in zip(tables, document.tables, strict=True)
     ]
     return _WRITERS[format_](text, records)
 
 
-def make_record(table: Table, printed: PrintedTable, document: PrintedDocument, format_: str) -> Record:
+def make_record(
+    table: Table,
+    printed: PrintedTable,
+    document: PrintedDocument,
+    format_: str,
+    style: Mapping[str, Any] | None = None,
+) -> Record:
     """Return the record of one table."""
     results = table.source
     record: Record = {
@@ -69,6 +77,7 @@ def make_record(table: Table, printed: PrintedTable, document: PrintedDocument, 
         "results": facts(results) if results is not None else None,
         "trials": trials_of(results) if results is not None else {},
         **({"chosen": table.chosen} if table.chosen else {}),
+        **({"style": style} if style else {}),
         "lock": lock_digest(results) if results is not None else None,
         **parts(printed, document),
     }
@@ -168,7 +177,7 @@ def _into_latex(text: str, records: Sequence[Record]) -> str:
         line = as_text(record)
         return "".join(f"% {MARK}: {line[at : at + LINE]}\n" for at in range(0, len(line), LINE))
 
-    return _before_each(text, r"(?m)^\\end\{table\}", map(comment, records))
+    return _before_each(text, r"(?m)^\\end\{table\*?\}", map(comment, records))
 
 
 def _into_html(text: str, records: Sequence[Record]) -> str:
