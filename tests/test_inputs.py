@@ -20,7 +20,12 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
     ("resume",): [["x", "--executor", "local"], ["x"]],
     ("retry",): [["x", "--failed", "--executor", "local"], ["x", "--failed"]],
     ("cancel",): [["x", "--row", "1:1"], ["x"]],
-    ("report",): [["-t", "5", "--explain", "1:1", "top1"], ["-t", "5", "--watch"], ["-t", "5"]],
+    ("report",): [
+        ["-t", "5", "--explain", "1:1", "top1"],
+        ["-t", "5", "--watch"],
+        ["-t", "5", "-f", "latex"],
+        ["-t", "5"],
+    ],
     ("figure",): [["2"], ["curves"]],
     ("power",): [["--paper"], ["-t", "5"], []],
     ("predict",): [["0", "--split", "test"], ["0"]],
@@ -33,6 +38,7 @@ VALUES = {
     "profile": ["demo"], "format_": ["md"], "interval": ["3"], "strict": [], "table": ["5"], "study": ["head_ratio"],
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
+    "latex_width": ["column"], "latex_engine": ["xelatex"], "latex_siunitx": [], "latex_caption": ["below"],
     "data": ["mine"],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
@@ -148,6 +154,7 @@ NONSENSE: dict[str, list[str]] = {
     "data": ["nonsense"], "top": ["0"],
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
     "family": ["nonsense"], "files": ["nonsense"], "columns": ["nonsense"],
+    "latex_width": ["nonsense"], "latex_engine": ["nonsense"], "latex_caption": ["nonsense"],
     "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],
 }  # fmt: skip
 """A value of every parameter that cannot be right, wherever it is looked at."""

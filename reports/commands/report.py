@@ -34,8 +34,8 @@ LATEX = ("latex_width", "latex_engine", "latex_siunitx", "latex_caption")
 
 def _is_latex(given: Mapping[str, Any]) -> bool:
     output = given["output"]
-    named = SUFFIXES.get(Path(output).suffix.lower()) if output else None
-    return RENDERERS.get(given["format_"] or named or "") is render_latex
+    name: str = given["format_"] or SUFFIXES.get(Path(output or "").suffix.lower(), "")
+    return name in RENDERERS and RENDERERS[name] is render_latex
 
 
 @modes(

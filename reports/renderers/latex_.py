@@ -27,6 +27,10 @@ from reports.tables.model import Cell, Column, Origin, Row, Table, folded
 WIDTHS = {"text": 345.0, "column": 219.0, "page": 494.0}
 """Points of the text of article, and of two-column classes: the narrowest usual column (ACL; article has 229,
 CVPR 237, ACM 241, IEEE 252), and both columns (CVPR), for ``table*``."""
+WIDER = 3.0
+"""Points by which siunitx sets a column wider."""
+DEVIATIONS = "separate-uncertainty,table-align-uncertainty=false,retain-zero-uncertainty"
+"""How siunitx writes a number and its deviation."""
 UNITS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
 
 
@@ -70,9 +74,10 @@ def _points(text: str) -> float:
     points = float(found[1]) * UNITS[found[2]] if found else 0.0
     if points < 100:
         raise ConfigError(
-            f"'{text}' is no width of a table: a length of 100pt or more (8.4cm, 3.25in), or",
+            f"'{text}' is no width of a table, which is a name or a length of 100pt or more (8.4cm, 3.25in)",
             key="--latex-width",
             choices=WIDTHS,
+            got=text,
         )
     return points
 
@@ -95,7 +100,8 @@ def render(tables: Sequence[Table], **choices: Any) -> str:
 
 
 def _environment(table: Table, style: Style) -> str:
-    parts = [_Part(table, part, style) for part in parts_of(table, style.points)]
+    wider = WIDER * len(table.columns) if style.siunitx else 0.0
+    parts = [_Part(table, part, style) for part in parts_of(table, style.points - wider)]
     above = table.warning or (f"Profile {table.profile}." if table.profile else "")
     notes = [(note.mark, prose(note.text, style.engine)) for note in table.notes]
     caption = named(f"{table.caption}. ", style.engine).removesuffix(r"\ ").rstrip()
@@ -178,9 +184,9 @@ class _Part:
 
     def _cell(self, row: Row, column: Column) -> str:
         cell = self.table.cell(row, column)
-        marks = rf"\textsuperscript{{{','.join(cell.marks)}}}" if cell.marks else ""
         if column.key in self.numeric and _is_plain(cell):
-            return f"{_number(cell)}{{{marks}}}" if marks else _number(cell)
+            return _number(cell)
+        marks = rf"\textsuperscript{{{','.join(cell.marks)}}}" if cell.marks else ""
         text = named(cell.text, self.style.engine)
         if row.default and column is self.part.columns[0]:
             text = rf"\textit{{{text}}}"
@@ -197,8 +203,9 @@ class _Part:
 
 
 def _is_plain(cell: Cell) -> bool:
-    """Whether a cell is a number, with its deviation at most, which siunitx reads."""
-    return isinstance(cell.value, int | float) and "(" not in cell.text and cell.interval is None and not cell.stars
+    """Whether a cell is a number, with its deviation at most, which siunitx reads and has room for."""
+    is_more = cell.interval is not None or cell.stars or cell.marks or "(" in cell.text
+    return isinstance(cell.value, int | float) and not is_more
 
 
 def _number(cell: Cell) -> str:
@@ -215,12 +222,10 @@ def _number_format(table: Table, column: Column) -> str:
     whole = max(len(each[0].lstrip("+−").split(".")[0]) for each in numbers)
     decimals = max(cell.decimals for cell in cells)
     sign = "+" if any(each[0][0] in "+−" for each in numbers) else ""
-    spread = [each[1] for each in numbers if len(each) > 1]
-    digits = max((len(each.replace(".", "").lstrip("0")) or 1 for each in spread), default=0)
     shown = f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
-    if not spread:
+    if all(len(each) == 1 for each in numbers):
         return f"table-format={shown},detect-weight"
-    return f"table-format={shown}({max(digits, 1)}),separate-uncertainty,detect-weight"
+    return f"table-format={shown}(1),{DEVIATIONS},detect-weight"
 
 
 def _refuse_unsettable(tables: Sequence[Table], engine: str) -> None:

@@ -56,7 +56,7 @@ TEXT = _pairs(
     "¡ textexclamdown ¿ textquestiondown № textnumero ℃ textcelsius Ω textohm … dots ␣ textvisiblespace "
     "‽ textinterrobang ※ textreferencemark", r"\#{}")
 QUOTES = {"‘": "`", "’": "\\textquoteright{}", "“": "``", "”": "''", "–": "--", "—": "---"}
-SPACES = {"\u00a0": "~", "\u2009": r"\,", "\u202f": r"\,", "\u2003": r"\hspace{1em}", "\u2002": r"\enspace{}"}
+SPACES = {"\u00a0": "~", "\u2009": r"\,", "\u202f": r"\thinspace{}", "\u2003": r"\hspace{1em}", "\u2002": r"\enspace{}"}
 MATH = _pairs(
     "α alpha β beta γ gamma δ delta ϵ epsilon ε varepsilon ζ zeta η eta θ theta ϑ vartheta ι iota κ kappa "
     "λ lambda μ mu ν nu ξ xi π pi ϖ varpi ρ rho ϱ varrho σ sigma ς varsigma τ tau υ upsilon ϕ phi φ varphi χ chi "
@@ -75,9 +75,12 @@ RAISED = _pairs(
     "¹ 1 ² 2 ³ 3 ⁰ 0 ⁴ 4 ⁵ 5 ⁶ 6 ⁷ 7 ⁸ 8 ⁹ 9 ⁺ + ⁿ n ⁱ i", r"\textsuperscript{#}") | _pairs(
     "₀ 0 ₁ 1 ₂ 2 ₃ 3 ₄ 4 ₅ 5 ₆ 6 ₇ 7 ₈ 8 ₉ 9 ₊ +", r"\textsubscript{#}") | _pairs(
     "⁻ $-$", r"\textsuperscript{#}") | _pairs("₋ $-$", r"\textsubscript{#}")
-NOT_IN_ZAPF = {0x2705, 0x270A, 0x270B, 0x2728, 0x274C, 0x274E, *range(0x2753, 0x2756), 0x2757, 0x275F, 0x2760,
-               *range(0x2795, 0x2798), 0x27B0}
-ZAPF = {chr(n): n - 0x26E0 if n < 0x2761 else n - 0x26C0 for n in range(0x2701, 0x27BF) if n not in NOT_IN_ZAPF}
+NOT_IN_ZAPF = {0x2705, 0x270A, 0x270B, 0x2728, 0x274C, 0x274E, 0x2753, 0x2754, 0x2755, 0x2757,
+               0x2795, 0x2796, 0x2797, 0x27B0}
+ZAPF = {chr(n): n - 0x26E0 for n in range(0x2701, 0x275F)}
+ZAPF |= {chr(n): n - 0x26C0 for n in (*range(0x2761, 0x2768), *range(0x2776, 0x27BF))}
+ZAPF |= {chr(n): n - 0x23B4 for n in range(0x2460, 0x246A)}
+ZAPF = {c: code for c, code in ZAPF.items() if ord(c) not in NOT_IN_ZAPF}
 ZAPF |= {"★": 72, "●": 108, "■": 110, "▲": 115, "▼": 116, "◆": 117, "♣": 168, "♦": 169, "♥": 170, "♠": 171, "☎": 37}
 ABOVE = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": ".",
          "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v"}

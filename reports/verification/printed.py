@@ -63,7 +63,9 @@ class PrintedTable:
         own: dict[str, str] = {}
         for column in part.columns:
             both = [
-                (self.rows[name].get(column), texts[column]) for name, texts in part.rows.items() if name in self.rows
+                (self.rows[name].get(column), texts.get(column))
+                for name, texts in part.rows.items()
+                if name in self.rows
             ]
             is_repeated = column in self.columns and all(before == now for before, now in both)
             own[column] = column if is_repeated else _free(column, [*self.columns, *own.values()])

@@ -21,7 +21,8 @@ MakeResults = Callable[..., Results]
 
 
 def test_several_tables_are_one_file_that_pandas_reads(make_results: MakeResults) -> None:
-    changes = {("1:1", s): {"metrics": {"top1": v, "top5": 90.0}} for s, v in enumerate((70.0, 71.0, 73.0))}
+    said = [{"metrics": {"top1": top1, "top5": 90.0}, "with_answers": False} for top1 in (70.0, 71.0, 73.0)]
+    changes = {("1:1", seed): each for seed, each in enumerate(said)}
     results = make_results("head_ratio", changes=changes, seeds=3, skip={("1:2", 0), ("1:2", 1), ("1:2", 2)})
     tables = build_all([1, 7], [results])
     read = pd.read_csv(io.StringIO(RENDERERS["csv"](tables)))
