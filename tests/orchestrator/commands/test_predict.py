@@ -18,6 +18,8 @@ from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError
 from orchestrator.cli.videos import find_videos
 from orchestrator.store.store import Store
+from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -180,3 +182,38 @@ def test_files_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for nothing in ("*.avi", "f.mp4", "in/notes"):
         with pytest.raises(ConfigError, match="no video there"):
             find_videos([nothing])
+
+
+@pytest.mark.slow
+def test_a_promoted_trial_classifies_without_its_store(
+    run: Run, place: Path, key: str, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow finds it by its alias, and answers as ``farlab predict`` does."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it; it is as before after the test
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    video, uri = manifest.file(manifest.split("val")[0]), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = Store(place / "runs")
+    asked = ["promote", key, "--alias", "best", "--tracking-uri", uri]
+    code, _, errors = run(*asked)
+    assert code == 2 and f"MLflow has no run of trial {key}" in errors
+    trials = [TrackedTrial(key, "one", 0, store.paths(key).directory)]
+    tags = {"farlab.study": "small", "farlab.store": store.identity()}
+    assert Mirror(uri, [Sweep("small", "tiny", trials, tmp_path / "state.json", tmp_path / "a", tags)]).close()
+    expected = json.loads(run("predict", key, video, "-k", "3", "-f", "json")[1])["predictions"]
+    for version in ("1", "2"):
+        code, output, errors = run(*asked)
+        assert (code, errors) == (0, "") and f"registered small, version {version}" in output
+    assert run("promote", key, "--name", "a/b", "--tracking-uri", uri)[0] == 2
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("far.train.checkpoint.latest", None)  # nothing of the store is needed
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model("models:/small@best")
+    assert model.metadata.signature.inputs.input_names() == ["video"]
+    assert model.input_example.columns.tolist() == ["video"]
+    found = model.predict(pd.DataFrame({"video": [str(video), "none.mp4"]}), params={"top": 3})
+    assert found["class"].tolist()[:3] == [each["class"] for each in expected]
+    assert found["score"].tolist()[:3] == pytest.approx([each["score"] for each in expected], abs=1e-6)
+    assert found.iloc[3]["problem"] and not found.iloc[3]["class"]
