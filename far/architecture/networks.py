@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from far.architecture.backbones import BACKBONES
 from far.architecture.counting import Count
