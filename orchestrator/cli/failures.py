@@ -17,6 +17,7 @@ from typing import Any
 from far.errors import ConfigError, FarError, StorageFullError
 from far.store.atomic import FULL
 from far.text import printable
+from orchestrator.executors.signals import interrupt_again
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where the code lies: a file missing here is no user's mistake."""
@@ -92,14 +93,19 @@ def keep(text: str) -> str:
 
 
 def quiet_hooks(show: Callable[[str], None]) -> None:
-    """Keep tracebacks of threads and finalisers off the terminal as well: they go to a file each."""
+    """Keep tracebacks of threads and finalisers off the terminal as well: they go to a file each.
+
+    An interrupt that meets a finaliser is repeated; it would be lost.
+    """
 
     def in_thread(failure: Any) -> None:
         if failure.exc_type is not SystemExit and failure.exc_value is not None:
             show(unforeseen(failure.exc_value))
 
     def unraisable(failure: Any) -> None:
-        if failure.exc_value is not None:
+        if isinstance(failure.exc_value, KeyboardInterrupt):
+            interrupt_again()
+        elif failure.exc_value is not None:
             keep("".join(traceback.format_exception(failure.exc_value)) + f"\nignored in {failure.object!r}\n")
 
     threading.excepthook = in_thread

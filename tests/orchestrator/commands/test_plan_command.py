@@ -42,7 +42,7 @@ def test_plan_lists_trials_flags_equal_rows_and_prices(capsys: pytest.CaptureFix
     assert farlab.run(["plan", "small.yaml"]) == 0
     shown = capsys.readouterr()
     assert "6 cells, 4 distinct trials: 0 done, 4 to run" in shown.out
-    assert "'b' and 'c' are the same trial" in shown.err
+    assert "'b' and 'c' resolve to the same trial" in shown.err
 
 
 def test_a_scaled_warm_up_is_said_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_validate_needs_no_data(workspace: Path, capsys: pytest.CaptureFixture[s
     assert farlab.run(["validate", "small.yaml", "head_ratio"]) == 0
     shown = capsys.readouterr()
     assert "3 rows x 2 seeds, profile demo: ok" in shown.out
-    assert "'b' and 'c' are the same trial" in shown.err
+    assert "'b' and 'c' resolve to the same trial" in shown.err
     assert not (workspace / "data").exists()
 
 

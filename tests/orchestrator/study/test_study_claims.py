@@ -206,7 +206,7 @@ def test_a_fraction_is_balanced_in_every_pair_of_components(chosen: tuple[int, i
     number, halvings = chosen
     names = [f"c{i}" for i in range(number)]
     if 2 ** (number - halvings) < fewest_rows(number):
-        with pytest.raises(ValueError, match="cannot tell"):
+        with pytest.raises(ValueError, match="cannot separate"):
             design(names, 2**halvings)
         return
     rows = design(names, 2**halvings)
