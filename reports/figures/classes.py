@@ -12,7 +12,7 @@ from far.errors import ConfigError, DataError
 from far.store.paths import TrialPaths
 from reports.figures import FIGURES, Drawing, FigureSpec, Options
 from reports.figures.class_names import class_names
-from reports.figures.style import COLOURS, COLUMN, HEIGHT, seeds_text
+from reports.figures.style import COLOURS, COLUMN, HEIGHT, cut, seeds_text
 from reports.results.results import Results, RowResults
 from reports.text import number
 
@@ -105,7 +105,7 @@ def draw(results: Results | None, options: Options) -> Drawing:
         low, high = differences.min(axis=0)[order], differences.max(axis=0)[order]
         axis.hlines(places, low, high, color="black", linewidth=0.8)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_yticks(places, [textwrap.shorten(names[i], LONGEST_NAME, placeholder="…") for i in order])
+    axis.set_yticks(places, [cut(names[i], LONGEST_NAME) for i in order])
     axis.set_xlabel("points of top-1")
     axis.grid(visible=False, axis="y")
     unknown = f"without {nobody} video{'s' if nobody > 1 else ''} that no trial answered" if nobody else ""

@@ -99,12 +99,19 @@ def legend_below(figure: Figure, *, handle: float = 2.6) -> None:
     for axis in figure.axes:
         for sample, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, sample)
-    labels, handles = list(entries), list(entries.values())
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(labels), int(width * CHARACTERS_PER_INCH / (max(map(len, labels)) + 3 + handle))))
+    room = int(width * CHARACTERS_PER_INCH)
+    beside = 3 + handle
+    labels, handles = [cut(label, int(room - beside)) for label in entries], list(entries.values())
+    columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + beside))))
     lines = -(-len(labels) // columns)
     figure.set_size_inches(width, height + LINE * max(0, lines - LINES_HELD))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=handle)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def legend_label(name: str) -> str:

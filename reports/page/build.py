@@ -18,7 +18,7 @@ from reports.figures import FIGURES as SPECS
 from reports.figures import drawn
 from reports.figures.order import FILE
 from reports.figures.style import DATES, styled
-from reports.page.summary import compared, cost_text, distinct, has_run, states_but_finished, summarise
+from reports.page.summary import compared, cost_text, distinct, has_run, seeds_needed, states_but_finished, summarise
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import as_html, fill
 from reports.results.results import Results
@@ -210,7 +210,7 @@ def _test(row: Row, delta: Mapping[str, Any]) -> dict[str, str]:
         "seeds": str(delta["seeds"]),
         "McNemar p by seed": ", ".join(_p(p, 2) for p in delta["mcnemar_p"].values()),
         "gained / lost": f"{number(delta['gained'], 0)} / {number(delta['lost'], 0)}",
-        "seeds for 80 % power": _range(delta["seeds_needed"]),
+        "for 80 % power": seeds_needed(delta) or "–",
     }
 
 
@@ -220,13 +220,6 @@ def _interval(interval: Sequence[float] | None) -> str:
 
 def _p(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}g}".replace("-", MINUS)
-
-
-def _range(seeds: Sequence[int | None] | None) -> str:
-    if seeds is None:
-        return "–"
-    least, most = seeds
-    return "out of reach" if least is None else f"{least} or more" if most is None else f"{least}–{most}"
 
 
 def spent(results: Results) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from reports.results.results import Results
 from reports.results.state import State
 from reports.results.trials import TrialRecord
-from reports.tables.model import Row, Table
+from reports.tables.model import Cell, Row, Table
 from reports.text import number
 
 MOST_NAMED = 6
@@ -115,14 +115,19 @@ def _hours(value: float) -> str:
 
 
 def _level(table: Table) -> list[Statement]:
-    """Say between which rows the accuracies lie."""
+    """Say which rows have the highest and the lowest accuracy."""
     cells = {row.name: row.cells["top1"] for row in table.rows if "top1" in row.cells}
     known = {name: cell for name, cell in cells.items() if isinstance(cell.value, float) and cell.values}
     if not known:
         return []
-    ends = sorted(known, key=lambda name: float(known[name].value or 0.0))
-    lowest, highest = (f"{known[name].text} % ({name})" for name in (ends[0], ends[-1]))
-    return [Statement("Top-1", highest if len(known) == 1 else f"from {lowest} to {highest}")]
+    ends = sorted(known, key=lambda name: -float(known[name].value or 0.0))
+    texts = [f"{name} {_accuracy(known[name])}" for name in (ends[0], ends[-1])]
+    return [Statement("Top-1", texts[0] if len(known) == 1 else f"highest {texts[0]}; lowest {texts[1]}")]
+
+
+def _accuracy(cell: Cell) -> str:
+    spread = "" if cell.std is None else f" ± {number(cell.std, cell.decimals)}"
+    return f"{number(float(cell.value or 0.0), cell.decimals)}{spread} %"
 
 
 def _verdicts(table: Table) -> list[Statement]:
@@ -138,7 +143,7 @@ def _verdicts(table: Table) -> list[Statement]:
         margin = delta["equal_within"]
         found.setdefault(verdict, {}).setdefault(delta["baseline"], []).append(f"{row.name} ({_points(delta)})")
     said = []
-    for verdict, kind, word in (("different", "Different", "from"), ("equal", "Equal", "to"),
+    for verdict, kind, word in (("different", "Different", "from"), ("equal", "Equal", "of"),
                                 ("undecided", "Undecided", "against")):  # fmt: skip
         if verdict in found:
             texts = [f"{word} {base}: {_some(rows)}" for base, rows in found[verdict].items()]
@@ -163,7 +168,17 @@ def _points(delta: Mapping[str, Any]) -> str:
     text = number(delta["mean"], 1, signed=True)
     if delta["interval"]:
         text += f" [{', '.join(number(end, 1, signed=True) for end in delta['interval'])}]"
-    return text
+    return f"{text}; {seeds}" if (seeds := seeds_needed(delta)) else text
+
+
+def seeds_needed(delta: Mapping[str, Any]) -> str:
+    """Return how many seeds would decide a comparison, as far as those there tell; empty where nothing is asked."""
+    if delta["seeds_needed"] is None:
+        return ""
+    least, most = delta["seeds_needed"]
+    if least is None:
+        return "out of reach"
+    return f"{least} seeds or more" if most is None else f"{least}–{most} seeds"
 
 
 def _gaps(results: Results) -> list[Statement]:

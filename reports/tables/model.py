@@ -178,6 +178,11 @@ class Table:
         return all(isinstance(value, str) for value in values) and any(WORD.search(str(value)) for value in values)
 
     @property
+    def texts(self) -> list[list[str]]:
+        """What stands in each column, its title first."""
+        return [[column.title, *(self.cell(row, column).text for row in self.rows)] for column in self.columns]
+
+    @property
     def unfinished(self) -> list[Row]:
         """Rows whose measured numbers are not all there."""
         return [row for row in self.rows if row.state not in (State.FINISHED, State.UNREPORTED)]
