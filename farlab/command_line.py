@@ -117,20 +117,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _settled(code, output, errors)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; what goes wrong is raised.
+
+    Raises:
+        FarError, ClickException: what ``run`` prints.
+    """
     asked = os.environ.get("COLUMNS", "")
     if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 0 < int(asked) <= WIDEST):
         del os.environ["COLUMNS"]  # help would be laid out for a terminal of this width, whatever memory it takes
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = build_app()(
-            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="farlab", standalone_mode=False
-        )
-        return code if isinstance(code, int) else 0
+        code = build_app()(args=words, prog_name="farlab", standalone_mode=False)
+    except typer.Exit as stop:
+        return stop.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        return invoke(arguments)
     except FarError as error:
         _say(f"error: {error}")
         return error.exit_code
-    except typer.Exit as stop:
-        return stop.exit_code
     except ClickException as error:
         error.show()
         return error.exit_code

@@ -11,7 +11,7 @@ from far.text import encodable
 
 
 def deliver(text: str, output: Path | None) -> None:
-    """Print, or write the file whole or not at all; a pipe or a device (``/dev/stdout``) is written to, not replaced.
+    """Print, or write the file whole or not at all, and say so.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -19,6 +19,16 @@ def deliver(text: str, output: Path | None) -> None:
     if output is None:
         typer.echo(text, nl=not text.endswith("\n"))
         return
+    write(text, output)
+    typer.echo(f"wrote {output}")
+
+
+def write(text: str, output: Path) -> None:
+    """Write the file whole or not at all; a pipe or a device (``/dev/stdout``) is written to, not replaced.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         content = encodable(text, "utf-8").encode()
@@ -30,4 +40,3 @@ def deliver(text: str, output: Path | None) -> None:
             partial.replace(output)
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", key="--output", where=str(output)) from None
-    typer.echo(f"wrote {output}")

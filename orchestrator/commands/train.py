@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,31 +11,20 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from far.architecture.networks import NETWORKS
-from far.config import parse_overrides
-from far.config.identity import identity, trial_key
-from far.config.layers import refuse_without_effect, resolved
 from far.distributed import Launched
-from far.errors import ConfigError
 from far.plugins import load_plugin
-from far.store.atomic import is_there
-from far.store.environment import code_version
 from far.text import rounded
 from far.train.schedule import Schedule
 from orchestrator.cli.console import make_console
 from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import PluginOption, TrustOption, refuse_same_key
-from orchestrator.one_trial import train_here
-from orchestrator.plan.starts import begun, start_of
-from orchestrator.store.record import is_record, read_record
-from orchestrator.study.load import no_seed
-from orchestrator.study.profiles import find_profile, profile_directories
-from orchestrator.workspace.plugins import load_trial_plugins, load_workspace_plugins
-from orchestrator.workspace.settings import load_settings
+from orchestrator.one_trial import Described, describe, train_described
+from orchestrator.plan.starts import start_of
+from orchestrator.store.record import is_record
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
-    from orchestrator.store.record import Record
 
 
 MOST_SEED = 2**32 - 1
@@ -68,69 +56,20 @@ def train(
     refuse_same_key(overrides or [])
     for path in plugin or ():
         load_plugin(path)
-    resolved, profile, record, notes = _resolve(config, overrides or [], seed)
-    if dry_run:
-        return _show(resolved, notes)
-    return _train(resolved, profile, record, notes)
-
-
-def _resolve(config: str, overrides: list[str], seed: int) -> tuple[TrialConfig, str, Record | None, tuple[str, ...]]:
-    """Return the configuration, its profile's name, the record of a trial to be repeated, and what was adapted."""
-    path = Path(config)
-    typed = parse_overrides(overrides)
-    no_seed(*typed, instead="--seed")
     if is_record(config):
         refuse_given("seed", because="the trial's record has its seed")
-        record = read_record(path)
-        load_trial_plugins(record.path.parent)
-        made = resolved([record.layer, *typed])
-        refuse_without_effect([(made.config, typed)])
-        return made.config.model_copy(update={"seed": record.seed}), record.profile, record, made.notes
-    settings = load_settings()
-    load_workspace_plugins(settings)
-    directories = profile_directories(settings.workspace)
-    is_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
-    if is_file and not (is_there(config) and path.is_file()):
-        raise ConfigError("no such file", where=config)
-    if is_file:
-        profile = find_profile(path.stem, [path.parent, *directories], source=path)
-    else:
-        profile = find_profile(config, directories)
-    no_seed(*profile.layers, instead="--seed")
-    made = resolved([*profile.layers, *typed])
-    refuse_without_effect([(made.config, typed)])
-    return made.config.model_copy(update={"seed": seed}), profile.name, None, made.notes
+    described = describe(config, overrides or [], seed)
+    return _show(described.config, described.notes) if dry_run else _train(described)
 
 
-def _train(config: TrialConfig, profile: str, record: Record | None = None, notes: tuple[str, ...] = ()) -> int:
+def _train(described: Described) -> int:
     launched = Launched()
-    workspace = open_workspace()
-    store = workspace.store
-    whole = identity(
-        config,
-        data_hash=workspace.data_hash(config.data),
-        weights_hash=workspace.weights_hash(config.init),
-    )
-    key = trial_key(whole)
-    if store.state(key) != "finished":  # what it cannot train on, or start from, is said before anything is written
-        if problems := workspace.data_problems(config):
-            raise ConfigError("; ".join(problems))
-        if not begun(store, key):
-            start_of(config, workspace)
 
     def say(text: str) -> None:
         if launched.rank == 0:
             print(text, flush=True)
 
-    if record is not None:
-        record.check(key, whole)
-        say(record.said(code_version()))
-    if store.state(key) == "finished":
-        say(f"trial {key} is finished: {_line(store.result(key) or {})}")
-        return 0
-    for note in notes:
-        say(f"note: {note}")
-    say(_line(train_here(config, whole, profile, workspace, launched, say)))
+    say(_line(train_described(described, open_workspace(), launched, say)))
     return 0
 
 

@@ -57,18 +57,25 @@ SETTINGS: Any = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw with these settings, on no screen; pyplot forgets afterwards what was drawn."""
+def styled(*, headless: bool = True) -> Iterator[None]:
+    """Draw with these settings; pyplot forgets afterwards what was drawn.
+
+    Args:
+        headless: draw on no screen, from now on; a session that has one keeps it.
+    """
     import matplotlib
 
-    matplotlib.use("agg")
+    if headless:
+        matplotlib.use("agg")
     from matplotlib import pyplot
 
     with matplotlib.rc_context(SETTINGS):
+        before = set(pyplot.get_fignums())
         try:
             yield
         finally:
-            pyplot.close("all")
+            for number in set(pyplot.get_fignums()) - before:
+                pyplot.close(number)
 
 
 def look(index: int) -> dict[str, object]:

@@ -1,10 +1,14 @@
-"""``farlab predict`` and ``farlab evaluate --split``: one trained network on files, on splits and on other data."""
+"""Trained trials in use: ``farlab predict``, ``farlab evaluate --split``, and all of it from Python."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,9 @@ from far.config import TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError
+from far.plugins import loaded_plugins, unload_plugin
 from orchestrator.cli.videos import find_videos
+from orchestrator.executors.signals import STOPS
 from orchestrator.store.store import Store
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
@@ -24,24 +30,40 @@ from orchestrator.tracking.tracked import Sweep, TrackedTrial
 Run = Callable[..., tuple[int, str, str]]
 
 
+STUDY = "study: small\nrows: {one: {}, two: {recipe.lr: 5.0e-4}}\nseeds: 2\n"
+TRACKER = Path(__file__).parents[1] / "examples" / "variants" / "json_tracker.py"
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tiny_config: TrialConfig) -> Path:
-    """A workspace with one trained trial."""
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tiny_config: TrialConfig) -> Iterator[Path]:
+    """A workspace with a study that has run, two rows of two seeds; the first trial is ``one/0``."""
     made = tmp_path_factory.mktemp("trained")
-    (made / "farlab.toml").write_text(f"data_root = '{made / 'data'}'\n")
     (made / "data").mkdir()
     for folder in tiny_data.iterdir():
         (made / "data" / folder.name).symlink_to(folder)
     settings = tiny_config.model_dump(mode="json", include={"model", "data", "recipe"}, exclude_unset=True)
     profile = {"profile": "tiny", "description": "a second", "comparable": False, "settings": settings}
-    (made / "tiny.yaml").write_text(json.dumps(profile))
+    (made / "profiles").mkdir()
+    (made / "profiles" / "tiny.yaml").write_text(json.dumps(profile))
+    (made / "studies").mkdir()
+    (made / "studies" / "small.yaml").write_text(STUDY)
+    (made / "farlab.toml").write_text("profile = 'tiny'\n")
+    signals = [signal.getsignal(number) for number in STOPS]
     before = Path.cwd()
     os.chdir(made)
     try:
-        assert farlab.run(["train", "tiny.yaml"]) == 0
+        uri = f"jsonl://{made / 'tracked.jsonl'}"  # a data base of MLflow's would take longer than the trials
+        with redirect_stdout(io.StringIO()) as said:
+            outcome = farlab.sweep("small", executor="local", tracking_uri=uri, plugins=[TRACKER], progress=False)
+        assert (outcome.finished, outcome.bad, outcome.exit_code) == (4, [], 0)
+        assert said.getvalue() == ""
+        assert [signal.getsignal(number) for number in STOPS] == signals
+        assert len((made / "tracked.jsonl").read_text().splitlines()) == 4
+        yield made
     finally:
         os.chdir(before)
-    return made
+        for plugin in loaded_plugins():
+            unload_plugin(plugin)
 
 
 @pytest.fixture
@@ -60,7 +82,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 @pytest.fixture(scope="module")
 def key(place: Path) -> str:
     """The trial."""
-    return Store(place / "runs").keys()[0]
+    return farlab.load_trial("one/0").key
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +239,151 @@ def test_a_promoted_trial_classifies_without_its_store(
     assert found["class"].tolist()[:3] == [each["class"] for each in expected]
     assert found["score"].tolist()[:3] == pytest.approx([each["score"] for each in expected], abs=1e-6)
     assert found.iloc[3]["problem"] and not found.iloc[3]["class"]
+
+
+# -- from Python --
+
+
+def test_a_frame_has_a_line_a_trial_an_epoch_or_a_video_and_says_which_count(place: Path) -> None:
+    results = farlab.results("small")
+    trials = results.to_frame()
+    assert trials[["row", "seed", "state", "used"]].values.tolist() == [
+        [row, seed, "finished", True] for row in ("one", "two") for seed in (0, 1)
+    ]
+    assert trials["recipe.lr"].tolist() == [1e-3, 1e-3, 5e-4, 5e-4]
+    videos = results.to_frame("video")
+    assert len(videos) == 4 * 20
+    by_video = videos.groupby("key")["correct"].mean() * 100
+    assert by_video[trials["key"]].tolist() == pytest.approx(trials["top1"].tolist())
+    epochs = results.to_frame("epoch")
+    last = epochs.groupby("key")["val_top1"].last()  # one view, as the test has here
+    assert last[trials["key"]].tolist() == pytest.approx(trials["top1"].tolist())
+    assert epochs["epoch"].tolist() == [1, 2] * 4
+    with pytest.raises(ConfigError, match="no frame has a line a 'week'"):
+        results.to_frame("week")
+
+
+def test_a_trial_that_stands_in_no_table_has_no_number_in_a_frame_unless_it_is_asked_for(place: Path) -> None:
+    file = Store(place / "runs").paths(farlab.load_trial("two/1").key).result
+    kept = file.read_text()
+    try:
+        file.write_text(json.dumps({**json.loads(kept), "evaluated": 19}))  # against its own answers
+        results = farlab.results("small")
+        trials = results.to_frame().set_index(["row", "seed"])
+        assert trials.loc[("two", 1), "state"] == "invalid"
+        assert not trials.loc[("two", 1), "used"] and trials.loc[("two", 1), "why"]
+        assert np.isnan(trials.loc[("two", 1), "top1"])
+        table = results.table().to_frame(numbers=True)
+        assert trials.groupby("row")["top1"].mean().tolist() == pytest.approx(table["top1"].tolist())
+        assert len(results.to_frame("video")) == 60 and len(results.to_frame("epoch")) == 6
+        assert not np.isnan(results.to_frame(every=True)["top1"]).any()
+        assert len(results.to_frame("video", every=True)) == 80
+    finally:
+        file.write_text(kept)
+
+
+def test_a_table_renders_itself_in_every_format_and_its_documents_are_verified(place: Path, tmp_path: Path) -> None:
+    table = farlab.results("small").table()
+    assert "<table" in table._repr_html_() and "<html" not in table._repr_html_()
+    assert "\n| one" in table._repr_markdown_()
+    assert r"\toprule" in table.to_latex()
+    means = farlab.results("small").to_frame().groupby("row")["top1"].mean()
+    assert table.to_frame(numbers=True)["top1"].tolist() == pytest.approx(means.tolist())
+    assert all("±" in text for text in table.to_frame()["Top-1 (%)"])
+    for name in ("t.tex", "t.md", "t.html", "t.csv", "t.json"):
+        table.save(tmp_path / name)
+        assert farlab.command("verify", tmp_path / name).exit_code == 0
+    with pytest.raises(ConfigError, match="no format has this ending"):
+        table.save(tmp_path / "t.docx")
+    everything = farlab.tables()
+    assert "small" in str(everything) and len(everything) > 2
+    assert json.loads(farlab.tables("small").render("json"))["rows"][0]["row"] == "one"
+
+
+def test_figures_are_matplotlibs_and_leave_the_session_as_it_was(place: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    mine = plt.figure()
+    size = plt.rcParams["font.size"]
+    figure = farlab.figure("curves", "small", rows=["two"])
+    assert [axis.get_ylabel() for axis in figure.axes] == ["validation top-1 (%)", "training loss"]
+    assert plt.get_fignums() == [mine.number] and plt.rcParams["font.size"] == size
+    plt.close(mine)
+    assert farlab.figure("patterns").axes
+    heat = farlab.results("small").grad_cam(farlab.open_data().file(farlab.open_data().split("val")[0]), rows=["one"])
+    assert len(heat.axes) >= 16
+    for call, said in (
+        (lambda: farlab.figure("curvy"), "Did you mean 'curves'?"),
+        (lambda: farlab.figure("curves"), "name a study"),
+        (lambda: farlab.figure("curves", "small", rows=["three"]), "no row 'three'"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            call()
+
+
+def test_a_trial_answers_from_python_as_from_the_command_line(
+    place: Path, run: Run, key: str, manifest: Manifest
+) -> None:
+    trial = farlab.load_trial(key[:8])
+    assert (trial.key, trial.state, trial.classes) == (key, "finished", tuple(MOTIONS))
+    assert trial.metrics["top1"] == trial.evaluate().top1
+    assert trial.config.recipe.epochs == len(trial.epochs()) == 2
+    files = [manifest.file(video) for video in manifest.split("val")[:3]]
+    own = trial.classify(files, views=(2, 1)).to_frame(top=2)
+    said = json.loads(run("predict", key, *files, "--views", "2x1", "-k", "2", "-f", "json")[1])["predictions"]
+    assert own.to_dict("records") == said
+    assert trial.classify(split="val").scores.shape == (20, 10)
+    assert trial.classify(files).to_frame(top=None).sum(axis=1).tolist() == pytest.approx([1.0] * 3)
+    assert trial.grad_cam(files[0]).heat.shape == (8, 32, 32)
+    for call in (trial.classify, lambda: trial.classify(files, split="val"), lambda: trial.classify(files, data="x")):
+        with pytest.raises(ConfigError, match="name either videos, or a split"):
+            call()
+    again = farlab.run_trial(place / "runs" / "trials" / key / "trial.json", progress=False)
+    assert again.key == key
+
+
+def test_a_plan_and_the_whereabouts_of_a_study(place: Path) -> None:
+    planned = farlab.plan("small", seeds=[0, 1, 2], overrides={"recipe": {"lr_reference_batch": 8}})
+    assert len(planned) == 6 and planned.to_frame()["done"].tolist() == [True, True, False] * 2
+    assert planned.estimate().seconds is None or planned.estimate().seconds > 0
+    assert farlab.status("small")["state"].tolist() == ["finished"] * 4
+    assert [study.name for study in farlab.validate(["small", "head_ratio"], profile="demo")] == ["small", "head_ratio"]
+    with pytest.raises(ConfigError, match=re.escape("Did you mean 'epochs'?")):
+        farlab.plan("small", overrides={"recipe.epoch": 3})
+    with pytest.raises(ConfigError, match="not the text 'recipe"):
+        farlab.plan("small", overrides="recipe.epochs=3")
+    with pytest.raises(ConfigError, match="unknown executor 'lokal'"):
+        farlab.sweep("small", executor="lokal")
+    with pytest.raises(ConfigError, match="cannot be trained on"):
+        farlab.sweep("small", executor="local", overrides={"recipe.batch_size": 64}, progress=False)
+
+
+def test_any_command_is_in_reach_and_its_errors_are_raised(place: Path) -> None:
+    shown = farlab.command("show", "one/0", "--json")
+    assert shown.json()["state"] == "finished" and shown.exit_code == 0
+    assert farlab.command("report", "small", "--strict", "--seeds", 3).exit_code == 3
+    assert "farlab" in farlab.command("--version").output
+    for words, said in (
+        (("evaluate", "nothing"), "no trial starts with 'nothing'"),
+        (("evaluate",), "Missing argument"),
+        (("report", "small", "-f", "docx"), "unknown format"),
+        (("nonsense",), "No such command"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            farlab.command(*words)
+    with pytest.raises(ConfigError, match="printed no JSON"):
+        shown = farlab.command("show", "one/0")
+        shown.json()
+
+
+def test_a_data_set_from_python(place: Path, tmp_path: Path, manifest: Manifest) -> None:
+    assert farlab.open_data().content_hash == manifest.content_hash
+    for number, video in enumerate(manifest.split("train")[:4]):
+        folder = tmp_path / ("train" if number < 2 else "val") / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.mp4").symlink_to(manifest.file(video).resolve())
+    made = farlab.prepare_data("folder", tmp_path, name="mine")
+    assert made.labels == ("a", "b") and len(made.videos) == 4
+    assert farlab.check_data("mine", progress=False) == []
+    with pytest.raises(ConfigError, match="unknown layout 'foldr'"):
+        farlab.prepare_data("foldr", tmp_path)
