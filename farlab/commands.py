@@ -13,6 +13,8 @@ import typer
 
 from far.errors import ConfigError
 from farlab.command_line import ClickException, invoke
+from orchestrator.cli.failures import as_ours
+from orchestrator.executors.signals import handlers_restored
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ def command(*words: str | Path | float) -> Completed:
     """
     output, errors = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(output), redirect_stderr(errors):
+        with redirect_stdout(output), redirect_stderr(errors), handlers_restored():
             code = invoke([str(word) for word in words])
     except ClickException as error:
         raise ConfigError(error.format_message(), where=f"farlab {' '.join(map(str, words))}") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except OSError as error:
+        raise (as_ours(error) or error) from None
     return Completed(code, output.getvalue(), errors.getvalue())

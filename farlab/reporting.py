@@ -12,6 +12,7 @@ from far.errors import ConfigError
 from farlab import frames
 from farlab.arguments import Overrides, Seeds, Studies, assignments, load_plugins, seed_text, texts
 from orchestrator.workspace.settings import load_settings
+from orchestrator.workspace.trust import trusting
 from reports import selection
 from reports.figures import FIGURES, NUMBERS, Options, drawn
 from reports.figures import names as figure_names
@@ -280,6 +281,7 @@ def results(
     store: Path | str | None = None,
     tracking: str | None = None,
     plugins: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> StudyResults:
     """Return what is known of a study's trials.
 
@@ -291,12 +293,13 @@ def results(
         store: read this store instead of the workspace's.
         tracking: read this MLflow server instead; ``mlflow`` is the workspace's own.
         plugins: files or modules to be loaded first.
+        trust: load plug-ins that others could have written.
 
     Raises:
         ConfigError: there is no such study, it is invalid, or the table has none or several.
         TrackingError: the server cannot be read.
     """
-    found = _load(study, False, profile, seeds, overrides, store, tracking, plugins)
+    found = _load(study, False, profile, seeds, overrides, store, tracking, plugins, trust)
     if len(found) != 1:
         names = [each.study for each in found]
         raise ConfigError(f"'{study}' stands for {len(found)} studies: name one", choices=names)
@@ -311,6 +314,7 @@ def tables(
     store: Path | str | None = None,
     tracking: str | None = None,
     plugins: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> Tables:
     """Return the tables of studies, and of the paper, for one document.
 
@@ -323,12 +327,13 @@ def tables(
         store: read this store instead of the workspace's.
         tracking: read this MLflow server instead; ``mlflow`` is the workspace's own.
         plugins: files or modules to be loaded first.
+        trust: load plug-ins that others could have written.
 
     Raises:
         ConfigError: there is no such study or table.
     """
     numbers = [each for each in studies if isinstance(each, int)]
-    found = _load(studies, not studies, profile, seeds, overrides, store, tracking, plugins)
+    found = _load(studies, not studies, profile, seeds, overrides, store, tracking, plugins, trust)
     return Tables([Table(each) for each in build_all(numbers, found, everything=not studies)])
 
 
@@ -344,6 +349,7 @@ def figure(
     overrides: Overrides | None = None,
     store: Path | str | None = None,
     plugins: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> Figure:
     """Return a figure as matplotlib's, whose ``axes`` can be changed before it is saved.
 
@@ -358,6 +364,7 @@ def figure(
         overrides: see ``profile``.
         store: read this store instead of the workspace's.
         plugins: files or modules to be loaded first.
+        trust: load plug-ins that others could have written.
 
     Raises:
         ConfigError: there is no such figure, study or row.
@@ -366,7 +373,7 @@ def figure(
     load_plugins(plugins)
     found = None
     if study is not None:
-        found = results(study, profile=profile, seeds=seeds, overrides=overrides, store=store).found
+        found = results(study, profile=profile, seeds=seeds, overrides=overrides, store=store, trust=trust).found
     return _drawn(name, found, rows=rows, metric=metric, video=None if video is None else Path(video))
 
 
@@ -379,21 +386,25 @@ def _load(
     store: Path | str | None,
     tracking: str | None,
     plugins: Sequence[str | Path],
+    trust: bool,
 ) -> list[Results]:
     load_plugins(plugins)
     asked = [studies] if isinstance(studies, str | Path | int) else list(studies)
     numbers = selection.parse_tables([str(each) for each in asked if isinstance(each, int)])
     named: Studies = [each for each in asked if not isinstance(each, int)]
-    return selection.load(
-        numbers,
-        texts(named) if named else None,
-        everything,
-        profile,
-        seed_text(seeds),
-        assignments(overrides),
-        None if store is None else Path(store),
-        tracking,
-    )
+    given = None if store is None else Path(store)
+    with trusting(trust):
+        selection.load_named_plugins(None, texts(named) if named else None)
+        return selection.load(
+            numbers,
+            texts(named) if named else None,
+            everything,
+            profile,
+            seed_text(seeds),
+            assignments(overrides),
+            given,
+            tracking,
+        )
 
 
 def _drawn(name: str, found: Results | None, *, rows: Sequence[str], metric: str, video: Path | None = None) -> Figure:

@@ -22,6 +22,7 @@ from orchestrator.plan.rerun import run_again
 from orchestrator.plan.starts import with_starts
 from orchestrator.study import submitted_name
 from orchestrator.sweep import run_sweep
+from orchestrator.workspace.trust import trusting
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def plan(
     """
     load_plugins(plugins)
     targets = [*texts(studies), *assignments(overrides)]
-    made, workspace = plan_targets(targets, profile, seed_text(seeds), generate=False, trust=trust)
-    return Planned(run_again(made, list(rerun)), workspace)
+    with trusting(trust):
+        made, workspace = plan_targets(targets, profile, seed_text(seeds), generate=False, trust=trust)
+        return Planned(run_again(made, list(rerun)), workspace)
 
 
 def sweep(
@@ -164,7 +166,7 @@ def sweep(
         budget: stop starting trials after ``40gpuh``, ``8h``, ``2d`` or ``12trials``.
         rerun: ``changed``, rows or keys that are run again although they are done.
         plugins: files or modules to be loaded first; they stay loaded, and are known to the workers.
-        trust: obey another user's ``farlab.toml`` where it can make this machine run code.
+        trust: run what others could have written: plug-ins, another user's ``farlab.toml``.
         progress: print a line whenever something happens.
 
     Returns:
@@ -184,11 +186,12 @@ def sweep(
         made, workspace = plan_targets(targets, profile, seed_words, generate=generate, trust=trust)
         return run_again(made, list(rerun)), workspace
 
-    made, workspace = planned(generate=False)
-    workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
-    if not made.refused and not all(trial.is_known for trial in made.trials):
-        made, _ = planned(generate=True)
-    return _run(made, workspace, executor, limit, shown=progress)
+    with trusting(trust):
+        made, workspace = planned(generate=False)
+        workspace = chosen(workspace, tracking_uri=tracking_uri, address=address, executor=executor)
+        if not made.refused and not all(trial.is_known for trial in made.trials):
+            made, _ = planned(generate=True)
+        return _run(made, workspace, executor, limit, shown=progress)
 
 
 def resume(
@@ -206,8 +209,9 @@ def resume(
     Raises:
         ConfigError: it never was, or nothing of it can be run as asked.
     """
-    workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
-    return _run(locked_plan(study, profile, workspace), workspace, executor, None, shown=progress)
+    with trusting(trust):
+        workspace = chosen(open_workspace(trust=trust), tracking_uri=tracking_uri, address=address, executor=executor)
+        return _run(locked_plan(study, profile, workspace), workspace, executor, None, shown=progress)
 
 
 def _run(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfig | None, *, shown: bool) -> Outcome:

@@ -22,6 +22,8 @@ from orchestrator.executors.signals import handlers_restored
 from orchestrator.one_trial import describe, train_described
 from orchestrator.plan.changed_code import verdict_of
 from orchestrator.store.store import Store
+from orchestrator.workspace.plugins import load_trial_plugins
+from orchestrator.workspace.trust import trusting
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -201,17 +203,21 @@ class Trial:
         return explain(self.classifier.trained, load_clip(Path(video), self.config), target)
 
 
-def load_trial(trial: str | Path) -> Trial:
-    """Return a trial of the workspace's store, or of any folder.
+def load_trial(trial: str | Path, *, trust: bool = False) -> Trial:
+    """Return a trial of the workspace's store, or of any folder; the plug-ins that it ran are loaded.
 
     Args:
         trial: its key or how that begins, its folder, or ``ROW/SEED`` or ``STUDY/ROW/SEED``.
+        trust: load the plug-ins of a trial that others could have written.
 
     Raises:
-        ConfigError: there is none such, or it may be several.
+        ConfigError: there is none such, it may be several, or its plug-ins cannot be loaded.
     """
     workspace = open_workspace()
-    return Trial(find_trial(str(trial), workspace.store).directory, workspace)
+    directory = find_trial(str(trial), workspace.store).directory
+    with trusting(trust):
+        load_trial_plugins(directory)
+    return Trial(directory, workspace)
 
 
 def run_trial(
@@ -220,6 +226,7 @@ def run_trial(
     overrides: Overrides | None = None,
     seed: int = 0,
     plugins: Sequence[str | Path] = (),
+    trust: bool = False,
     progress: bool = True,
 ) -> Trial:
     """Train one trial in this process, without Ray; the same call again goes on with it, or finds it finished.
@@ -229,6 +236,7 @@ def run_trial(
         overrides: settings, as ``{"recipe.epochs": 3}``.
         seed: of initialisation, order and augmentation.
         plugins: files or modules to be loaded first; they stay loaded.
+        trust: load plug-ins that others could have written.
         progress: print a line an epoch.
 
     Raises:
@@ -237,7 +245,8 @@ def run_trial(
         FarError: what the trial ended by; its result says the same.
     """
     load_plugins(plugins)
-    described = describe(str(config), assignments(overrides), seed)
+    with trusting(trust):
+        described = describe(str(config), assignments(overrides), seed)
     workspace, screen = open_workspace(), console(shown=progress)
     with handlers_restored():
         train_described(described, workspace, Launched(), screen.print)
