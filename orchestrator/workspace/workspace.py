@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from far.config import DataConfig, InitConfig, TrialConfig
 from far.data import open_manifest
 from far.data.sources.demo_writer import directory_of
-from far.data.sources.manifest import FILE_NAME
-from far.data.sources.open import DEMO
+from far.data.sources.manifest import FILE_NAME, read_header
+from far.data.sources.open import DEMO, check_classes, locate
 from far.data.sources.readiness import generation_problems, training_problems
 from far.errors import ConfigError, DataError
 from far.store.atomic import read_json, write_json
@@ -58,6 +58,17 @@ class Workspace:
         The demo set is generated if it is not there, with a line of progress on standard error.
         """
         return self._manifest(data).content_hash
+
+    def stated_data_hash(self, data: DataConfig) -> str:
+        """Return the content hash that the header of a prepared data set's manifest states.
+
+        For commands that read results: the manifest's videos, which may be 200,000, are not looked at.
+        """
+        if data.source == DEMO:
+            return self.data_hash(data)
+        header = read_header(locate(data.source, self.settings.data_root))
+        check_classes(data, len(header.labels))
+        return header.content_hash
 
     def present_data_hash(self, data: DataConfig) -> str | None:
         """Return the same for commands that only look: None for a demo set that is not there yet."""

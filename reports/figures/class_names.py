@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from far.data.sources.demo import MOTIONS
-from far.data.sources.manifest import read_labels
+from far.data.sources.manifest import read_header
 from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError, DataError
 from orchestrator.study.names import find_name
@@ -34,7 +34,7 @@ def class_names(trials: Sequence[TrialRecord], classes: int, data_root: Path) ->
 
 def _of_manifest(source: str, data_root: Path) -> Sequence[str]:
     try:
-        return read_labels(locate(source, data_root))
+        return read_header(locate(source, data_root)).labels
     except (ConfigError, DataError):
         return ()
 

@@ -30,17 +30,15 @@ def by_class(row: RowResults, labels: Mapping[str, int]) -> NDArray[np.float64]:
     Raises:
         DataError: a trial's predictions cannot be read.
     """
-    from reports.statistics.outcomes import read_scores
+    from reports.analysis.correctness import outcomes_of
 
-    rows = []
-    for trial in row.finished:
-        assert trial.directory is not None
-        scores = read_scores(TrialPaths(trial.directory).predictions)
-        classes = max([scores.classes, *(label + 1 for label in labels.values())])
-        counts = np.bincount(list(labels.values()), minlength=classes).astype(float)
-        hits = np.bincount(scores.labels, weights=scores.correct(), minlength=classes)
-        rows.append(100 * np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0))
-    return np.stack(rows)
+    outcomes, problems = outcomes_of({row.name: row.finished})
+    if problems:
+        raise DataError(problems[0])
+    own, counts = outcomes[row.name], np.bincount(list(labels.values())).astype(float)
+    of_video = np.array([labels[name] for name in own.ids], dtype=np.int64)
+    hits = [np.bincount(of_video[own.correct[trial.seed]], minlength=len(counts)) for trial in row.finished]
+    return 100 * np.divide(hits, counts, out=np.full((len(hits), len(counts)), np.nan), where=counts > 0)
 
 
 def answered(results: Results) -> tuple[dict[str, int], int]:
@@ -54,7 +52,9 @@ def answered(results: Results) -> tuple[dict[str, int], int]:
     from reports.statistics.outcomes import read_labels
 
     labels: dict[str, int] = {}
-    for trial in results.finished:
+    # Trials that say so answered the same videos: one file has their labels.
+    apart = {(trial.result.get("answers") or {}).get("videos", trial.key): trial for trial in results.finished}
+    for trial in apart.values():
         assert trial.directory is not None
         labels |= read_labels(TrialPaths(trial.directory).predictions)
     expected = max((int(trial.result.get("expected") or 0) for trial in results.finished), default=0)

@@ -13,7 +13,7 @@ from far.store.records import read_spec
 from orchestrator.plan.changed_code import CHANGED, UNKNOWN, Judge, remedy
 from reports.results.results import Results
 from reports.results.state import State
-from reports.results.trials import TrialRecord
+from reports.results.trials import TrialRecord, name_trials
 from reports.shown import command
 
 COUNTED = (State.FINISHED, State.DIVERGED)
@@ -47,14 +47,14 @@ def with_stale(results: Results, only: Collection[str] | None = None) -> Results
 
 def code_notes(results: Results) -> list[str]:
     """Return what a reader must know of the code behind a study's numbers."""
-    stale: dict[str, list[str]] = {}
+    stale: dict[str, list[TrialRecord]] = {}
     for trial in (trial for row in results.rows for trial in row.left_out):
         if trial.state is State.STALE:
-            stale.setdefault(trial.why, []).append(f"{trial.row} seed {trial.seed}")
+            stale.setdefault(trial.why, []).append(trial)
     run = command(results)
     notes = [
-        f"Stale, and left out of every number: {', '.join(names)}: {text}; {remedy(run)}"
-        for text, names in stale.items()
+        f"Stale, and left out of every number: {name_trials(trials)}: {text}; {remedy(run)}"
+        for text, trials in stale.items()
     ]
     accepted: dict[str, int] = {}
     for trial in {trial.key: trial for trial in results.finished if trial.accepted}.values():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from far.weights.load_report import uneven
 from reports.results.state import State
-from reports.results.trials import TrialRecord
+from reports.results.trials import TrialRecord, name_trials
 
 if TYPE_CHECKING:
     from orchestrator.plan.other_frames import Misread
@@ -82,8 +82,8 @@ def find_incomparable(
         usual = counts.most_common(1)[0][0]
         for value, _ in counts.most_common()[1:]:
             odd = frozenset(key for key, own in values.items() if own == value)
-            names = sorted({f"{t.row} seed {t.seed}" for t in finished if t.key in odd})
-            text = f"other {what} ({_show(value)} instead of {_show(usual)}): {', '.join(names)}"
+            names = name_trials(trial for trial in finished if trial.key in odd)
+            text = f"other {what} ({_show(value)} instead of {_show(usual)}): {names}"
             found.append(Finding(what, text, odd, fatal))
     found += [*_other_frames(finished, other_frames or {}), *_unscaled(finished)]
     return [*found, *_starts(by_row), *_code(finished), *_same(planned)]
@@ -99,8 +99,8 @@ def _unscaled(finished: Sequence[TrialRecord]) -> list[Finding]:
             odd += [trial] if stage == 0 else []
     if not odd:
         return []
-    names = ", ".join(sorted(f"{trial.row} seed {trial.seed}" for trial in odd))
-    text = f"fp16 whose loss was not scaled, so that learning stopped after some thousand steps; train again: {names}"
+    text = "fp16 whose loss was not scaled, so that learning stopped after some thousand steps; train again: "
+    text += name_trials(odd)
     return [Finding("loss scale", text, frozenset(trial.key for trial in odd), fatal=len(odd) < len(finished))]
 
 
@@ -111,9 +111,9 @@ def _other_frames(finished: Sequence[TrialRecord], misread: Mapping[str, Misread
     found = []
     for one in dict.fromkeys(odd.values()):
         keys = frozenset(key for key, own in odd.items() if own == one)
-        names = sorted({f"{t.row} seed {t.seed}" for t in finished if t.key in keys})
+        names = name_trials(trial for trial in finished if trial.key in keys)
         accepted = f"; accepted {one.accepted}" if one.accepted else ""
-        text = f"other frames ({one}, misread by the version that read them): {', '.join(names)}{accepted}"
+        text = f"other frames ({one}, misread by the version that read them): {names}{accepted}"
         found.append(Finding("other frames", text, keys, fatal=is_mixed and not one.accepted))
     return found
 
@@ -131,7 +131,8 @@ def _starts(by_row: ByRow) -> list[Finding]:
 
 def _code(finished: Sequence[TrialRecord]) -> list[Finding]:
     """Trials whose attempts ran different commits, or code that no commit holds."""
-    found, mixed, dirty = [], {}, {}
+    found, dirty = [], {}
+    mixed: dict[str, list[TrialRecord]] = {}
     usual = finished[0].result.get("code") if finished else None
     for trial in finished:
         codes = [code for code in (*(trial.result.get("earlier_code") or ()), trial.result.get("code")) if code]
@@ -139,12 +140,14 @@ def _code(finished: Sequence[TrialRecord]) -> list[Finding]:
             continue
         commits = list(dict.fromkeys(_show(code["git"]) for code in codes if code.get("git")))
         if len(commits) > 1:
-            mixed[trial.key] = f"{trial.row} seed {trial.seed} ({' → '.join(commits)})"
+            mixed.setdefault(" → ".join(commits), []).append(trial)
         if any(code.get("dirty") for code in codes):
             dirty[trial.key] = trial
     if mixed:
-        text = f"begun under one commit and finished under another: {', '.join(mixed.values())}"
-        found.append(Finding("commits", text, frozenset(mixed), fatal=False))
+        said = ", ".join(f"{name_trials(trials)} ({commits})" for commits, trials in mixed.items())
+        keys = frozenset(trial.key for trials in mixed.values() for trial in trials)
+        text = f"begun under one commit and finished under another: {said}"
+        found.append(Finding("commits", text, keys, fatal=False))
     if dirty:
         text = f"{len(dirty)} of {len(finished)} trials ran with uncommitted changes in the code"
         found.append(Finding("code", text, frozenset(dirty), fatal=False))

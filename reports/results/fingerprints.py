@@ -37,7 +37,7 @@ class DataContent:
             DataError: the data set is not here, and no finished trial used it, or several contents of it.
         """
         if self._is_here(data):
-            return self._workspace.data_hash(data)
+            return self._workspace.stated_data_hash(data)
         known = self._finished_on(data)
         if len(known) == 1:
             return next(iter(known))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,3 +83,21 @@ class TrialRecord:
             return int(clip[0]), int(views["clips"]), int(views["crops"])
         except (KeyError, TypeError, ValueError):
             return None
+
+
+def name_trials(trials: Iterable[TrialRecord]) -> str:
+    """Name trials, the seeds of a row together: ``1:1 seed 0, 2:1 seeds 0–2, 5``."""
+    seeds: dict[str, list[int]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.row, []).append(trial.seed)
+    return ", ".join(f"{row} {name_seeds(own)}" for row, own in seeds.items())
+
+
+def name_seeds(seeds: Iterable[int]) -> str:
+    """Name seeds, from three on in a run by its ends: ``seed 3``, ``seeds 0, 1`` or ``seeds 0–39``."""
+    ordered = sorted(set(seeds))
+    parts: list[str] = []
+    for _, run in itertools.groupby(enumerate(ordered), key=lambda each: each[1] - each[0]):
+        ends = [seed for _, seed in run]
+        parts += map(str, ends) if len(ends) < 3 else [f"{ends[0]}–{ends[-1]}"]
+    return f"seed{'s' if len(ordered) > 1 else ''} {', '.join(parts)}"

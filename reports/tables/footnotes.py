@@ -14,13 +14,10 @@ from reports.results.changed_code import code_notes
 from reports.results.comparability import START, Finding
 from reports.results.results import Results
 from reports.results.state import State
-from reports.results.trials import TrialRecord
+from reports.results.trials import TrialRecord, name_seeds
 from reports.shown import command
 from reports.tables import differences
 from reports.tables.model import Note
-
-MOST_SEEDS = 10
-"""Seeds that a note names; more are counted."""
 
 
 def scale_warning(results: Results) -> str:
@@ -110,14 +107,7 @@ def _said_once(by_seed: Iterable[tuple[int, str]], planned: int) -> list[str]:
 
 
 def _seeds(seeds: Sequence[int], planned: int) -> str:
-    if len(seeds) == planned > 1:
-        return "every seed"
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    ordered = sorted(seeds)
-    return f"seeds {', '.join(map(str, ordered[:MOST_SEEDS]))}" + (
-        f" and {len(ordered) - MOST_SEEDS} more" if len(ordered) > MOST_SEEDS else ""
-    )
+    return "every seed" if len(seeds) == planned > 1 else name_seeds(seeds)
 
 
 def _why(trial: TrialRecord) -> str:

@@ -184,8 +184,21 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the names of a manifest's classes, without its videos.
+@dataclass(frozen=True)
+class Header:
+    """What a manifest says of itself, without its videos.
+
+    Attributes:
+        labels: names of the classes.
+        content_hash: as it was when the manifest was written.
+    """
+
+    labels: tuple[str, ...]
+    content_hash: str
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a manifest, from its file or from the folder that holds it; its videos are not looked at.
 
     Raises:
         DataError: the file is not a manifest.
@@ -195,6 +208,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        return tuple(str(name) for name in json.loads(pq.read_schema(path).metadata[_METADATA])["labels"])
+        header = json.loads(pq.read_schema(path).metadata[_METADATA])
+        return Header(tuple(map(str, header["labels"])), str(header["content_hash"]))
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a data set manifest: {error}") from None

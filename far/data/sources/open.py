@@ -28,10 +28,10 @@ def open_manifest(data: DataConfig, root: Path, progress: Progress | None = None
         DataError: the manifest is damaged.
     """
     if data.source == DEMO:
-        _check_classes(data, len(MOTIONS))
+        check_classes(data, len(MOTIONS))
         return open_demo(data.demo, root, progress)
     manifest = read_manifest(locate(data.source, root))
-    _check_classes(data, manifest.classes)
+    check_classes(data, manifest.classes)
     return manifest
 
 
@@ -62,6 +62,11 @@ def _expanded(source: str) -> Path:
         return Path(source)
 
 
-def _check_classes(data: DataConfig, classes: int) -> None:
+def check_classes(data: DataConfig, classes: int) -> None:
+    """Check that a data set has as many classes as configured.
+
+    Raises:
+        ConfigError: it has another number.
+    """
     if data.classes != classes:
         raise ConfigError(f"the data set '{data.source}' has {classes} classes, not {data.classes}", key="data.classes")

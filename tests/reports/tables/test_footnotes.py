@@ -31,16 +31,14 @@ def test_seeds_of_a_row_are_named_together(make_results: MakeResults) -> None:
     assert marked(make_results, dead, seeds=4) == [
         "2:1, every seed: 9 of 200 videos unanswered, which count as wrong.",
         "1:2, seed 0: 3 of 200 videos unanswered, which count as wrong; "
-        "seeds 1, 2, 3: 9 of 200 videos unanswered, which count as wrong.",
+        "seeds 1–3: 9 of 200 videos unanswered, which count as wrong.",
     ]
 
 
 def test_one_failure_of_many_seeds_is_one_reason(make_results: MakeResults) -> None:
     gone = {"state": "failed", "metrics": {}, "error": {"kind": "data", "message": "gone"}}
     failed = {("2:1", seed): gone for seed in range(12)}
-    assert marked(make_results, failed, seeds=14) == [
-        "2:1, seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more: failed (data): gone."
-    ]
+    assert marked(make_results, failed, seeds=14) == ["2:1, seeds 0–11: failed (data): gone."]
 
 
 @pytest.mark.parametrize(("study", "row"), [("ssv2", "MVD ViT-B"), ("k400", "FAR (MVD) ViT-S")])
