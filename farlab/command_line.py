@@ -24,11 +24,14 @@ from orchestrator.cli.failures import as_ours, quiet_hooks, unforeseen
 from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.lazy import Commands, Group
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
+from orchestrator.tracking import summary
 from orchestrator.workspace.find import find_workspace
 from orchestrator.workspace.trust import trusting
 
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them is a command, each package in them a group of commands."""
+
+summary.make_by("reports.tracked:summarise")
 
 WIDEST = 10_000
 """Columns that a terminal may have."""

@@ -108,7 +108,9 @@ def run_sweep(
                 for trial in todo:
                     submit(workspace, trial)
                 ran.synchronise = _synchronisation(stack, workspace, todo)
-                ran.mirror = mirror = make_tracker(workspace.settings.tracking_uri, sweeps_of(plan, store))
+                ran.mirror = mirror = make_tracker(
+                    workspace.settings.tracking_uri, sweeps_of(plan, store, workspace.settings)
+                )
                 mirror.start()
                 _run(plan, todo, jobs, workspace, executor, console, mirror, stop, budget, ran)
         except KeyboardInterrupt:

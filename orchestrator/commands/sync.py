@@ -18,7 +18,7 @@ from orchestrator.workspace.settings import checked_uri
 from orchestrator.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from orchestrator.store.store import Store
+    from orchestrator.workspace.workspace import Workspace
 
 
 def sync(
@@ -40,22 +40,23 @@ def sync(
     workspace = open_workspace()
     if tracking_uri is not None:
         workspace = workspace.changed(tracking_uri=checked_uri(tracking_uri, "--tracking-uri"))
-    store, uri = workspace.store, workspace.settings.tracking_uri
+    store = workspace.store
     known = store.studies()
     names = [submitted_name(text, known, store.root) for text in studies or []]
     note_environment(workspace.settings, "MLFLOW_TRACKING_URI")
-    codes = [_sync(store, name, uri, rebuild, timeout) for name in names or known]
+    codes = [_sync(workspace, name, rebuild, timeout) for name in names or known]
     return max(codes, default=0)
 
 
-def _sync(store: Store, name: str, uri: str, rebuild: bool, timeout: float) -> int:
+def _sync(workspace: Workspace, name: str, rebuild: bool, timeout: float) -> int:
+    store, uri = workspace.store, workspace.settings.tracking_uri
     try:
         lock = store.lock_study(name).acquire()
     except LockedError as error:
         print(f"{error}: its own sweep keeps MLflow up to date", file=sys.stderr)
         return 0
     with lock:
-        sweeps = submitted(store, name)
+        sweeps = submitted(store, name, workspace.settings)
         mirror = make_tracker(uri, sweeps, rebuild=rebuild)
         with progress_bar(f"study '{name}'") as progress:
             is_complete = mirror.close(timeout=timeout, on_wait=progress, on_note=_say)

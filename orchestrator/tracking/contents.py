@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -38,6 +39,8 @@ ONLY_IF_ANY = frozenset({"skipped_steps", "failed_videos"})
 """Counts of what went wrong: of no interest where they are zero, and then a chart that is a line at zero."""
 FINAL_COSTS = ("seconds", "flops", "params", "peak_memory_bytes")
 FINAL_VIDEOS = {"evaluated": "test/videos", "expected": "test/videos_expected"}
+LONGEST_NAME = 200
+"""Characters of a metric's name; MLflow takes 250."""
 LONGEST_VALUE = 6000
 """Characters of a parameter's value in MLflow."""
 LONGEST_TAG = 8000
@@ -131,6 +134,17 @@ def final_points(result: Result, now: int) -> Iterator[Point]:
     for name, value in values.items():
         if value is not None:
             yield Point(name, float(value), now, 0)
+
+
+def mean_points(means: Mapping[str, float]) -> Iterator[Point]:
+    """Yield the means of a study's rows; characters that MLflow does not take in a name become underscores."""
+    now, names = int(1000 * time.time()), set[str]()
+    for name, value in means.items():
+        clean = re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:LONGEST_NAME]
+        while clean in names:
+            clean += "_"
+        names.add(clean)
+        yield Point(clean, value, now, 0)
 
 
 # -- parameters --

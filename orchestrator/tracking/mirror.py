@@ -157,6 +157,10 @@ class Mirror:
             "earlier version of FARLab, or their rows have other names"
             for mirror in self._mirrors
             if mirror.renewed
+        ] + [
+            f"study '{mirror.sweep.study}': MLflow does not have {what}: {why}"
+            for mirror in self._mirrors
+            for what, why in mirror.missing.items()
         ]
 
     def _loop(self) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from far import __version__
 from far.redaction import redacted
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
@@ -42,6 +50,7 @@ class SweepMirror:
         troubles: why the tracking store did not take all of a trial, by the trial's key; the others are not held back.
         renewed: runs that were removed and written again: they were of an earlier version, or on a server, which keeps
             a parameter for ever, and their row has another name.
+        missing: what of the study, rather than of a trial, is not there, and why.
         done: trials that were looked at since ``sync`` began.
     """
 
@@ -58,6 +67,7 @@ class SweepMirror:
         self._location = ""
         self._places: dict[str, str] = {}
         self.troubles: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
         self.renewed = self.done = 0
 
     def has_begun(self) -> bool:
@@ -93,6 +103,8 @@ class SweepMirror:
             unfinished = any(end in (None, "KILLED") for end in ends)
             status = "KILLED" if unfinished else "FAILED" if "FAILED" in ends else "FINISHED"
             try:
+                if not unfinished:
+                    self._summarise(client, parent, on_step)
                 self._close(client, parent, status)
             except Exception as error:
                 self._opened = not is_gone(error)  # it was deleted: the next round creates another
@@ -140,6 +152,7 @@ class SweepMirror:
         parent = self._state["parent"]
         client.update_run(parent, status="RUNNING")
         log_values(client, parent, tags=clean_tags(tags))
+        self._send_plan(client, parent)
         if not begun.keys() <= self._state["runs"].keys():
             for run in runs_of(client, experiment, self.sweep):
                 if run.data.tags.get("farlab.kind") == "trial":
@@ -185,6 +198,52 @@ class SweepMirror:
         if self._database is not None:
             self._database.set_start(parent, start)
         client.set_terminated(parent, status, end_time=end)
+
+    def _send_plan(self, client: MlflowClient, parent: str) -> None:
+        """Give the sweep's run the study as submitted, and the list of its trials."""
+        try:
+            lockfile = self.sweep.lockfile.read_bytes() if self.sweep.lockfile else b""
+        except OSError:
+            return
+        digest = hashlib.sha256(lockfile).hexdigest()
+        if not lockfile or self._state.get("lockfile") == digest:
+            return
+        with self._noted("its lock file"):
+            client.log_artifact(parent, str(self.sweep.lockfile))
+            text = io.StringIO()
+            lines = csv.writer(text, lineterminator="\n")
+            lines.writerow(["row", "seed", "trial"])
+            lines.writerows([trial.row, trial.seed, trial.key] for trial in self.sweep.trials)
+            client.log_text(parent, text.getvalue(), "plan.csv")
+            self._state["lockfile"] = digest
+
+    def _summarise(self, client: MlflowClient, parent: str, on_step: Callable[[], None]) -> None:
+        """Give the sweep's run the tables and figures of the study, and the means of its rows, unless it has them."""
+        if self.sweep.summarise is None:
+            return
+        results = [(trial.row, trial.key, read_result(TrialPaths(trial.directory))) for trial in self.sweep.trials]
+        digest = hashlib.sha256(json.dumps([__version__, results]).encode()).hexdigest()
+        if self._state.get("summary") == digest:
+            return
+        with self._noted("its tables and figures"), tempfile.TemporaryDirectory(prefix="farlab-report-") as folder:
+            means = self.sweep.summarise(Path(folder))
+            on_step()
+            client.log_artifacts(parent, folder, "report")
+            log_values(client, parent, list(contents.mean_points(means)))
+            self._state["summary"] = digest
+            self._save(now=True)
+
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Let a failure be a note: all trials have arrived, and the next ``sync`` tries again."""
+        try:
+            yield
+        except Exception as error:
+            if is_gone(error):
+                raise
+            self.missing[what] = said(error)
+        else:
+            self.missing.pop(what, None)
 
     def _adopt(self, client: MlflowClient, on_step: Callable[[], None]) -> None:
         """Put the runs that are remembered under a new parent run; those that were deleted are forgotten."""

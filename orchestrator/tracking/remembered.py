@@ -37,3 +37,7 @@ class Remembered:
     uri: str | None = None
     experiment: str | None = None
     parent: str | None = None
+    lockfile: str | None = None
+    """Digest of the lock file that the sweep's run has."""
+    summary: str | None = None
+    """Digest of the results whose tables and figures the sweep's run has."""

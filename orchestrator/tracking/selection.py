@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from far.errors import FarError
@@ -22,7 +22,11 @@ from orchestrator.study.profiles import packaged_studies
 from orchestrator.tracking.contents import flattened
 from orchestrator.tracking.database import Database, moved
 from orchestrator.tracking.mirror import connect
+from orchestrator.tracking.summary import summary_of
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
+
+if TYPE_CHECKING:
+    from orchestrator.workspace.settings import Settings
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 """Of MLflow in a store, where no tracking URI is set."""
@@ -30,8 +34,8 @@ Cell = tuple[str, int, str]
 """Name of a row or of a proposal, seed, and key."""
 
 
-def sweeps_of(plan: Plan, store: Store) -> list[Sweep]:
-    """Return one sweep a study of the plan."""
+def sweeps_of(plan: Plan, store: Store, settings: Settings | None = None) -> list[Sweep]:
+    """Return one sweep per study of the plan; with settings, each makes its tables and figures in the end."""
     return [
         _sweep(
             store,
@@ -40,13 +44,14 @@ def sweeps_of(plan: Plan, store: Store) -> list[Sweep]:
             _planned(study),
             [(t.row, t.seed, t.key) for t in plan.cells(study.name)],
             proposals(study, store),
+            settings,
         )
         for study in plan.studies
     ]
 
 
-def submitted(store: Store, name: str) -> list[Sweep]:
-    """Return one sweep a profile at which a study was submitted."""
+def submitted(store: Store, name: str, settings: Settings | None = None) -> list[Sweep]:
+    """Return one sweep per profile at which a study was submitted; see ``sweeps_of``."""
     sweeps = []
     for path in store.study(name).submissions():
         cells = [(row, seed, key) for row, seeds in locked_keys(path).items() for seed, key in seeds.items()]
@@ -55,7 +60,7 @@ def submitted(store: Store, name: str) -> list[Sweep]:
         if record.get("search"):
             with contextlib.suppress(FarError):  # of another version, or damaged: its rows can be mirrored all the same
                 proposed = proposals(load_lockfile(path), store)
-        sweeps.append(_sweep(store, name, path.parent.name, _about(record), cells, proposed))
+        sweeps.append(_sweep(store, name, path.parent.name, _about(record), cells, proposed, settings))
     return sweeps
 
 
@@ -168,7 +173,13 @@ def _about(record: Mapping[str, Any]) -> _About:
 
 
 def _sweep(
-    store: Store, name: str, profile: str, about: _About, cells: Sequence[Cell], proposed: Sequence[Cell]
+    store: Store,
+    name: str,
+    profile: str,
+    about: _About,
+    cells: Sequence[Cell],
+    proposed: Sequence[Cell],
+    settings: Settings | None,
 ) -> Sweep:
     """Rows that are the same trial make one run, named after all of them; a proposal that is a row is the row."""
     rows = {key for _, _, key in cells}
@@ -198,4 +209,5 @@ def _sweep(
         varied=varied,
         baseline=about.baseline if reference else None,
         reference={key: reference[key] for key in varied if key in reference},
+        summarise=summary_of(settings, name, profile),
     )

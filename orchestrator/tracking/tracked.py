@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Sweep:
         varied: the settings in which rows differ, by dotted key.
         baseline: the row that the others are compared with.
         reference: that row's values of what is varied.
+        summarise: writes the tables and figures of the study into a folder, and returns the means of its rows.
     """
 
     study: str
@@ -51,3 +52,4 @@ class Sweep:
     varied: Sequence[str] = ()
     baseline: str | None = None
     reference: Mapping[str, Any] = field(default_factory=dict)
+    summarise: Callable[[Path], Mapping[str, float]] | None = None

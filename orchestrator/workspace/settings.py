@@ -36,6 +36,8 @@ class SettingsFile(Strict):
     """Where ``init.weights`` is looked for."""
     tracking_uri: str | None = None
     """MLflow server or data base; default: SQLite inside the store."""
+    mlflow_report: bool = True
+    """Whether the run of a finished study gets its tables and figures; they take seconds of the sweep's end."""
     ray_address: str | None = Field(default=None, json_schema_extra=RUNS_CODE)  # a cluster hands back pickles
     """An existing cluster; default: Ray on this machine."""
     plugins: list[str] | None = Field(
@@ -64,6 +66,7 @@ class Settings(Strict):
     data_root: Path
     weights_root: Path
     tracking_uri: str
+    mlflow_report: bool = True
     ray_address: str | None
     plugins: tuple[str, ...] = ()
     """As the file names them, relative to it."""
@@ -123,6 +126,7 @@ def load_settings(cwd: Path | str | None = None, *, trust: bool = False) -> Sett
         data_root=folder("data_root", values.data_root),
         weights_root=folder("weights_root", values.weights_root),
         tracking_uri=uri or f"sqlite:///{store / 'mlflow.db'}",
+        mlflow_report=values.mlflow_report,
         ray_address=values.ray_address,
         plugins=tuple(values.plugins or ()),
         profile=values.profile,

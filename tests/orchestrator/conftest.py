@@ -46,7 +46,7 @@ class Lab:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.store, self.mark = directory, Store(directory / "runs"), uuid.uuid4().hex
         (directory / "study.yaml").write_text(study)
-        (directory / "farlab.toml").write_text(f"data_root = '{data}'\n")
+        (directory / "farlab.toml").write_text(f"data_root = '{data}'\nmlflow_report = false\n")
         self.environment = {**os.environ, MARK: self.mark}
         self.uri = f"sqlite:///{self.store.root / 'mlflow.db'}"
 

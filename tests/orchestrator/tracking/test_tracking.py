@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from far.errors import FarError
 from far.store.atomic import append_json_line, read_json, write_json
 from far.store.paths import TrialPaths
 from orchestrator.tracking.mirror import Mirror, connect
@@ -492,3 +493,40 @@ def test_runs_of_an_earlier_version_are_written_again(workspace: Workspace, reme
     assert "final_top1" not in workspace.runs()["key0"].data.metrics
     assert len(notes) == 1 and notes[0].startswith("study 'a_study': 1 of its MLflow runs were written again")
     assert workspace.mirror().close(on_note=notes.append) and len(notes) == 1
+
+
+def test_a_sweeps_run_has_its_plan_and_in_the_end_its_tables(workspace: Workspace) -> None:
+    lockfile, made = workspace.root / "study.lock.yaml", []
+    lockfile.write_text("study: a_study\n")
+
+    def summarise(folder: Path) -> dict[str, float]:
+        made.append((folder / "table.md").write_text("| row |"))
+        return {"mean_top1/1:1 (γ)": 50.0, "mean_top1/1:1 (λ)": 40.0}
+
+    def mirror() -> Mirror:
+        return Mirror(workspace.uri, [replace(workspace.sweep(), lockfile=lockfile, summarise=summarise)])
+
+    finish(workspace, 0)
+    assert mirror().close() and not made  # two trials are to come
+    for n in (1, 2):
+        finish(workspace, n)
+    for _ in range(2):
+        assert mirror().close()
+    assert len(made) == 1  # nothing has changed since
+    parent, client = workspace.runs()["sweep"], MlflowClient(workspace.uri)
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
+        "study.lock.yaml", "plan.csv", "report",
+    }  # fmt: skip
+    assert sorted(parent.data.metrics.items()) == [("mean_top1/1:1 ___", 50.0), ("mean_top1/1:1 ____", 40.0)]
+
+
+def test_tables_that_cannot_be_made_hold_nothing_back(workspace: Workspace) -> None:
+    def summarise(folder: Path) -> dict[str, float]:
+        raise FarError("the study cannot be read")
+
+    for n in range(3):
+        finish(workspace, n)
+    notes: list[str] = []
+    assert Mirror(workspace.uri, [replace(workspace.sweep(), summarise=summarise)]).close(on_note=notes.append)
+    assert len(notes) == 1 and "MLflow does not have its tables and figures: FarError: the study cannot" in notes[0]
+    assert {run.info.status for run in workspace.runs().values()} == {"FINISHED"}
