@@ -23,6 +23,7 @@ from far.text import printable
 from orchestrator.cli.failures import as_ours, quiet_hooks, unforeseen
 from orchestrator.cli.inputs import given_by, refuse_void, running
 from orchestrator.cli.lazy import Commands, Group
+from orchestrator.cli.quiet import HELP, META, NOTE, quiet, quiet_option
 from orchestrator.cli.streams import READER_GONE, Output, clean, open_standard_streams, tolerant
 from orchestrator.tracking import summary
 from orchestrator.workspace.find import find_workspace
@@ -52,7 +53,12 @@ def build_app() -> Any:
     )
 
     @app.callback(invoke_without_command=True)
-    def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    def root(
+        context: typer.Context,
+        version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+        hushed: bool = typer.Option(False, "--quiet", "-q", help=HELP),
+    ) -> None:
+        context.meta[META] = hushed
         if version:
             typer.echo(f"farlab {__version__}")
             raise typer.Exit
@@ -85,7 +91,9 @@ def _guard(command: Any) -> None:
     def checked(context: Any) -> Any:
         given = given_by(context)
         given.check(branches)
-        with clean(), running(given), trusting(bool(given.values.get("trust"))), only_within():
+        asked = bool(context.meta.get(META))
+        hushed, streams = quiet(asked), clean(leave_out=NOTE if asked else None)
+        with hushed, streams, running(given), trusting(bool(given.values.get("trust"))), only_within():
             _note_owner()
             try:
                 return invoke(context)
@@ -98,6 +106,7 @@ def _guard(command: Any) -> None:
                     raise
                 raise ConfigError(f"{type(error).__name__}: {error}", where=place) from error
 
+    command.params.append(quiet_option())
     command.parse_args, command.invoke = parse_args, checked
 
 

@@ -8,6 +8,7 @@ import typer
 
 from far.errors import ConfigError
 from far.text import encodable
+from orchestrator.cli.quiet import talk
 
 
 def deliver(text: str, output: Path | None) -> None:
@@ -20,7 +21,7 @@ def deliver(text: str, output: Path | None) -> None:
         typer.echo(text, nl=not text.endswith("\n"))
         return
     write(text, output)
-    typer.echo(f"wrote {output}")
+    talk(f"wrote {output}")
 
 
 def write(text: str, output: Path) -> None:

@@ -56,7 +56,7 @@ def vain() -> list[Any]:
     for words, calls in CALLS.items():
         for call, branch in zip(calls, COMMANDS[words].callback.modes, strict=True):
             for param in COMMANDS[words].params:
-                if param.name not in branch.uses and not switches(words, param.name):
+                if param.expose_value and param.name not in branch.uses and not switches(words, param.name):
                     found.append(pytest.param(words, call, param, id=f"{' '.join([*words, *call])} {param.name}"))
     return found
 

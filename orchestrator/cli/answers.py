@@ -15,6 +15,7 @@ from far.registry import Registry
 from far.store.atomic import write_atomic
 from far.text import printable
 from orchestrator.cli.inputs import COMMAND_LINE
+from orchestrator.cli.quiet import talk
 
 if TYPE_CHECKING:
     from far.trained.classifier import Answers
@@ -116,4 +117,4 @@ def written(answers: Answers, top: int, name: str, output: Path | None) -> None:
         sys.stdout.write(str(content))
         return
     write_atomic(output, content)
-    print(f"wrote {output}: {len(answers)} videos")
+    talk(f"wrote {output}: {len(answers)} videos")

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from far.text import printable
+from orchestrator.cli.quiet import is_quiet
 from orchestrator.cli.streams import terminal
 
 PIPED_WIDTH = 200
@@ -49,7 +50,12 @@ class PlainConsole(Console):
 
 
 def make_console(
-    stream: TextIO | None = None, *, stderr: bool = False, colours: bool | None = None, wrap: bool = False
+    stream: TextIO | None = None,
+    *,
+    stderr: bool = False,
+    colours: bool | None = None,
+    wrap: bool = False,
+    talk: bool = False,
 ) -> PlainConsole:
     """Return a console for standard output, as wide as the terminal or as ``COLUMNS`` says.
 
@@ -58,6 +64,7 @@ def make_console(
         stderr: write to standard error instead.
         colours: whether to write them; default: if it is a terminal.
         wrap: whether to break lines of prose between words.
+        talk: whether what it prints is no result, which ``--quiet`` leaves out.
     """
     target = stream or terminal(sys.stderr if stderr else sys.stdout)
     width = None if target.isatty() else display_width()
@@ -69,4 +76,5 @@ def make_console(
         markup=False,
         emoji=False,
         soft_wrap=not wrap,
+        quiet=talk and is_quiet(),
     )

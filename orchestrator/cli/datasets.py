@@ -16,6 +16,7 @@ from far.data.sources.manifest import read_manifest
 from far.data.sources.open import DEMO, locate, open_manifest
 from far.errors import ConfigError
 from orchestrator.cli.console import make_console
+from orchestrator.cli.quiet import is_quiet
 from orchestrator.study.profiles import find_profile, profile_directories
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.workspace import is_generated
@@ -60,6 +61,9 @@ def configured(profile: str | None, *overrides: str) -> TrialConfig:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress on stderr: a bar on a terminal, a line per minute in a pipe."""
+    if is_quiet():
+        yield lambda done, total: None
+        return
     console = make_console(stderr=True)
     if not console.is_terminal:
         with line_a_minute(what) as show:

@@ -66,17 +66,29 @@ class Output:
 
 
 class Clean:
-    """A text stream in which control characters are escaped."""
+    """A text stream in which control characters are escaped.
 
-    def __init__(self, output: Output) -> None:
-        self.output = output
+    Args:
+        output: the stream below.
+        leave_out: how lines begin that are not written at all.
+    """
+
+    def __init__(self, output: Output, leave_out: str | None = None) -> None:
+        self.output, self._leave_out, self._within = output, leave_out, False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.output, name)
 
     def write(self, text: str) -> int:
         """Write with control characters other than newline and tab as escapes."""
-        return self.output.write(printable(text))
+        if self._leave_out is None:
+            return self.output.write(printable(text))
+        for line in text.splitlines(keepends=True):  # the end of a line may come by itself
+            self._within = self._within or line.startswith(self._leave_out)
+            if not self._within:
+                self.output.write(printable(line))
+            self._within = self._within and not line.endswith("\n")
+        return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
@@ -97,10 +109,15 @@ def tolerant() -> Iterator[tuple[Output, Output]]:
 
 
 @contextmanager
-def clean() -> Iterator[None]:
-    """Put ``Clean`` over standard output and error."""
+def clean(leave_out: str | None = None) -> Iterator[None]:
+    """Put ``Clean`` over standard output and error.
+
+    Args:
+        leave_out: how lines of standard error begin that are not written.
+    """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (Clean(s if isinstance(s, Output) else Output(s)) for s in before)
+    output, errors = (each if isinstance(each, Output) else Output(each) for each in before)
+    sys.stdout, sys.stderr = Clean(output), Clean(errors, leave_out)
     try:
         yield
     finally:

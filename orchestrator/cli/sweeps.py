@@ -15,6 +15,7 @@ from orchestrator.cli.options import (
     workspace_line,
 )
 from orchestrator.cli.plans import show, warnings
+from orchestrator.cli.quiet import talk
 from orchestrator.estimate import estimate_plan, find_target, select_within_budget
 from orchestrator.estimate.capacity import with_gpu_packing
 from orchestrator.executors.registry import EXECUTORS
@@ -68,14 +69,14 @@ def execute(plan: Plan, workspace: Workspace, executor: str, budget: BudgetConfi
         return 2
 
     for text in accounts(plan):
-        print(text, flush=True)
+        talk(text)
     target = find_target(settings.device, settings.devices, settings.tflops)
     plan = with_gpu_packing(plan, workspace.store, target, workspace.video_counts)
     if wide := EXECUTORS[executor].refused(plan, workspace.settings):
         for line in wide:
             print(f"problem: {line}", file=sys.stderr)
         return 2
-    console = make_console()
+    console = make_console(talk=True)
     todo, distinct = plan.missing(), plan.unique()
     searched = sum(study.search.trials for study in plan.studies if study.search)
     console.print(

@@ -18,6 +18,7 @@ from far.train.schedule import Schedule
 from orchestrator.cli.console import make_console
 from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import PluginOption, TrustOption, refuse_same_key
+from orchestrator.cli.quiet import talk
 from orchestrator.one_trial import Described, describe, train_described
 from orchestrator.plan.starts import start_of
 from orchestrator.store.record import is_record
@@ -67,9 +68,11 @@ def _train(described: Described) -> int:
 
     def say(text: str) -> None:
         if launched.rank == 0:
-            print(text, flush=True)
+            talk(text)
 
-    say(_line(train_described(described, open_workspace(), launched, say)))
+    result = _line(train_described(described, open_workspace(), launched, say))
+    if launched.rank == 0:
+        print(result, flush=True)
     return 0
 
 

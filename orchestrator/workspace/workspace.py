@@ -19,6 +19,7 @@ from far.data.sources.readiness import generation_problems, training_problems
 from far.errors import ConfigError, DataError
 from far.store.atomic import read_json, write_json
 from far.weights.paths import content_hash, parts_of
+from orchestrator.cli.quiet import is_quiet
 from orchestrator.cli.streams import terminal
 from orchestrator.store.remote import RemoteStore
 from orchestrator.store.store import Store
@@ -143,6 +144,8 @@ def is_generated(data: DataConfig, root: Path) -> bool:
 
 def _show_generation(done: int, total: int) -> None:
     stream = terminal(sys.stderr)
+    if is_quiet():
+        return
     if stream.isatty():
         print(f"\rgenerating the demo data set (once): {done}/{total} clips", end="", file=stream)
         if done == total:

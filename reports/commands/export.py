@@ -13,6 +13,7 @@ from far.errors import ConfigError
 from far.store.atomic import scratch_path, storage_errors
 from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.options import ProfileOption
+from orchestrator.cli.quiet import talk
 from orchestrator.cli.sweeps import find_lockfile
 from orchestrator.estimate.format import size
 from orchestrator.monitor.trial import folder_size
@@ -67,7 +68,7 @@ def export(
                 partial.replace(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    print(f"wrote {output}: {len(chosen.keys)} trials, {size(written)}")
+    talk(f"wrote {output}: {len(chosen.keys)} trials, {size(written)}")
 
 
 def _pack(folder: Path, archive: Path, top: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config import TrialConfig
+from far.config.document import load_document
 from far.data.sources.demo_writer import directory_of
 from far.data.sources.manifest import FILE_NAME, read_manifest, write_manifest
 from far.data.sources.open import DEMO, locate
@@ -23,7 +24,7 @@ from far.text import encodable
 from far.train.checkpoint import latest
 from far.train.network_only import strip
 from far.weights.paths import parts_of
-from orchestrator.plan.lockfile import locked_keys, lockfile_text, read_lockfile
+from orchestrator.plan.lockfile import PLUGINS, load_submitted_plugins, locked_keys, lockfile_text, read_lockfile
 from orchestrator.plan.proposals import proposed_keys
 from orchestrator.store.acceptances import FILE as ACCEPTANCES
 from orchestrator.study.profiles import packaged_studies, profile_directories, profile_files
@@ -110,6 +111,7 @@ def write_folder(chosen: Contents, workspace: Workspace, folder: Path, show: Cal
         show: called with (trials done, trials in all).
     """
     record = read_lockfile(chosen.lockfile)
+    load_submitted_plugins(chosen.lockfile)
     configs = [TrialConfig.model_validate(row["config"]) for row in record["rows"].values()]
     weights = _weights(configs, workspace)
     sources = {config.data.source for config in configs if config.data.source != DEMO}
@@ -124,17 +126,35 @@ def write_folder(chosen: Contents, workspace: Workspace, folder: Path, show: Cal
         _write_data(config, workspace, folder)
     _write_weights(weights, folder, with_files=chosen.weights)
     commands = _commands(record, chosen.source)
-    text = f"profile = {json.dumps(record['profile']['name'])}\n"
-    write_atomic(folder / "farlab.toml", f"# Written by farlab export. Paths are relative to this file.\n{text}")
+    settings = {"profile": record["profile"]["name"], **_workspace_plugins(record, chosen)}
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+    write_atomic(
+        folder / "farlab.toml", f"# Written by farlab export. Paths are relative to this file.\n{''.join(lines)}"
+    )
     _write_tables(folder, chosen.source.name, record, commands)
     write_atomic(folder / "README.md", _readme(record, commands, chosen))
     write_crate(folder, record, [SUFFIX_OF[name] for name in RENDERERS])
+
+
+def _workspace_plugins(record: Mapping[str, Any], chosen: Contents) -> dict[str, list[str]]:
+    """Return the plug-ins that are not the study's own, as `farlab.toml` names them: from the submission's copies."""
+    own = {Path(name).name for name in load_document(chosen.source).data.get("plugins") or ()}
+    place = Path("runs") / "studies" / record["study"] / record["profile"]["name"] / PLUGINS
+    found = [
+        (place / each["digest"] / each["files"][0].split("/")[0]).as_posix()
+        for each in record.get("plugins") or ()
+        if each["name"] not in own and each["files"]
+    ]
+    return {"plugins": found} if found else {}
 
 
 def _write_trial(paths: TrialPaths, to: Path, scrub: Scrub, chosen: Contents) -> None:
     for path in sorted(paths.directory.iterdir()):
         left_out = path.name in LEFT or path.name.startswith(".")
         if left_out or (path == paths.predictions and not chosen.predictions):
+            continue
+        if path == paths.plugins:
+            shutil.copytree(path, to / path.name)  # known by its digest: as it is
             continue
         _copy(path, to / path.name, scrub)
     found = latest(paths.checkpoints, whole_epochs=True) if chosen.weights else None
@@ -177,6 +197,15 @@ def _write_study(chosen: Contents, workspace: Workspace, folder: Path, scrub: Sc
     own = workspace.store.study(record["study"])
     to = folder / "runs" / "studies" / record["study"]
     write_atomic(to / record["profile"]["name"] / chosen.lockfile.name, lockfile_text(said))
+    kept = chosen.lockfile.parent / PLUGINS
+    if kept.is_dir():
+        shutil.copytree(kept, to / record["profile"]["name"] / PLUGINS)
+    for name in load_document(chosen.source).data.get("plugins") or ():
+        path = Path(name)
+        if not path.is_absolute() and ".." not in path.parts and (chosen.source.parent / path).exists():
+            copy = shutil.copytree if (chosen.source.parent / path).is_dir() else shutil.copyfile
+            (folder / "studies" / path).parent.mkdir(parents=True, exist_ok=True)
+            copy(chosen.source.parent / path, folder / "studies" / path)
     for path in sorted(own.directory.glob("**/looks.json")):
         _copy(path, to / path.relative_to(own.directory), scrub)
     if record.get("search") and own.search.exists():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OURS = ("host", "pid")
 """Keys of records that tell which machine it was."""
+PLUGIN = {"digest", "files", "root"}
+"""Keys of the record of a plug-in."""
 SOMEBODY = "somebody"
 
 
@@ -40,7 +42,8 @@ class Scrub:
         """Return plain data in the same way; hosts and process numbers are left out, whoever accepted is somebody."""
         if isinstance(value, Mapping):
             kept = {key: self.value(item) for key, item in value.items() if key not in OURS}
-            return kept | ({"weights_root": "weights"} if "weights_root" in kept else {})
+            known = {"weights_root": "weights"} | ({"root": ""} if kept.keys() >= PLUGIN else {})
+            return kept | {key: word for key, word in known.items() if key in kept}
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         return self.text(value) if isinstance(value, str) else value

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from far.errors import ConfigError
 from far.pictures import save_picture
+from orchestrator.cli.quiet import talk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,4 +175,4 @@ def write(drawing: Drawing, path: Path) -> None:
     if drawing.title:
         drawing.figure.suptitle(drawing.title, fontsize=9)
     save(drawing.figure, path)
-    typer.echo(f"wrote {path}: {drawing.caption}")
+    talk(f"wrote {path}: {drawing.caption}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import farlab
+from far.plugins import only_within
 from orchestrator.store.acceptances import accept
 from orchestrator.store.store import Store
 from reports.renderers import RENDERERS
@@ -176,3 +177,22 @@ def test_a_study_that_was_edited_since_cannot_make_its_table(
     (workspace / "studies" / "mine.yaml").write_text(STUDY + "# edited\n")
     assert farlab.run(["export", "mine", "-o", "x"]) == 2
     assert "has been changed since it was submitted" in capsys.readouterr().err
+
+
+def test_plug_ins_go_along_as_they_are(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ideas = (Path(__file__).parents[2] / "examples" / "variants" / "three_stripes.py").read_text()
+    ideas = ideas.replace("three-stripe", "exported-stripe") + f"# made in {workspace}\n"
+    (workspace / "studies" / "ideas.py").write_text(ideas)
+    study = STUDY.replace("rows: {", "plugins: [ideas.py]\nrows: {c: {model.attention: {exported-stripe: 1}}, ")
+    (workspace / "studies" / "mine.yaml").write_text(study)
+    with only_within():
+        fill(workspace, monkeypatch)
+        assert farlab.run(["export", "mine", "-o", str(tmp_path / "there")]) == 0
+    shutil.move(workspace, tmp_path / "gone")
+    kept = sorted((tmp_path / "there").rglob("ideas.py"))
+    assert len(kept) >= 2, "beside the study, and with the submission"
+    assert {path.read_text() for path in kept} == {ideas}
+    with only_within():
+        assert "c" in report(tmp_path / "there", monkeypatch, capsys, "csv")
