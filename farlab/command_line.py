@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import typer.completion
 
 from far import __version__
 from far.errors import ConfigError, FarError
@@ -29,6 +30,8 @@ from orchestrator.tracking import summary
 from orchestrator.workspace.find import find_workspace
 from orchestrator.workspace.trust import trusting
 
+COMPLETE = "_FARLAB_COMPLETE"
+"""Set by a shell's script that asks what to offer (``farlab completion``)."""
 COMMAND_PACKAGES = ("orchestrator.commands", "reports.commands")
 """Each module in them is a command, each package in them a group of commands."""
 
@@ -139,6 +142,9 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 9 and 0 < int(asked) <= WIDEST):
         del os.environ["COLUMNS"]  # help would be laid out for a terminal of this width, whatever memory it takes
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE in os.environ:
+        shells: Any = typer.completion  # which does not list what it imports
+        shells.completion_init()
     try:
         code = build_app()(args=words, prog_name="farlab", standalone_mode=False)
     except typer.Exit as stop:

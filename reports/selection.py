@@ -11,6 +11,7 @@ import typer
 from far.architecture.patterns import PATTERNS
 from far.config import load_document
 from far.errors import ConfigError
+from orchestrator.cli.completion import offer_rows, offer_studies
 from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import (
     existing_store,
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 TableOption = Annotated[
     list[str] | None, typer.Option("--table", "-t", help="The study of this table of the paper.", show_default=False)
 ]
-StudyOption = Annotated[list[str] | None, typer.Option("--study", help="A study file or name.", show_default=False)]
+StudyOption = Annotated[
+    list[str] | None,
+    typer.Option("--study", help="A study file or name.", show_default=False, autocompletion=offer_studies),
+]
 RowOption = Annotated[
     list[str] | None,
-    typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False),
+    typer.Option("--row", "-r", help="Only this row; may be repeated.", show_default=False, autocompletion=offer_rows),
 ]
 RowsOption = Annotated[str | None, typer.Option(help="Only these rows, separated by commas.", show_default=False)]
 StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]

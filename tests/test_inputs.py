@@ -131,7 +131,8 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
     ("data", "prepare"): ["folder", "clips"],
     ("data", "check"): [], ("data", "accept"): ["mine"], ("data", "stats"): [], ("data", "generate"): [],
     ("data", "sample"): [],
-    ("show",): ["0"], ("doctor",): [], ("gc",): [], ("export",): ["q", "-o", "x"], ("diff",): ["q", "q.yaml"],
+    ("show",): ["0"], ("doctor",): [], ("completion",): ["bash"], ("gc",): [],
+    ("export",): ["q", "-o", "x"], ("diff",): ["q", "q.yaml"],
     ("study", "schema"): [], ("verify",): ["q.yaml"], ("weights", "inspect"): ["q.yaml"],
     ("weights", "convert"): ["q.yaml", "q.yaml/out.safetensors"],
 }  # fmt: skip
@@ -140,7 +141,7 @@ CALLED_WITH: dict[tuple[str, ...], list[str]] = {
 NONSENSE: dict[str, list[str]] = {
     "targets": ["nonsense"], "studies": ["nonsense"], "study": ["nonsense"], "overrides": ["nonsense=1"],
     "override": ["nonsense=1"],
-    "what": ["nonsense"], "keep": ["nonsense"], "first": ["nonsense"], "second": ["nonsense"],
+    "what": ["nonsense"], "keep": ["nonsense"], "first": ["nonsense"], "shell": ["nonsense"], "second": ["nonsense"],
     "video": ["nonsense"], "trial": ["nonsense"], "checkpoint": ["nonsense"], "config": ["nonsense"],
     "file": ["nonsense"], "plugin": ["nonsense"],
     "source": ["nonsense"],

@@ -15,6 +15,7 @@ from far.data.sources.demo import MOTIONS
 from far.data.sources.manifest import read_manifest
 from far.data.sources.open import DEMO, locate, open_manifest
 from far.errors import ConfigError
+from orchestrator.cli.completion import offer_data_sets
 from orchestrator.cli.console import make_console
 from orchestrator.cli.quiet import is_quiet
 from orchestrator.study.profiles import find_profile, profile_directories
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="[SOURCE]", help="demo, or the name or path of a prepared data set.")
+    str,
+    typer.Argument(
+        metavar="[SOURCE]", autocompletion=offer_data_sets, help="demo, or the name or path of a prepared data set."
+    ),
 ]
 SHOWN = 20
 """Findings of each kind that are shown before the rest is only counted."""

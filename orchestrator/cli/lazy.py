@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -73,15 +74,25 @@ class Commands(Mapping[str, Any]):
 
 
 class Group(TyperGroup):
-    """A group whose help does not load its commands."""
+    """A group whose help, and whose completion in a shell, does not load its commands."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
+        with self._outlined():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands that begin as typed."""
+        with self._outlined():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _outlined(self) -> Iterator[None]:
         whole = self.commands
         if isinstance(whole, Commands):
             self.commands = whole.outline()
         try:
-            super().format_help(ctx, formatter)
+            yield
         finally:
             self.commands = whole
 

@@ -15,6 +15,7 @@ from far.config.layers import flatten
 from far.errors import ConfigError
 from far.redaction import redacted
 from far.store.atomic import is_there
+from orchestrator.cli.completion import offer_profiles, offer_studies, offer_submitted
 from orchestrator.cli.inputs import COMMAND_LINE, F, mode, modes
 from orchestrator.executors.registry import EXECUTORS, find_executor, looks_at
 from orchestrator.plan.changed_code import with_code
@@ -36,6 +37,7 @@ Targets = Annotated[
     list[str],
     typer.Argument(
         metavar="STUDY... [KEY=VALUE...]",
+        autocompletion=offer_studies,
         help="Study files, names or directories; then dotted overrides, e.g. recipe.epochs=4.",
         show_default=False,
     ),
@@ -44,12 +46,19 @@ ResultTargets = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[STUDY...] [KEY=VALUE...]",
+        autocompletion=offer_studies,
         help="Study files, names or directories; then the overrides that the sweep was given.",
         show_default=False,
     ),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="Profile (scale) of the study; default: farlab.toml, then demo.")
+    str | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        autocompletion=offer_profiles,
+        help="Profile (scale) of the study; default: farlab.toml, then demo.",
+    ),
 ]
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", help="A number n for 0..n-1, or a list: 0,1,4.", show_default=False)
@@ -73,7 +82,9 @@ ExecutorOption = Annotated[
     str, typer.Option("--executor", metavar="NAME", help=f"Executor of the trials: {' or '.join(EXECUTORS)}.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SubmittedArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name, or its file.")]
+SubmittedArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study's name, or its file.", autocompletion=offer_submitted)
+]
 RowsOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row's trials.")]
 IdsOption = Annotated[list[str] | None, typer.Option("--id", help="Only trials whose key starts with this.")]
 

@@ -11,6 +11,7 @@ import typer
 from far.errors import ConfigError
 from far.store.atomic import is_there
 from far.store.paths import TrialPaths
+from orchestrator.cli.completion import offer_trials
 from orchestrator.plan.cells import cells
 from orchestrator.study.names import find_name
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.store.store import Store
 
 TRIAL_HELP = "A trial: its key or a prefix of it, its folder, or [STUDY/]ROW/SEED."
-TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help=TRIAL_HELP)]
+TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help=TRIAL_HELP, autocompletion=offer_trials)]
 
 
 def find_trial(text: str, store: Store) -> TrialPaths:

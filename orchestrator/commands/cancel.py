@@ -13,6 +13,7 @@ import typer
 
 from far.errors import ConfigError, FarError
 from far.store.atomic import read_json
+from orchestrator.cli.completion import offer_submitted
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import IdsOption, ProfileOption, RowsOption
 from orchestrator.monitor.status import chosen, statuses
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     mode("without --row or --id: the whole sweep is stopped", ("studies", "timeout")),
 )
 def cancel(
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies.")],
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies.", autocompletion=offer_submitted)
+    ],
     row: RowsOption = None,
     id_: IdsOption = None,
     profile: ProfileOption = None,

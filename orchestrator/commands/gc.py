@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from far.errors import ConfigError
+from orchestrator.cli.completion import offer_trials_or_studies
 from orchestrator.cli.console import make_console
 from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.options import JsonOption
@@ -36,6 +37,7 @@ def gc(
         list[str] | None,
         typer.Argument(
             metavar="[CATEGORY...]",
+            autocompletion=lambda incomplete: [name for name in CATEGORIES if name.startswith(incomplete)],
             help=f"{', '.join(CATEGORIES)}; default: all are shown, and --apply removes {', '.join(SAFE)}.",
             show_default=False,
         ),
@@ -43,7 +45,11 @@ def gc(
     apply: Annotated[bool, typer.Option("--apply", help="Remove it; without, it is only shown.")] = False,
     keep: Annotated[
         list[str] | None,
-        typer.Option(metavar="TRIAL|STUDY", help="Leave this trial, or all of this study, alone; may be repeated."),
+        typer.Option(
+            metavar="TRIAL|STUDY",
+            autocompletion=offer_trials_or_studies,
+            help="Leave this trial, or all of this study, alone; may be repeated.",
+        ),
     ] = None,
     json_: JsonOption = False,
 ) -> int:

@@ -17,6 +17,7 @@ from rich.table import Table
 from far.config import TrialConfig
 from far.errors import ConfigError
 from far.text import rounded
+from orchestrator.cli.completion import offer_rows, offer_submitted
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
@@ -38,9 +39,14 @@ if TYPE_CHECKING:
 
 
 Studies = Annotated[
-    list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[STUDY...]", help="Names of studies; default: all submitted.", autocompletion=offer_submitted
+    ),
 ]
-RowOption = Annotated[list[str] | None, typer.Option("--row", "-r", help="Only this row; may be repeated.")]
+RowOption = Annotated[
+    list[str] | None, typer.Option("--row", "-r", help="Only this row; may be repeated.", autocompletion=offer_rows)
+]
 StateOption = Annotated[
     list[str] | None, typer.Option("--state", "-s", help="Only trials in this state; may be repeated.")
 ]

@@ -9,6 +9,7 @@ import typer
 
 from far.redaction import redacted
 from far.store.lock import LockedError
+from orchestrator.cli.completion import offer_submitted
 from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.options import TrackingOption, note_environment
 from orchestrator.study import submitted_name
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 def sync(
     studies: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY...]", help="Names of studies; default: all submitted.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY...]", help="Names of studies; default: all submitted.", autocompletion=offer_submitted
+        ),
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Delete the studies' runs first and write all of them again.")

@@ -10,6 +10,7 @@ import typer
 from far.config import parse_override, resolve
 from far.errors import ConfigError
 from far.text import rounded
+from orchestrator.cli.completion import offer_studies
 from orchestrator.cli.options import JsonOption, ProfileOption, load_targets, split_targets
 from orchestrator.study import find_profile
 from orchestrator.study.paper import result_tables
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 def cost(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY...] [KEY=VALUE...]", help="Studies, then overrides.", show_default=False),
+        typer.Argument(
+            metavar="[STUDY...] [KEY=VALUE...]",
+            autocompletion=offer_studies,
+            help="Studies, then overrides.",
+            show_default=False,
+        ),
     ] = None,
     table: Annotated[
         list[str] | None,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from far.config.differences import Difference, shown
 from far.errors import ConfigError
+from orchestrator.cli.completion import offer_trials_or_studies
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped
 from orchestrator.cli.inputs import refuse_given
@@ -35,10 +36,19 @@ POINTS = {"top1": "top-1 (%)", "top5": "top-5 (%)"}
 def diff(
     first: Annotated[
         str,
-        typer.Argument(metavar="A", help="A trial, as for `farlab show`; or a submitted study, or the file of one."),
+        typer.Argument(
+            metavar="A",
+            autocompletion=offer_trials_or_studies,
+            help="A trial, as for `farlab show`; or a submitted study, or the file of one.",
+        ),
     ],
     second: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="Of the same kind; default: the submission before.")
+        str | None,
+        typer.Argument(
+            metavar="[B]",
+            autocompletion=offer_trials_or_studies,
+            help="Of the same kind; default: the submission before.",
+        ),
     ] = None,
     videos: Annotated[
         bool, typer.Option("--videos", help="Name the videos that only one of the trials answers.")

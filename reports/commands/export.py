@@ -11,6 +11,7 @@ import typer
 
 from far.errors import ConfigError
 from far.store.atomic import scratch_path, storage_errors
+from orchestrator.cli.completion import offer_submitted
 from orchestrator.cli.datasets import progress_bar
 from orchestrator.cli.options import ProfileOption
 from orchestrator.cli.quiet import talk
@@ -25,7 +26,12 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def export(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A submitted study: its name, or its file.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="A submitted study: its name, or its file.", autocompletion=offer_submitted
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder, or a file that ends in .zip.")],
     profile: ProfileOption = None,
     predictions: Annotated[
