@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +21,10 @@ from far.architecture import costs
 from far.architecture.classifiers import CLASSIFIERS
 from far.architecture.far import FarConfig
 from far.architecture.interactions import INTERACTIONS, POSITIONS
+from far.architecture.networks import NETWORKS, ModelConfig
 from far.architecture.patterns import PATTERNS
 from far.architecture.position_embeddings import EMBEDDINGS
+from far.model import attention
 from far.model.drop_path import BRANCHES
 from far.model.vit import VideoTransformer, build
 
@@ -156,6 +160,33 @@ def check_parameters_and_types(model: FarConfig) -> None:
     other = build(model, CLASSES, seed=1).eval()
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(clips), both), "another network with its state dict has other logits"
+
+
+def check_flops(model: ModelConfig) -> None:
+    """Check the count of FLOPs against fvcore's, which counts what runs (its convention: docs/model.md).
+
+    Raises:
+        ImportError: fvcore is not installed.
+    """
+    from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  (a development's dependency)
+
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    net = NETWORKS[model.network].build(model, CLASSES, seed=0).eval()
+    for module in net.modules():
+        if hasattr(module, "set_attn_implementation"):
+            module.set_attn_implementation("eager")  # fvcore does not see into fused attention
+    plain = mock.patch.object(attention, "attend", _written_out), mock.patch.object(F, "linear", torch._C._nn.linear)
+    with torch.no_grad(), plain[0], plain[1]:  # ZeRO 3 leaves a linear layer that is not counted
+        analysis = FlopCountAnalysis(net, torch.zeros(1, 3, *model.clip))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        found = int(analysis.total())
+    counted = costs.flops(model, CLASSES)
+    assert found == counted, f"runs {found} FLOPs by fvcore's count, and its own count says {counted}"
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Compute attention as two products that a counter of FLOPs sees."""
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1) @ v
 
 
 def gradients(net: nn.Module, model: FarConfig) -> dict[str, Tensor]:

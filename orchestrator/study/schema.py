@@ -22,16 +22,25 @@ from orchestrator.study.search_methods import PRUNERS, SAMPLERS
 Settings = dict[str, Any]
 """Settings of a trial, nested or dotted; checked against ``TrialConfig`` when a row is resolved."""
 
+LONGEST_NAME = 100
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
+def name_problem(value: str) -> str:
+    """Return why something cannot be the name of a study, empty if it can."""
+    if len(value) > LONGEST_NAME:
+        return f"a name of {len(value)} characters, and at most {LONGEST_NAME} fit"
+    if re.match(PATTERN, value):
+        return ""
+    slug = re.sub(r"^[_.-]+|[_.-]+$", "", re.sub(r"[^A-Za-z0-9_.-]+", "-", value))
+    return f"'{value}': a name begins with a letter or a digit and holds letters, digits, '_', '.' and '-' alone" + (
+        f", e.g. {slug}" if slug else ""
+    )
+
+
 def _name(value: str) -> str:
-    if not re.match(PATTERN, value):
-        slug = re.sub(r"^[_.-]+|[_.-]+$", "", re.sub(r"[^A-Za-z0-9_.-]+", "-", value))
-        raise ValueError(
-            f"'{value}': a name begins with a letter or a digit and holds letters, digits, '_', '.' and '-' alone"
-            + (f", e.g. {slug}" if slug else "")
-        )
+    if problem := name_problem(value):
+        raise ValueError(problem)
     return value
 
 
@@ -47,7 +56,7 @@ def _fraction(value: str) -> str:
     return value
 
 
-Name = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": PATTERN}), AfterValidator(_name)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra={"pattern": PATTERN}), AfterValidator(_name)]
 RowName = Annotated[str, AfterValidator(_row_name)]
 Seed = Annotated[int, Field(ge=0)]
 Axis = Annotated[list[Any], Field(min_length=1)]
