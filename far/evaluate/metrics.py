@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,44 @@ def ranks(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
     own = probabilities[np.arange(len(labels)), labels]
     found: NDArray[np.int64] = probabilities.shape[1] - (probabilities < own[:, None]).sum(axis=1)
     return found
+
+
+def softmax(logits: NDArray[np.float32]) -> Probabilities:
+    """Return the softmax of each row, in 64 bits, shape (views, classes) as the logits."""
+    whole = logits.astype(np.float64)
+    whole -= whole.max(axis=1, keepdims=True)
+    np.exp(whole, out=whole)
+    whole /= whole.sum(axis=1, keepdims=True)
+    return whole
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was said of each video, over its views.
+
+    Attributes:
+        ids: sorted.
+        labels: of shape (videos,).
+        probabilities: mean of the views' softmax, of shape (videos, classes).
+    """
+
+    ids: Sequence[str]
+    labels: Labels
+    probabilities: Probabilities
+
+    @cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """Of each video's label (see ``ranks``)."""
+        return ranks(self.probabilities, self.labels)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.probabilities.shape[1]
+
+    def correct(self, k: int = 1) -> NDArray[np.bool_]:
+        """Whether the label is among the k highest."""
+        return self.ranks <= min(k, self.classes)
 
 
 def top(k: int) -> Callable[[Probabilities, Labels, int], float]:

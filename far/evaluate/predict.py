@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from far.collectives import greatest_over_ranks, sum_over_ranks
 from far.distributed import World
-from far.evaluate.metrics import METRICS, ranks
+from far.evaluate.metrics import METRICS, Scores, softmax
 from far.store import correctness
 from far.store.atomic import write_atomic
 
@@ -102,16 +102,7 @@ class Evaluation:
         return self.metrics["loss"]
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What was said of each video: ids sorted, labels (videos,), probabilities (videos, classes)."""
-
-    ids: list[str]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-
-
-def merge(predictions: Predictions) -> Merged:
+def merge(predictions: Predictions) -> Scores:
     """Return the mean over each video's views of their softmax; a view that is there twice counts once.
 
     Args:
@@ -129,10 +120,10 @@ def merge(predictions: Predictions) -> Merged:
         end, count = start + 1, len(chosen[start])
         while end < len(names) and len(chosen[end]) == count and (end + 1 - start) * count <= PIECE:
             end += 1
-        piece = _probabilities(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
+        piece = softmax(np.stack([predictions.logits[i] for each in chosen[start:end] for i in each]))
         merged[start:end] = piece.reshape(end - start, count, classes).mean(axis=1)
         start = end
-    return Merged(names, labels, merged)
+    return Scores(names, labels, merged)
 
 
 def score(predictions: Predictions, expected: int) -> Evaluation:
@@ -152,17 +143,8 @@ def score(predictions: Predictions, expected: int) -> Evaluation:
         {name: metric.compute(probabilities, labels, expected) for name, metric in METRICS.items()},
         evaluated=len(labels),
         expected=expected,
-        answers=correctness.pack(merged.ids, ranks(probabilities, labels), probabilities.shape[1]),
+        answers=correctness.pack(merged.ids, merged.ranks, merged.classes),
     )
-
-
-def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the softmax of each row, in 64 bits."""
-    whole = logits.astype(np.float64)
-    whole -= whole.max(axis=1, keepdims=True)
-    np.exp(whole, out=whole)
-    whole /= whole.sum(axis=1, keepdims=True)
-    return whole
 
 
 def predict(

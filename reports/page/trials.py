@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from far.config import TrialConfig
+from far.config.differences import leaves, shown
 from reports.results.results import Results
 from reports.results.state import State
 from reports.results.trials import TrialRecord
@@ -63,14 +62,5 @@ def row_settings(results: Results) -> RowSettings | None:
 
 def _flat(config: TrialConfig) -> dict[str, str]:
     """Return every setting but the seed by its dotted key, as JSON, which is also YAML."""
-    found: dict[str, str] = {}
-
-    def walk(node: Mapping[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, Mapping) and prefix + key != "model.attention":
-                walk(value, f"{prefix}{key}.")
-            else:
-                found[prefix + key] = json.dumps(value, ensure_ascii=False)
-
-    walk(config.model_dump(mode="json", exclude={"seed"}), "")
-    return found
+    settings = leaves(config.model_dump(mode="json", exclude={"seed"}))
+    return {key: shown(value) for key, value in settings.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from far.architecture.far import FarConfig
 from far.config import TrialConfig, resolve
+from far.config.differences import differences
 from far.config.identity import identity
 from far.config.layers import Layer
 from far.errors import ConfigError
@@ -113,13 +114,12 @@ def _differences(config: TrialConfig, expected: TrialConfig | None) -> list[str]
         return ["what it sets is impossible in the paper's setting"]
     if _meaning(config) == _meaning(expected):
         return []
-    mine, theirs = _flat(config), _flat(expected)
-    differ = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
-    if "model.backbone" in differ:
-        differ = [key for key in differ if key not in SIZES]
+    differ = differences(_settings(config), _settings(expected))
+    if any(each.key == "model.backbone" for each in differ):
+        differ = [each for each in differ if each.key not in SIZES]
     if not config.data.source == expected.data.source == "demo":
-        differ = [key for key in differ if not key.startswith("data.demo.")]
-    return [f"{key} = {_short(mine.get(key))} instead of {_short(theirs.get(key))}" for key in differ]
+        differ = [each for each in differ if not each.key.startswith("data.demo.")]
+    return [f"{each.key} = {_short(each.first)} instead of {_short(each.second)}" for each in differ]
 
 
 def _meaning(config: TrialConfig) -> str:
@@ -132,28 +132,18 @@ def _meaning(config: TrialConfig) -> str:
     )
 
 
-def _flat(config: TrialConfig) -> dict[str, Any]:
-    """Dotted settings; head layouts as shares, once where all blocks have the same."""
+def _settings(config: TrialConfig) -> dict[str, Any]:
+    """Settings as plain data; head layouts as shares, once where all blocks have the same."""
     dumped = config.model_dump(mode="json", exclude={"run": True, "seed": True})
     if isinstance(config.model, FarConfig):
         layouts = [_shares(layout) for layout in config.model.layouts]
         dumped["model"]["attention"] = layouts if len(set(layouts)) > 1 else layouts[0]
-    flat: dict[str, Any] = {}
-    _walk(dumped, "", flat)
-    return flat
+    return dumped
 
 
 def _shares(layout: Mapping[str, int]) -> str:
     common = math.gcd(*layout.values())
     return " + ".join(f"{count // common} {name}" for name, count in layout.items())
-
-
-def _walk(node: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            _walk(value, f"{prefix}{key}.", found)
-        else:
-            found[f"{prefix}{key}"] = value
 
 
 def _short(value: Any) -> str:

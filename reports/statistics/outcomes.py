@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.errors import DataError
+from far.evaluate.metrics import Scores, softmax
 from far.text import first_line
 
 Bits = NDArray[np.bool_]
@@ -48,30 +49,6 @@ class Outcomes:
         for bits in self.correct.values():
             times += bits
         return times
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One trial's merged scores: ids sorted, labels (videos,), probabilities (videos, classes)."""
-
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-
-    @cached_property
-    def ranks(self) -> NDArray[np.int64]:
-        """Of each video's label, from 1; a tie counts against the model, as does what is not a number."""
-        own = self.probabilities[np.arange(len(self.labels)), self.labels]
-        return self.classes - (self.probabilities < own[:, None]).sum(axis=1)
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.probabilities.shape[1]
-
-    def correct(self, k: int = 1) -> Bits:
-        """Whether the label is among the k highest."""
-        return self.ranks <= min(k, self.classes)
 
 
 def read_labels(path: Path) -> dict[str, int]:
@@ -117,9 +94,7 @@ def read_scores(path: Path) -> Scores:
     logits = table.column("logits").combine_chunks()
     if len(names) == 0:
         return Scores((), np.zeros(0, np.int64), np.zeros((0, 1)))
-    values = logits.flatten().to_numpy(zero_copy_only=False).reshape(len(names), -1).astype(np.float64)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    values /= values.sum(axis=1, keepdims=True)
+    values = softmax(logits.flatten().to_numpy(zero_copy_only=False).reshape(len(names), -1))
     labels = table.column("label").to_numpy().astype(np.int64)
     if bool(np.all(names[:-1] < names[1:])):  # one view a video, as written: sorted
         return Scores(tuple(names.tolist()), labels, values)

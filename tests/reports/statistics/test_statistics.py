@@ -17,6 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from benchmarks.simulation.cells import against_base, chances, false_claims_over_looks, measure, outcomes
 from benchmarks.simulation.generator import SCENARIOS, generate
 from far.errors import DataError
+from far.evaluate.metrics import Scores
 from reports.statistics import (
     Design,
     Difference,
@@ -37,7 +38,7 @@ from reports.statistics import (
     stack,
     verdict,
 )
-from reports.statistics.outcomes import Scores, read_scores
+from reports.statistics.outcomes import read_scores
 from reports.statistics.power import detectable_margin, power_equal, seed_variance_range, seeds_for_equal
 from reports.statistics.verdicts import LEVELS
 
