@@ -13,7 +13,6 @@ from farlab import frames
 from farlab.arguments import Overrides, Seeds, Studies, assignments, load_plugins, seed_text, texts
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.trust import trusting
-from reports import selection
 from reports.figures import FIGURES, NUMBERS, Options, drawn
 from reports.figures import names as figure_names
 from reports.figures.explain import draw as draw_explanations
@@ -22,6 +21,7 @@ from reports.output import write
 from reports.renderers import RENDERERS, SUFFIXES
 from reports.renderers.templates import fill
 from reports.results.changed_code import code_notes
+from reports.selection import Selection
 from reports.tables.model import folded
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all, build_tables
@@ -390,21 +390,20 @@ def _load(
 ) -> list[Results]:
     load_plugins(plugins)
     asked = [studies] if isinstance(studies, str | Path | int) else list(studies)
-    numbers = selection.parse_tables([str(each) for each in asked if isinstance(each, int)])
     named: Studies = [each for each in asked if not isinstance(each, int)]
-    given = None if store is None else Path(store)
+    selection = Selection(
+        [str(each) for each in asked if isinstance(each, int)],
+        texts(named) if named else None,
+        assignments(overrides),
+        profile,
+        seed_text(seeds),
+        None if store is None else Path(store),
+        tracking,
+        everything,
+    )
     with trusting(trust):
-        selection.load_named_plugins(None, texts(named) if named else None)
-        return selection.load(
-            numbers,
-            texts(named) if named else None,
-            everything,
-            profile,
-            seed_text(seeds),
-            assignments(overrides),
-            given,
-            tracking,
-        )
+        selection.load_plugins()
+        return selection.read()
 
 
 def _drawn(name: str, found: Results | None, *, rows: Sequence[str], metric: str, video: Path | None = None) -> Figure:

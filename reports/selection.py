@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,55 +49,99 @@ RowsOption = Annotated[str | None, typer.Option(help="Only these rows, separated
 StoreOption = Annotated[Path | None, typer.Option(help="Read this store instead of the workspace's.")]
 
 
-def load(
-    numbers: list[int],
-    study: list[str] | None,
-    all_: bool,
-    profile: str | None,
-    seeds: str | None,
-    targets: list[str] | None,
-    store: Path | None,
-    tracking: str | None = None,
-) -> list[Results]:
-    """Return the results that the options ask for.
+@dataclass(frozen=True)
+class Selection:
+    """What a report was asked for, as the command line says it.
 
-    Raises:
-        ConfigError: they ask for nothing, or for what does not exist.
+    Attributes:
+        table: numbers of the paper's tables, see ``parse_tables``.
+        study: names of studies.
+        targets: further studies, and overrides.
+        profile: the scale; None: as for ``farlab sweep``.
+        seeds: instead of the studies' own.
+        store: instead of the workspace's.
+        tracking: tracking server that is read instead of a store; ``mlflow`` is the workspace's.
+        everything: the paper's tables, and every study in the store.
     """
-    names, overrides = split_targets(targets or [])
-    studies = [*(study or []), *names]
-    if not (numbers or studies or all_):
-        raise ConfigError("name what to report: STUDY, --table N or --all", where="command line")
-    if all_:
-        refuse_given("table", because="--all has every table")
-    if tracking is not None:
-        tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
-        refuse_given("store", because="--from reads the tracking server instead")
-    known, standing = tables_with_study(), need_no_study()
-    wanted = known if all_ else [n for n in numbers if n in known or n not in standing]
-    of_tables = [path for n in known for path in studies_of_table(n)] if all_ else studies_for(wanted)
-    found = list({path.resolve(): path for path in [*of_tables, *study_paths(studies)]}.values())
-    if not found:
-        unread = ("targets", "profile", "seeds", "store", "from_")
-        refuse_given(*unread, because="this table needs no results of yours")
-    return collect(
-        found,
-        profile=profile,
-        seeds=parse_seeds(seeds),
-        overrides=overrides,
-        store=existing_store(store),
-        tracking=tracking,
-        of_tables=of_tables,
-        optional=[path for n in wanted if n in standing for path in studies_of_table(n)],
-        everything=all_,
-    )
 
+    table: Sequence[str] | None = None
+    study: Sequence[str] | None = None
+    targets: Sequence[str] | None = None
+    profile: str | None = None
+    seeds: str | None = None
+    store: Path | None = None
+    tracking: str | None = None
+    everything: bool = False
 
-def load_named_plugins(targets: Sequence[str] | None, study: Sequence[str] | None) -> None:
-    """Load the plug-ins of the workspace and of the studies that are named, before what they add is looked up."""
-    load_workspace_plugins()
-    for path in study_paths([*(study or ()), *split_targets(list(targets or ()))[0]]):
-        load_study_plugins(load_document(path))
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The paper's tables that are asked for.
+
+        Raises:
+            ConfigError: there is no such table.
+        """
+        return parse_tables(self.table or ())
+
+    @cached_property
+    def _parts(self) -> tuple[list[str], list[str]]:
+        """Names of studies, and overrides."""
+        names, overrides = split_targets([*(self.targets or ())])
+        return [*(self.study or ()), *names], overrides
+
+    def load_plugins(self) -> None:
+        """Load the plug-ins of the workspace and of the studies that are named, before what they add is looked up."""
+        load_workspace_plugins()
+        for path in study_paths(self._parts[0]):
+            load_study_plugins(load_document(path))
+
+    def read(self) -> list[Results]:
+        """Return the results that are asked for.
+
+        Raises:
+            ConfigError: nothing is, or what does not exist.
+        """
+        studies, overrides = self._parts
+        numbers, tracking = self.numbers, self.tracking
+        if not (numbers or studies or self.everything):
+            raise ConfigError("name what to report: STUDY, --table N or --all", where="command line")
+        if self.everything:
+            refuse_given("table", because="--all has every table")
+        if tracking is not None:
+            tracking = tracking if tracking == "mlflow" else checked_uri(tracking, "--from")
+            refuse_given("store", because="--from reads the tracking server instead")
+        known, standing = tables_with_study(), need_no_study()
+        wanted = known if self.everything else [n for n in numbers if n in known or n not in standing]
+        of_tables = [path for n in known for path in studies_of_table(n)] if self.everything else studies_for(wanted)
+        found = list({path.resolve(): path for path in [*of_tables, *study_paths(studies)]}.values())
+        if not found:
+            unread = ("targets", "profile", "seeds", "store", "from_")
+            refuse_given(*unread, because="this table needs no results of yours")
+        return collect(
+            found,
+            profile=self.profile,
+            seeds=parse_seeds(self.seeds),
+            overrides=overrides,
+            store=existing_store(self.store),
+            tracking=tracking,
+            of_tables=of_tables,
+            optional=[path for n in wanted if n in standing for path in studies_of_table(n)],
+            everything=self.everything,
+        )
+
+    def read_one(self) -> Results:
+        """Return the results of the one study that is asked for.
+
+        Raises:
+            ConfigError: none is, or several are.
+        """
+        wrong = ConfigError("name one study: STUDY or --table N", where="command line")
+        if not (self.table or self._parts[0]):
+            raise wrong
+        found = self.read()
+        if len(found) != 1:
+            raise wrong
+        say_notes(found[0])
+        return found[0]
 
 
 def study_paths(names: Sequence[str]) -> list[Path]:
@@ -103,7 +149,7 @@ def study_paths(names: Sequence[str]) -> list[Path]:
     return list({file.resolve(): file for name in names for file in study_files(name)}.values())
 
 
-def parse_tables(texts: list[str]) -> list[int]:
+def parse_tables(texts: Sequence[str]) -> list[int]:
     """Read ``5``, ``2,5``, ``2-6`` or ``2..6``, each possibly several times.
 
     Raises:
@@ -119,29 +165,6 @@ def parse_tables(texts: list[str]) -> list[int]:
     if unknown:
         raise ConfigError(f"the paper has no table {unknown[0]}", key="--table", choices=paper_tables(), got=unknown[0])
     return list(dict.fromkeys(numbers))
-
-
-def one_study(
-    table: list[str] | None,
-    study: list[str] | None,
-    profile: str | None,
-    seeds: str | None,
-    targets: list[str] | None,
-    store: Path | None,
-) -> Results:
-    """Return the results of the one study that is asked for.
-
-    Raises:
-        ConfigError: none is, or several are.
-    """
-    wrong = ConfigError("name one study: STUDY or --table N", where="command line")
-    if not (table or study or split_targets(targets or [])[0]):
-        raise wrong
-    found = load(parse_tables(table or []), study, False, profile, seeds, targets, store)
-    if len(found) != 1:
-        raise wrong
-    say_notes(found[0])
-    return found[0]
 
 
 def say_notes(results: Results) -> None:

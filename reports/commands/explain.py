@@ -12,7 +12,7 @@ from orchestrator.cli.options import ProfileOption, SeedsOption, TrustOption
 from orchestrator.workspace.settings import load_settings
 from reports.figures.explain import draw
 from reports.figures.style import picture_kind, styled, write
-from reports.selection import RowOption, RowsOption, StoreOption, StudyOption, TableOption, named_rows, one_study
+from reports.selection import RowOption, RowsOption, Selection, StoreOption, StudyOption, TableOption, named_rows
 
 
 def explain(
@@ -52,7 +52,7 @@ def explain(
             raise ConfigError(f"'{text}' is no KEY=VALUE", key="--set", where="command line")
     if not (table or study):
         raise ConfigError("name one study: --study STUDY or --table N", where="command line")
-    results = one_study(table, study, profile, seeds, override, store)
+    results = Selection(table, study, override, profile, seeds, store).read_one()
     with styled():
         names = named_rows(row, rows, results)
         root = load_settings().data_root

@@ -16,12 +16,11 @@ from reports.figures.style import picture_kind, styled, write
 from reports.selection import (
     RowOption,
     RowsOption,
+    Selection,
     StoreOption,
     StudyOption,
     TableOption,
-    load_named_plugins,
     named_rows,
-    one_study,
 )
 
 
@@ -60,14 +59,15 @@ def figure(
     chosen = NUMBERS.get(name, name)
     if chosen == "explain":
         raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")
+    selection = Selection(table, study, targets, profile, seeds, store)
     if chosen not in FIGURES:
-        load_named_plugins(targets, study)
+        selection.load_plugins()
     if chosen not in FIGURES:
         raise ConfigError(f"unknown figure '{name}'", choices=names(), got=name)
     spec = FIGURES[chosen]
     if output is not None:
         picture_kind(output)
-    results = one_study(table, study, profile, seeds, targets, store) if spec.needs_results else None
+    results = selection.read_one() if spec.needs_results else None
     settings = load_settings()
     chosen_rows = named_rows(row, rows, results)
     options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)

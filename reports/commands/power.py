@@ -13,7 +13,7 @@ from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, ProfileOption, ResultTargets, SeedsOption
 from reports.analysis.comparison import compare_rows
-from reports.selection import load, parse_tables, say_notes
+from reports.selection import Selection, say_notes
 
 if TYPE_CHECKING:
     from reports.results.results import Results
@@ -91,7 +91,7 @@ def power(
         typer.echo(published(seed_sd, disagreement, json_))
         return
     if table or study or targets:
-        results = load(parse_tables(table or []), study, False, profile, seeds, targets, None)
+        results = Selection(table, study, targets, profile, seeds).read()
         for each in results:
             say_notes(each)
         found = measured(results, videos)

@@ -16,7 +16,7 @@ from reports.page.watch import write_page
 from reports.renderers import INSTEAD, PAGE, RENDERERS, SUFFIXES
 from reports.renderers.latex_ import Style
 from reports.renderers.latex_ import render as render_latex
-from reports.selection import StoreOption, StudyOption, load, load_named_plugins, parse_tables
+from reports.selection import Selection, StoreOption, StudyOption
 from reports.tables.columns import read_columns
 from reports.tables.provenance import trace
 from reports.tables.registry import build_all
@@ -94,8 +94,9 @@ def report(
         farlab report head_ratio --explain 1:1 top1
         farlab report --all -f html -o page/
     """
+    selection = Selection(table, study, targets, profile, seeds, store, from_, all_)
     if format_ is not None and format_ not in RENDERERS:
-        load_named_plugins(targets, study)
+        selection.load_plugins()
     if explain is None:
         name = chosen_format(format_, output)
     else:
@@ -108,11 +109,8 @@ def report(
     }
     style = {name: value for name, value in given.items() if value != getattr(Style, name)}
     Style(**style)
-    numbers = parse_tables(table or [])
+    numbers, read = selection.numbers, selection.read
     chosen = read_columns(columns) if columns is not None else ()
-
-    def read() -> list[Results]:
-        return load(numbers, study, all_, profile, seeds, targets, store, from_)
 
     if explain is not None:
         deliver(trace(read(), *explain), output)

@@ -249,7 +249,7 @@ def test_figures_take_rows_whose_names_have_commas(
         return FIGURES["pareto"].draw(results, options)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reports.commands.figure.one_study", lambda *_: results)
+    monkeypatch.setattr("reports.selection.Selection.read_one", lambda _: results)
     monkeypatch.setitem(FIGURES._entries, "curves", FigureSpec(draw, "x"))  # type: ignore[arg-type]
     for asked in (
         ["--rows", "A, wide,B, wide"],
