@@ -151,9 +151,9 @@ def mean_points(means: Mapping[str, float]) -> Iterator[Point]:
 
 
 def parameters(sweep: Sweep, trial: TrackedTrial, spec: Spec) -> dict[str, str]:
-    """Return a run's parameters: what differs between the rows first, then everything by its dotted key."""
+    """Return a run's parameters: what differs between the rows first, then everything else by its dotted key."""
     flat = flattened(spec.get("config") or {})
-    first = {FIRST + key: flat[key] for key in sweep.varied if key in flat}
+    first = {FIRST + key: flat.pop(key) for key in sweep.varied if key in flat}
     values = {**first, "row": trial.row, "seed": trial.seed, **flat}
     return {name: _shown(value)[:LONGEST_VALUE] for name, value in values.items()}
 
