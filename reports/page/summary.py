@@ -83,9 +83,9 @@ def states_but_finished(trials: Iterable[TrialRecord], *, run: bool) -> dict[str
 
 
 def cost_text(trials: Iterable[TrialRecord]) -> str:
-    """Return the GPU-hours and CPU-hours of trials; empty where none has ended."""
+    """Return the GPU-hours and CPU-hours of the trials that count; empty where none does."""
     hours = {"GPU-hours": 0.0, "CPU-hours": 0.0}
-    for trial in trials:
+    for trial in (trial for trial in trials if trial.state is State.FINISHED):
         unit, spent = cost(trial)
         hours[unit] += spent
     return " and ".join(f"{_hours(value)} {unit}" for unit, value in hours.items() if value)

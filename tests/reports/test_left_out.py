@@ -19,7 +19,7 @@ from reports.figures import FIGURES, Options, drawn
 from reports.figures.curves import history
 from reports.figures.order import FILE, ORDERS
 from reports.page import build as page
-from reports.page.summary import distinct, has_run, states_but_finished
+from reports.page.summary import cost_text, distinct, has_run, states_but_finished
 from reports.renderers import RENDERERS
 from reports.results.results import Results
 from reports.results.state import State
@@ -166,6 +166,7 @@ def outputs(results: Results, named: State | None = None) -> dict[str, Any]:
         **{name: numbers(name, results, named) for name, spec in FIGURES.items() if spec.needs_results},
         "power": answer(0.4, measured([results], None), 0.8, True),
         "spent": page.spent(results),
+        "cost": cost_text(distinct([results]).values()),
         "environments": page.environments([results]),
         "tests": [page.tests(table) for table in tables],
         **{f"trace {name}": trace([results], ODD[0], name).splitlines()[:2] for name in SHOWN},
