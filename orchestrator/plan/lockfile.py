@@ -165,6 +165,7 @@ def load_lockfile(path: Path) -> Study:
             equal_within=record.get("equal_within"),
             placebo=record.get("placebo"),
             control=record.get("control"),
+            quoted=record.get("quoted") or {},
             components=tuple(record.get("components") or ()),
             base=(Layer(record["base"], lambda _: str(path), Source.BASE),),
         )
@@ -220,6 +221,7 @@ def record_of(study: Study, keys: Mapping[tuple[str, int], str]) -> dict[str, An
         "equal_within": study.equal_within,
         "placebo": study.placebo,
         "control": study.control,
+        **({"quoted": {name: dict(row) for name, row in study.quoted.items()}} if study.quoted else {}),
         "components": list(study.components) or None,
         "base": base,
         **({"plugins": [described(code) for code in codes]} if (codes := codes_of(study)) else {}),

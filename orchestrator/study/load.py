@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from orchestrator.study.expand import Draft, expand
 from orchestrator.study.lookup import find_study
 from orchestrator.study.names import find_name
 from orchestrator.study.profiles import Profile, find_profile, profile_directories
+from orchestrator.study.quoted import quoted_rows
 from orchestrator.study.scales import Scales
 from orchestrator.study.schema import MOST_SEEDS, BudgetConfig, ResourcesConfig, RetryConfig, SearchConfig, StudyFile
 from orchestrator.study.search import check_search
@@ -74,6 +75,8 @@ class Study:
     """The row that is the baseline with settings that must do worse."""
     plugins: tuple[Plugin, ...] = ()
     """That it names."""
+    quoted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Rows of other works, by name, as the file has them (``orchestrator.study.quoted``)."""
     components: tuple[str, ...] = ()
     """What its factorial crosses; see ``Row.present``."""
 
@@ -178,6 +181,7 @@ def load_study(
         plugins=tuple(plugins),
         placebo=PLACEBO if file.placebo else None,
         control=CONTROL if file.control is not None else None,
+        quoted=quoted_rows(file.quoted, [row.name for row in rows], document),
         components=tuple(file.ablate.components) if file.ablate is not None and file.ablate.is_factorial else (),
     )
 

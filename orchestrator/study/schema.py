@@ -17,6 +17,7 @@ from far.evaluate.metrics import METRICS
 from far.strict import named_in
 from orchestrator.study.factorial import MOST_COMPONENTS, MOST_ROWS, fewest_rows
 from orchestrator.study.paper import result_tables
+from orchestrator.study.quoted import QuotedRows, RowName
 from orchestrator.study.search_methods import PRUNERS, SAMPLERS
 
 Settings = dict[str, Any]
@@ -44,12 +45,6 @@ def _name(value: str) -> str:
     return value
 
 
-def _row_name(value: str) -> str:
-    if not value.strip():
-        raise ValueError("a row needs a name")
-    return value
-
-
 def _fraction(value: str) -> str:
     if not re.match(FRACTION, value):
         raise ValueError(f"'{value}': a fraction is 1/2, 1/4, 1/8 or another power of 2")
@@ -57,7 +52,6 @@ def _fraction(value: str) -> str:
 
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME, json_schema_extra={"pattern": PATTERN}), AfterValidator(_name)]
-RowName = Annotated[str, AfterValidator(_row_name)]
 Seed = Annotated[int, Field(ge=0)]
 Axis = Annotated[list[Any], Field(min_length=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -339,6 +333,8 @@ class StudyFile(Strict):
     """Add a row that is the baseline with other seeds: no difference may be found."""
     control: Annotated[Settings, Field(min_length=1)] | None = None
     """Add a row that is the baseline with these settings and must do worse."""
+    quoted: QuotedRows = Field(default={})
+    """Rows of other works, shown beside one's own: no trials."""
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = Field(default=2, examples=[3, [0, 1, 4]])
     """A number n for 0 … n-1, or a list."""
     resources: ResourcesConfig = ResourcesConfig()
@@ -388,10 +384,10 @@ class StudyFile(Strict):
     def _has_what_to_check(self) -> StudyFile:
         """Refuse what needs rows where the study only searches, and a factorial that something multiplies."""
         if not (self.rows or self.ablate or self.grid or self.zip or self.include):
-            for key in ("compare", "placebo", "control"):
+            for key in ("compare", "placebo", "control", "quoted"):
                 if getattr(self, key):
                     raise ConfigError(
-                        "needs rows: a study that only searches has no baseline",
+                        "needs rows to stand beside: this study only searches",
                         key=key,
                         choices=["rows", "ablate", "grid", "zip", "include"],
                     )

@@ -64,7 +64,7 @@ def _line(table: Table, row: Row, column: Column, cell: Cell) -> list[object]:
         len(cell.values) or "",
         *(cell.interval or ("", "")),
         _unit(column.key) if is_number else "",
-        quoted(cell.value) if isinstance(cell.value, str) else "",
+        quoted(cell.value if isinstance(cell.value, str) else cell.source),
         column.origin.value,
         quoted(row.group),
         row.state.value,

@@ -34,7 +34,7 @@ PLACES = {
     "effect_top1": tuple(("", name) for name in ("mean", "se", "df", "interval", "per_seed", "aliases")),
 }
 """Under which key, if any, and by what name a row holds what a column shows, where its key does not say it."""
-UNDER = {"paper": "paper", "value": "values", "set": "parameters"}
+UNDER = {"paper": "paper", "quoted": "quoted", "value": "values", "set": "parameters"}
 """Under which key a row holds the columns whose keys begin so."""
 
 

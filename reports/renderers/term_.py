@@ -29,6 +29,9 @@ STYLE = {
     State.UNREPORTED: "dim",
 }
 
+OTHERS = (Origin.PAPER, Origin.QUOTED)
+"""Whose numbers are not one's own."""
+
 
 class _Buffer(io.StringIO):
     """Text on its way to standard output: rules are drawn with what that can show."""
@@ -88,9 +91,9 @@ def _drawn(table: Table, columns: Sequence[Column]) -> RichTable:
     for column in columns:
         above = table.profile if column.origin is Origin.MEASURED else table.origin_title(column.origin)
         drawn.add_column(
-            _plain(f"{above}\n{column.title}", "dim italic" if column.origin is Origin.PAPER else ""),
+            _plain(f"{above}\n{column.title}", "dim italic" if column.origin in OTHERS else ""),
             justify="left" if column.origin is Origin.LABEL else "right",
-            style="dim italic" if column.origin is Origin.PAPER else "",
+            style="dim italic" if column.origin in OTHERS else "",
             overflow="fold",
         )
     group = ""

@@ -124,6 +124,7 @@ def join(
         equal_within=study.equal_within,
         placebo=study.placebo,
         control=study.control,
+        quoted=study.quoted,
         components=study.components,
         present={row.name: row.present for row in study.rows if row.present is not None},
         comparable=study.profile.comparable and not differ,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from far.errors import ConfigError
 from orchestrator.study.names import find_name
@@ -93,6 +93,8 @@ class Results:
     """The row that is the baseline with other seeds."""
     control: str | None = None
     """The row that must do worse than the baseline."""
+    quoted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Rows of other works that the study quotes (``orchestrator.study.quoted``), for tables alone."""
     components: Sequence[str] = ()
     """What a factorial crosses."""
     present: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from reports.tables.cells import COSTS, METRICS, decimals_of
 from reports.tables.footnotes import note_letters, scale_warning, table_notes
 from reports.tables.lines import Line, join_lines, measured_columns
 from reports.tables.model import Cell, Column, Origin, Row, Table
+from reports.tables.quoted import quoted_columns, quoted_lines
 
 ROW_HEADER = "Row"
 """Above the names of rows where neither the study nor the paper says what they are."""
@@ -30,7 +31,9 @@ def build_table(results: Results) -> Table:
     printed, papers = paper.rows_printed(results.table, [row.name for row in results.rows])
     comparison = compare_rows(results)
     decimals = {name: decimals_of(results.rows, name) for name in COSTS}
-    lines, marked = join_lines(results, papers, comparison, note_letters(), decimals)
+    letters = note_letters()
+    lines, marked = join_lines(results, papers, comparison, letters, decimals)
+    quoted, sources = quoted_lines(results, letters, "row")
     rows = best_marked([_row(line, line.name == results.baseline) for line in _in_order(lines, printed)])
     columns = [_names(results, printed if papers else None), *measured_columns(comparison)]
     return Table(
@@ -38,11 +41,11 @@ def build_table(results: Results) -> Table:
         number=results.table if papers else None,
         study=results.study,
         caption=results.title or (printed.title if printed and papers else results.study),
-        columns=(*columns, *(_paper_columns(printed) if printed and papers else ())),
-        rows=tuple(_ruled(rows, printed, papers)),
+        columns=(*columns, *(_paper_columns(printed) if printed and papers else ()), *quoted_columns(results)),
+        rows=(*_ruled(rows, printed, papers), *quoted),
         profile=results.profile,
         warning=scale_warning(results),
-        notes=(*marked, *table_notes(results, printed, papers, comparison)),
+        notes=(*marked, *sources, *table_notes(results, printed, papers, comparison)),
         provenance={"study": str(results.path or results.study), "store": str(results.store or "")},
     )
 

@@ -53,7 +53,8 @@ def choose_columns(tables: Sequence[Table], keys: Sequence[str]) -> list[Table]:
 def with_columns(table: Table, keys: Sequence[str]) -> Table:
     """Return a table with the columns that it has of these; marks on a column that is left out go to the row's name."""
     by_key = {column.key: column for column in table.columns}
-    asked = [by_key[key] for key in keys if key in by_key]
+    also = [f"quoted_{key}" for key in keys]  # of the rows that others have measured
+    asked = [by_key[key] for key in dict.fromkeys([*keys, *also]) if key in by_key]
     labels = [column for column in table.columns if column.origin is Origin.LABEL]
     named = {column.key for column in asked if column.origin is Origin.LABEL} | {table.columns[0].key}
     if len(named) == 1:

@@ -27,6 +27,7 @@ from reports.tables.footnotes import (
 )
 from reports.tables.lines import Line, join_lines, measured_columns
 from reports.tables.model import Cell, Column, Note, Origin, Row, Table
+from reports.tables.quoted import quoted_columns, quoted_lines
 
 if TYPE_CHECKING:
     from reports.paper.costs import CostRow
@@ -62,11 +63,14 @@ def build_literature(number: int, results: Results | None = None) -> Table:
     comparison = None
     papers: dict[str, PaperRow] = {}
     own: dict[str, Line] = {}
+    quoted: list[Row] = []
     if results is not None:
         papers = printed.rows_of([row.name for row in results.rows])
         comparison = compare_rows(results)
         own, about_trials = join_lines(results, papers, comparison, letters)
         marked += about_trials
+        quoted, sources = quoted_lines(results, letters, "Method")
+        marked += sources
         notes += override_notes(results)
         notes += [Note(text) for text in results.remarks]
         notes += finding_notes(results.findings)
@@ -96,8 +100,11 @@ def build_literature(number: int, results: Results | None = None) -> Table:
         number=number,
         study=results.study if results else "",
         caption=_caption(printed, results),
-        columns=(*COLUMNS, *(measured_columns(comparison, ["flops"]) if results else ())),
-        rows=tuple(best_marked([_highlighted(row, results) for row in rows])),
+        columns=(
+            *COLUMNS,
+            *((*measured_columns(comparison, ["flops"]), *quoted_columns(results)) if results else ()),
+        ),
+        rows=(*best_marked([_highlighted(row, results) for row in rows]), *quoted),
         profile=results.profile if results else "",
         warning=scale_warning(results) if results else "",
         notes=(*marked, *notes),

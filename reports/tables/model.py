@@ -27,6 +27,8 @@ class Origin(StrEnum):
     PAPER = "paper"
     COUNTED = "counted"
     """Costs computed from the configuration, without a run."""
+    QUOTED = "quoted"
+    """As another work reports them, in rows that the study quotes."""
     LABEL = "label"
 
 
@@ -58,6 +60,8 @@ class Cell:
     best: bool = False
     marks: tuple[str, ...] = ()
     """Letters of the notes that concern this cell."""
+    source: str = ""
+    """Where a quoted number comes from."""
     cite: str = ""
     """Key of a bibliography (BibTeX) that the number is quoted from."""
     trials: tuple[str, ...] = ()
@@ -114,6 +118,8 @@ class Note:
 
     text: str
     mark: str = ""
+    link: str = ""
+    """An address in the text that may be followed."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,12 @@ class Table:
 
     def origin_title(self, origin: Origin | str) -> str:
         """What stands above the columns of one origin."""
-        titles = {Origin.MEASURED: f"measured ({self.profile})", Origin.PAPER: "paper", Origin.COUNTED: "counted"}
+        titles = {
+            Origin.MEASURED: f"measured ({self.profile})",
+            Origin.PAPER: "paper",
+            Origin.COUNTED: "counted",
+            Origin.QUOTED: "quoted",
+        }
         return titles.get(Origin(origin), "")
 
     @property
