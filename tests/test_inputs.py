@@ -26,7 +26,7 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
         ["-t", "5", "-f", "latex"],
         ["-t", "5"],
     ],
-    ("figure",): [["2"], ["curves"]],
+    ("figure",): [["2"], ["pareto"], ["curves"]],
     ("power",): [["--paper"], ["-t", "5"], []],
     ("predict",): [["0", "--split", "test"], ["0"]],
 }
@@ -39,7 +39,7 @@ VALUES = {
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
     "latex_width": ["column"], "latex_engine": ["xelatex"], "latex_siunitx": [], "latex_caption": ["below"],
-    "data": ["mine"],
+    "data": ["mine"], "quoted": [],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 

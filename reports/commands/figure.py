@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, TrustOption
 from orchestrator.workspace.settings import load_settings
-from reports.figures import FIGURES, NUMBERS, Options, drawn, names, needs_results
+from reports.figures import FIGURES, NUMBERS, Options, drawn, draws_quoted, names, needs_results
 from reports.figures.style import picture_kind, styled, write
 from reports.selection import (
     RowOption,
@@ -23,6 +24,9 @@ from reports.selection import (
     named_rows,
 )
 
+OF_RESULTS = ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store", "trust")
+"""Inputs of a figure that is drawn from results."""
+
 
 @modes(
     mode(
@@ -30,10 +34,8 @@ from reports.selection import (
         ("name", "row", "rows", "video", "output", "trust"),
         when=lambda given: not needs_results(given["name"]),
     ),
-    mode(
-        "on this figure",
-        ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store", "trust"),
-    ),
+    mode("on this figure", (*OF_RESULTS, "quoted"), when=lambda given: draws_quoted(given["name"])),
+    mode("on this figure", OF_RESULTS),
 )
 def figure(
     name: Annotated[str, typer.Argument(help="2 or patterns, pareto, curves, classes, order.")],
@@ -44,6 +46,7 @@ def figure(
     seeds: SeedsOption = None,
     row: RowOption = None,
     rows: RowsOption = None,
+    quoted: Annotated[bool, typer.Option("--quoted", help="Draw the study's quoted rows too (pareto).")] = False,
     video: Annotated[Path | None, typer.Option(help="Video to draw figure 2 on.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
     store: StoreOption = None,
@@ -71,6 +74,7 @@ def figure(
     settings = load_settings()
     chosen_rows = named_rows(row, rows, results)
     options = Options(chosen_rows, video, data_root=settings.data_root, weights_root=settings.weights_root)
+    options = replace(options, quoted=quoted)
     path = output or Path(f"{chosen}.png" if results is None else f"{chosen}-{results.study}.png")
     with styled():
         write(drawn(chosen, results, options), path)

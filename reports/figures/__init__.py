@@ -25,6 +25,8 @@ class Options:
     rows: tuple[str, ...] = ()
     video: Path | None = None
     metric: str = "top1"
+    quoted: bool = False
+    """Whether the rows of other works that the study quotes are drawn too."""
     most_classes: int = 30
     """Classes shown at most: those that differ most, at both ends."""
     data_root: Path = Path("data")
@@ -67,6 +69,8 @@ class FigureSpec:
     needs_results: bool = True
     rows: Callable[[Results, Options], Sequence[RowResults]] = shown_rows
     """Which rows are drawn."""
+    draws_quoted: bool = False
+    """Whether it can draw the rows of other works that a study quotes."""
     wide: bool = False
     """Whether it takes the width of a page rather than of a column."""
 
@@ -117,3 +121,8 @@ def needs_results(name: str) -> bool:
     """Return whether a figure, by its name or the paper's number, is drawn from results; True for what is none."""
     known = NUMBERS.get(name, name)
     return known not in FIGURES or FIGURES[known].needs_results
+
+
+def draws_quoted(name: str) -> bool:
+    """Return whether a figure, by its name, can draw the rows of other works that a study quotes."""
+    return name in FIGURES and FIGURES[name].draws_quoted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from far.errors import DataError
 from reports.figures import FIGURES, Drawing, FigureSpec, Options, shown_rows
@@ -41,6 +42,10 @@ def draw(results: Results | None, options: Options) -> Drawing:
         style = {**look(index), "linestyle": "none"}
         spread = statistics.stdev(values) if len(values) > 1 else None
         axis.errorbar(cost, accuracy, yerr=spread, capsize=2, label=legend_label(name), **style)  # type: ignore[arg-type]
+    others = _quoted(results, options) if options.quoted else {}
+    for index, (name, point) in enumerate(others.items(), start=len(names)):
+        hollow: dict[str, Any] = {**look(index), "linestyle": "none", "markerfacecolor": "none", "color": "0.4"}
+        axis.plot(*point, label=legend_label(f"{name} (quoted)"), **hollow)
     kept = front(points)
     if len(kept) > 1:
         line = zip(*(points[i] for i in kept), strict=True)
@@ -57,9 +62,23 @@ def draw(results: Results | None, options: Options) -> Drawing:
     )
     if len(kept) > 1:
         caption += " Grey: the Pareto front, rows that no other beats in both."
+    if others:
+        caption += " Hollow: as other works report them; nothing of these was run here."
     said = "; ".join(f"{n} {number(y, 1)} % at {x:.4g} G" for n, (x, y) in zip(names, points, strict=True))
     best = f"No other row beats in both: {', '.join(names[i] for i in kept)}."
     return Drawing(figure, titled(results), caption, f"{title} against FLOPs. {said}. {best}")
 
 
-FIGURES.register("pareto")(FigureSpec(draw, "Accuracy against FLOPs"))
+def _quoted(results: Results, options: Options) -> dict[str, tuple[float, float]]:
+    """Return cost and accuracy of the quoted rows that have both.
+
+    Raises:
+        DataError: none has.
+    """
+    rows = {name: row for name, row in results.quoted.items() if "flops" in row and options.metric in row}
+    if not rows:
+        raise DataError(f"no quoted row has both flops and {options.metric}")
+    return {name: (row["flops"], row[options.metric]) for name, row in rows.items()}
+
+
+FIGURES.register("pareto")(FigureSpec(draw, "Accuracy against FLOPs", draws_quoted=True))

@@ -107,6 +107,8 @@ VARIATION = re.compile("[\ufe0e\ufe0f]")
 """Selects how a symbol is drawn where a font has several forms of it; TeX's fonts have one."""
 LONG = 20
 """Characters of a word beyond which it may be broken."""
+MARKS = "/_.,:;=+-)"
+"""Characters after which it is."""
 BREAK = r"\allowbreak{}"
 
 
@@ -158,8 +160,9 @@ def _joined(text: str, engine: str, special: Mapping[str, str], *, lenient: bool
     text = re.sub(r"[\t\r\n]", " ", printable(text))
     pieces: list[str] = []
     for word in re.split("( )", text):
-        breakable = len(word) > LONG
-        for count, cluster in enumerate(_clusters(word), start=1):
+        clusters = list(_clusters(word))
+        since = 0
+        for index, cluster in enumerate(clusters):
             try:
                 piece = _piece(cluster, engine, special)
             except UnsettableError as error:
@@ -167,9 +170,11 @@ def _joined(text: str, engine: str, special: Mapping[str, str], *, lenient: bool
                     raise
                 piece = " ".join(f"U+{ord(c):04X}" for c in error.characters)
             pieces.append(_after(pieces, piece))
-            if breakable and count < len(word) and (cluster in "/_.,:;=+-)" or count % LONG == 0):
+            since += 1
+            if len(word) > LONG and index + 1 < len(clusters) and (cluster in MARKS or since == LONG):
                 pieces.append(BREAK)
-    found = "".join(pieces).removesuffix(BREAK)
+                since = 0
+    found = "".join(pieces)
     if not lenient:  # spaces at the ends of a cell, and those that follow each other, are lost
         found = re.sub(r"^ | $|(?<= ) ", r"\\ ", found)
     return f"{{*}}{found[1:]}" if found.startswith("*") else found  # \\* is a command too

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from reports.renderers.tex import LONG
+from reports.renderers.tex import LONG, MARKS
 from reports.tables.model import Cell, Column, Origin, Row, Table
 
 # fmt: off
@@ -236,7 +236,8 @@ def words(text: str) -> Iterable[str]:
 def _pieces(word: str) -> list[str]:
     if len(word) <= LONG:
         return [word]
-    pieces = re.findall(r"[^/_.,:;=+)-]*[/_.,:;=+)-]*", word)
+    marks = re.escape(MARKS)
+    pieces = re.findall(rf"[^{marks}]*[{marks}]?", word)
     return [piece[at : at + LONG] for piece in pieces for at in range(0, len(piece), LONG)]
 
 

@@ -19,6 +19,7 @@ from reports.shown import can_be_opened_elsewhere, command
 from reports.tables.cells import COSTS
 from reports.tables.differences import verdict
 from reports.tables.footnotes import scale_warning
+from reports.tables.quoted import source_of
 from reports.text import number
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
         raise ConfigError(f"unknown metric '{metric}'", key="--explain", choices=METRICS, got=metric)
     names = list(dict.fromkeys(line.name for results in all_results for line in results.rows))
     found = find_name(row, names, key="--explain")
+    if found is None and (quoted := {study.study: study.quoted[row] for study in all_results if row in study.quoted}):
+        return "\n".join(_of_quoted(study, row, each) for study, each in quoted.items()) + "\n"
     if found is None:
         raise ConfigError(f"no row '{row}'", key="--explain", choices=names, got=row)
     having = [results for results in all_results if found in [line.name for line in results.rows]]
@@ -69,6 +72,11 @@ def trace(all_results: Sequence[Results], row: str, metric: str) -> str:
             raise ConfigError(text, key="--explain", choices=others)
         having = against
     return "\n\n".join(_of_study(results, found, metric) for results in having) + "\n"
+
+
+def _of_quoted(study: str, row: str, said: Mapping[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {said[name]:g} {unit}" for name, unit in PRINTED.items() if name in said)
+    return f"{study}, row {row}: quoted, nothing of it was run here\n  {numbers}\n  as reported by {source_of(said)}"
 
 
 def _of_study(results: Results, row: str, metric: str) -> str:
