@@ -118,6 +118,9 @@ def test_an_installed_wheel_runs_reports_and_sweeps_from_any_directory(
     run([farlab, "sweep", *study], tmp_path)
     result = json.loads(next(tmp_path.glob("runs/trials/*/result.json")).read_text())
     assert result["code"]["git"] == built.commit and result["code"]["dirty"] is False
+    run([farlab, "new", "mine", "--plugin"], tmp_path)
+    mine = ["mine.yaml", "--seeds", "1", *tiny_overrides]
+    run([farlab, "sweep", *mine, "--executor", "local"], tmp_path)
     video = next(tmp_path.glob("data/*/**/*.mp4"))
     asked = ["-t", "5", "--seeds", "1", *tiny_overrides]
     commands = [
@@ -130,12 +133,14 @@ def test_an_installed_wheel_runs_reports_and_sweeps_from_any_directory(
         ["figure", "2", "-o", "patterns.png"],
         ["explain", str(video), "-t", "5", "--seeds", "1", *(f"--set={each}" for each in tiny_overrides)],
         ["cost", "--table", "5"],
+        ["report", *mine, "-o", "mine.tex"],
     ]
     script = "import farlab, json, sys\nfor each in json.loads(sys.argv[1]): assert farlab.run(each) == 0, each"
     run([built.python, "-c", script, json.dumps(commands)], tmp_path)
     page = (tmp_path / "page" / "index.html").read_text()
     assert built.commit[:12] in page and "data:image/png" in page and "could not be drawn" not in page
     assert built.commit in (tmp_path / "explained.txt").read_text()
+    assert "Stripes" in (tmp_path / "mine.tex").read_text()
     made = ("tables.html", "table.tex", "table.md", "pareto.png", "patterns.png", "explain.png")
     assert all((tmp_path / name).stat().st_size > 500 for name in made)
 

@@ -16,6 +16,9 @@ from far.store.atomic import write_atomic
 from far.store.paths import TrialPaths
 from far.store.records import read_spec
 
+FETCHED = ".fetched"
+"""Beside the files of a copy that came from a store at a URL: whoever writes there wrote it."""
+
 
 class KeptPlugin(TypedDict):
     """What a record says of a plug-in."""
@@ -82,6 +85,14 @@ def kept_code(record: KeptPlugin, folder: Path) -> PluginCode:
     if code.digest != digest or not (module.startswith(PREFIX) or name == module):
         raise ConfigError(f"the copy of the plug-in '{name}' has been changed", where=str(root))
     return code
+
+
+def mark_fetched(file: Path) -> None:
+    """Note of a file that it came from a store at a URL, if it is one of a plug-in's copy."""
+    for folder in file.parents:
+        if folder.parent.name == "plugins":
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FETCHED).touch()
 
 
 def load_plugins_of(directory: Path) -> list[Plugin]:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from far.errors import ConfigError, FarError
+from far.plugins.kept import FETCHED, mark_fetched
 from far.redaction import redacted
 from far.store.atomic import read_json, scratch_path, storage_errors
 from far.store.paths import TrialPaths
@@ -78,6 +79,7 @@ class RemoteStore:
                     self._put(local, f"{remote}/checkpoints/{name}/{file}")
                 sizes = {file: local.stat().st_size for file, local in files.items()}
                 self._fs.pipe_file(f"{remote}/checkpoints/{name}/{WHOLE}", json.dumps(sizes).encode())
+            self._put_plugins(paths)
             for name in SMALL:
                 if (paths.directory / name).exists():
                     self._put(paths.directory / name, f"{remote}/{name}")
@@ -111,12 +113,13 @@ class RemoteStore:
                     with _scratch(local.parent) as scratch:
                         self._get(posixpath.dirname(remote), scratch, [local.name])
                         (scratch / local.name).replace(local)
+                        mark_fetched(local)
 
     def push(self, store: Store, keys: Iterable[str]) -> None:
         """Bring the URL up to date with the studies, and with trials that have a result or came farther here."""
         with self._errors():
             for local in sorted(store.root.glob("studies/**/*")):
-                if local.is_file() and local.suffix in (".yaml", ".journal"):
+                if local.is_file() and (local.suffix in (".yaml", ".journal") or "plugins" in local.parts[:-1]):
                     self._put(local, f"{self._root}/{local.relative_to(store.root).as_posix()}")
             for paths in map(store.paths, keys):
                 ended = self._fs.exists(f"{self._trial(paths.key)}/result.json")
@@ -129,6 +132,7 @@ class RemoteStore:
         with self._errors():
             if self._fs.exists(result := f"{self._trial(paths.key)}/result.json"):
                 self._fs.rm_file(result)
+            self._put_plugins(paths)
             self._put(paths.trial, f"{self._trial(paths.key)}/trial.json")
 
     def set_aside(self, key: str, number: int) -> None:
@@ -171,10 +175,31 @@ class RemoteStore:
             self._get(remote, scratch, SMALL[:-1] if ended else OPEN)
             spec: Spec | None = read_json(fetched.trial, Spec)
             if ended or (spec is not None and _starts(spec) >= _starts(read_spec(paths))):
+                self._get_plugins(spec or {}, paths)
                 for name in SMALL if ended else OPEN:
                     if (scratch / name).exists():
                         (scratch / name).replace(paths.directory / name)
         return ended
+
+    def _put_plugins(self, paths: TrialPaths) -> None:
+        for local in sorted(paths.plugins.rglob("*")):
+            remote = f"{self._trial(paths.key)}/{local.relative_to(paths.directory).as_posix()}"
+            if local.is_file() and local.name != FETCHED and not self._fs.exists(remote):  # named by their content
+                self._put(local, remote)
+
+    def _get_plugins(self, spec: Spec, paths: TrialPaths) -> None:
+        """Fetch the plug-ins of a trial that are not here, and mark them as somebody else's."""
+        for record in spec.get("plugins") or ():
+            for file in record["files"]:
+                parts = [_name(part) for part in (record["digest"], *file.split("/"))]
+                local = paths.plugins.joinpath(*parts)
+                if not local.exists():
+                    with _scratch(local.parent) as scratch:
+                        remote = f"{self._trial(paths.key)}/plugins/{'/'.join(parts[:-1])}"
+                        self._get(remote, scratch, [local.name])
+                        if (scratch / local.name).exists():
+                            mark_fetched(local)
+                            (scratch / local.name).replace(local)
 
     def _trial(self, key: str) -> str:
         return f"{self._root}/trials/{key}"

@@ -19,7 +19,7 @@ from far.config.document import Document, load_document
 from far.errors import ConfigError
 from far.plugins import Plugin, load_code, load_entry_points, load_plugin, loaded_plugins
 from far.plugins.code import PluginCode, shown_path
-from far.plugins.kept import KeptPlugin, foreign, foreign_among, kept_code
+from far.plugins.kept import FETCHED, KeptPlugin, foreign, foreign_among, kept_code
 from far.plugins.load import locate
 from far.store.paths import TrialPaths
 from far.store.records import read_spec
@@ -182,6 +182,8 @@ def _why_not(code: PluginCode) -> str | None:
     """Return why a kept copy is not run without being asked for."""
     if not code.root.resolve().is_relative_to(load_settings().store.resolve()):
         return "does not lie in this workspace's store"
+    if (code.root / FETCHED).exists():
+        return "comes from the store's URL, where others may write"
     return foreign_among(files_of(code))
 
 

@@ -18,6 +18,7 @@ from far.data.sources.demo_writer import directory_of
 from far.data.sources.manifest import FILE_NAME, read_manifest, write_manifest
 from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError
+from far.plugins.kept import kept_code
 from far.store.atomic import read_json, read_json_lines, write_atomic, write_json
 from far.store.paths import TrialPaths
 from far.text import encodable
@@ -28,6 +29,7 @@ from orchestrator.plan.lockfile import PLUGINS, load_submitted_plugins, locked_k
 from orchestrator.plan.proposals import proposed_keys
 from orchestrator.store.acceptances import FILE as ACCEPTANCES
 from orchestrator.study.profiles import packaged_studies, profile_directories, profile_files
+from orchestrator.workspace.plugins import records_in
 from reports.export.crate import write_crate
 from reports.export.scrub import SOMEBODY, Scrub, make_scrub
 from reports.renderers import RENDERERS, SUFFIXES
@@ -200,12 +202,10 @@ def _write_study(chosen: Contents, workspace: Workspace, folder: Path, scrub: Sc
     kept = chosen.lockfile.parent / PLUGINS
     if kept.is_dir():
         shutil.copytree(kept, to / record["profile"]["name"] / PLUGINS)
-    for name in load_document(chosen.source).data.get("plugins") or ():
-        path = Path(name)
-        if not path.is_absolute() and ".." not in path.parts and (chosen.source.parent / path).exists():
-            copy = shutil.copytree if (chosen.source.parent / path).is_dir() else shutil.copyfile
-            (folder / "studies" / path).parent.mkdir(parents=True, exist_ok=True)
-            copy(chosen.source.parent / path, folder / "studies" / path)
+    codes = {each["name"]: kept_code(each, kept) for each in records_in(record)}
+    for path in map(Path, load_document(chosen.source).data.get("plugins") or ()):
+        if not path.is_absolute() and ".." not in path.parts and path.name in codes:
+            codes[path.name].write(folder / "studies" / path.parent)  # as it was submitted, like the study
     for path in sorted(own.directory.glob("**/looks.json")):
         _copy(path, to / path.relative_to(own.directory), scrub)
     if record.get("search") and own.search.exists():
