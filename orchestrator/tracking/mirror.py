@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from far.redaction import redacted
 from far.store.atomic import clear_abandoned, scratch_path
+from orchestrator.tracking.database import is_database
 from orchestrator.tracking.mlflow_backend import SweepMirror
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
@@ -230,6 +231,10 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they raise says the same, once
+    if is_database(uri):
+        import mlflow.store.db.utils
+
+        mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # else it tries ten times, over 100 s, before it says a word
     _make_database(uri)
     return MlflowClient(uri)
 

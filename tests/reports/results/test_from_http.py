@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.chaos.site import Server
 from orchestrator.plan.plan import make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study
-from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.mirror import Mirror, connect
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 from orchestrator.workspace.settings import load_settings
 from orchestrator.workspace.workspace import Workspace
@@ -62,6 +63,16 @@ def test_the_table_of_a_server_is_that_of_the_store(
     assert farlab.run(asked) == 0
     assert f"run {server.uri}/#/experiments/" in capsys.readouterr().out
     asked[-3:] = ["--format"]
+    client, kept = connect(server.uri), lambda: {path.parts[-3] for path in (tmp_path / "server").rglob("result.json")}
+    before = kept()
+    renamed = replace(sweep, trials=[replace(trials[0], row="another name"), *trials[1:]])
+    assert Mirror(server.uri, [renamed]).close()  # a server keeps a parameter for ever: another run
+    experiment = client.get_experiment_by_name(results.study).experiment_id
+    [run] = client.search_runs([experiment], f"params.row = 'another name' and tags.`farlab.key` = '{trials[0].key}'")
+    assert kept() - before == {run.info.run_id} and len(kept()) == len(before)
+    assert Mirror(server.uri, [sweep], rebuild=True).close()
+    assert not kept() & before and len(kept()) == len(before)
+    assert len(client.search_runs([experiment])) == len(trials) + 1
     server.stop()
     assert farlab.run([*asked, "json"]) == 1
     assert server.uri in capsys.readouterr().err
