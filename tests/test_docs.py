@@ -60,3 +60,25 @@ def test_commands_in_the_docs_exist(page: Path) -> None:
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         options = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
         assert options <= known | {"--help"}, f"farlab {' '.join(words)}"
+
+
+def test_every_command_says_how_it_is_called_from_python() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    table = page[page.index("## Every command") :]
+    named = set(re.findall(r"`farlab ([a-z -]+)`", table))
+    missing = {" ".join(words) for words, _ in farlab.leaves(farlab.build_app())} - named
+    assert missing == set(), "docs/python.md, 'Every command'"
+
+
+def test_names_in_the_page_on_python_exist() -> None:
+    import far
+
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"\bfarlab\.([a-z_]+)\(", page)):
+        assert callable(getattr(farlab, name)), name
+    for name in set(re.findall(r"\bfar\.([a-z_]+)\(", page)):
+        assert callable(getattr(far, name)), name
+    from farlab.reporting import StudyResults
+
+    for owner, name in re.findall(r"`(Trial|StudyResults)\.([a-z_]+)`", page):
+        assert hasattr({"Trial": farlab.Trial, "StudyResults": StudyResults}[owner], name), f"{owner}.{name}"

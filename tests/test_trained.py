@@ -21,6 +21,7 @@ from far.data import Manifest, open_manifest
 from far.data.sources.demo import MOTIONS
 from far.errors import ConfigError
 from far.plugins import loaded_plugins, unload_plugin
+from farlab.arguments import console
 from orchestrator.cli.videos import find_videos
 from orchestrator.executors.signals import STOPS
 from orchestrator.store.store import Store
@@ -340,6 +341,17 @@ def test_a_trial_answers_from_python_as_from_the_command_line(
             call()
     again = farlab.run_trial(place / "runs" / "trials" / key / "trial.json", progress=False)
     assert again.key == key
+
+
+def test_a_notebook_is_told_nothing_where_progress_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook rich would show every line as a cell's output, whatever stream it is given."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    shown: list[object] = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *what: shown.append(what))
+    console(shown=False).print("a line")
+    with redirect_stdout(io.StringIO()) as said:
+        console(shown=True).print("a line")
+    assert (shown, said.getvalue()) == ([], "a line\n")
 
 
 def test_a_plan_and_the_whereabouts_of_a_study(place: Path) -> None:

@@ -72,6 +72,7 @@ def make_console(
         file=target,
         width=width,
         force_terminal=colours,
+        force_jupyter=False,  # a notebook gets text like any pipe, where it is asked for
         highlight=False,
         markup=False,
         emoji=False,
