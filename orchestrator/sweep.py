@@ -162,8 +162,8 @@ def _refuse_removed(plan: Plan, store: Store) -> None:
     gone = [trial.key for trial in plan.unique() if trial.done and not store.paths(trial.key).directory.is_dir()]
     if gone:
         raise ConfigError(
-            f"{len(gone)} finished trials ({', '.join(gone[:3])}) were removed from the store while this sweep began: "
-            "run the same command again"
+            f"finished when this sweep began, and removed from the store since: {', '.join(gone[:3])}"
+            f"{f' and {len(gone) - 3} more' if len(gone) > 3 else ''}; run the same command again"
         )
 
 

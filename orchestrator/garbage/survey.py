@@ -86,7 +86,8 @@ def survey(
     keys = store.keys()
     for place, key in enumerate(keys, start=1):
         try:
-            found += _of_trial(store, key, names, key in keep)
+            if key not in keep:
+                found += _of_trial(store, key, names, "optimizer" in wanted)
         except FarError as error:
             problems.append(str(error))
         show(place, len(keys))
@@ -95,9 +96,10 @@ def survey(
     return Survey(tuple(item for item in found if item.category in wanted), tuple(problems))
 
 
-def _of_trial(store: Store, key: str, names: Names, kept: bool) -> Iterator[Item]:
+def _of_trial(store: Store, key: str, names: Names, weigh: bool) -> Iterator[Item]:
+    """Yield what can go of a trial; its checkpoints are only looked into, which takes torch, if ``weigh`` says so."""
     paths = store.paths(key)
-    if kept or key in names.pinned or is_held(paths.lock):
+    if key in names.pinned or is_held(paths.lock):
         return
     state = store.state(key)
     who = names.before.get(key) or f"profile {store.trial(key).get('profile')}"
@@ -108,7 +110,7 @@ def _of_trial(store: Store, key: str, names: Names, kept: bool) -> Iterator[Item
     for path in _earlier(paths):
         size = folder_size(path) if path.is_dir() else path.stat().st_size
         yield Item("earlier", f"of trial {key}: {path.name}", path, size, key)
-    for _, path in complete(paths.checkpoints) if state == "finished" else ():
+    for _, path in complete(paths.checkpoints) if weigh and state == "finished" else ():
         if size := removable(path):
             yield Item("optimizer", f"of trial {key}: {path.name}", path, size, key)
 
