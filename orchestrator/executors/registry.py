@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from far.errors import ConfigError
 from far.registry import Registry, instance_of, named
-from orchestrator.estimate import find_target
-from orchestrator.estimate.capacity import misfits, several_processes
-from orchestrator.executors.ray.cluster import prepare_environment
 
 if TYPE_CHECKING:
     from orchestrator.executors.base import Executor
@@ -56,6 +53,8 @@ class Local(ExecutorSpec):
 
     def refused(self, plan: Plan, settings: Settings) -> list[str]:
         """Return the rows that want several processes."""
+        from orchestrator.estimate.capacity import several_processes  # noqa: PLC0415  (50 ms that reading results does not need)
+
         return several_processes(plan.missing())
 
     def make(self, plan: Plan, workspace: Workspace) -> Executor:
@@ -77,11 +76,16 @@ class Ray(ExecutorSpec):
 
     def refused(self, plan: Plan, settings: Settings) -> list[str]:
         """Return what this machine has no room for; a cluster elsewhere is asked later."""
+        from orchestrator.estimate import find_target  # noqa: PLC0415  (see above)
+        from orchestrator.estimate.capacity import misfits  # noqa: PLC0415  (see above)
+
         return misfits(plan.missing(), find_target(None)) if settings.ray_address is None else []
 
     def make(self, plan: Plan, workspace: Workspace) -> Executor:
         """See :class:`ExecutorSpec`."""
         address = workspace.settings.ray_address
+        from orchestrator.executors.ray.cluster import prepare_environment  # noqa: PLC0415  (see above)
+
         prepare_environment(address)  # before Ray is imported
         limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
         concurrent = min(limits, default=None)
