@@ -111,7 +111,9 @@ class Classifier:
             DamagedError: the checkpoint cannot be loaded.
         """
         trained = load_trained(Path(directory))
-        names = class_names(TrialPaths(Path(directory)), trained.config.data, trained.identity, data_root)
+        names = class_names(
+            TrialPaths(Path(directory)), trained.config.data.source, trained.classes, trained.identity, data_root
+        )
         return cls(trained, names)
 
     def classify(

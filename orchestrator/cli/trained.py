@@ -83,10 +83,10 @@ def check_labels(manifest: Manifest, directory: Path, trained: Trained, workspac
     Raises:
         ConfigError: its classes are others than those that the network was trained on.
     """
-    config, identity = trained.config.data, trained.identity
+    source, identity = trained.config.data.source, trained.identity
     if manifest.content_hash == (identity.get("data") or {}).get("content"):
         return
-    names = class_names(TrialPaths(directory), config, identity, workspace.settings.data_root)
+    names = class_names(TrialPaths(directory), source, trained.classes, identity, workspace.settings.data_root)
     known = names or manifest.labels
     if len(manifest.labels) != trained.classes:
         raise ConfigError(f"has {manifest.classes} classes, the trial {trained.classes}", where=str(manifest.directory))

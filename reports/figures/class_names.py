@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from far.data.sources.demo import MOTIONS
-from far.data.sources.manifest import read_header
-from far.data.sources.open import DEMO, locate
-from far.errors import ConfigError, DataError
+from far.data.sources.classes import class_names as names_of_trial
+from far.data.sources.classes import numbered
+from far.errors import ConfigError
+from far.store.paths import TrialPaths
 from orchestrator.study.names import find_name
 from reports.results.trials import TrialRecord
 
@@ -17,26 +17,20 @@ MOST_SUGGESTED = 12
 
 
 def class_names(trials: Sequence[TrialRecord], classes: int, data_root: Path) -> list[str]:
-    """Return the names of the classes that trials tell apart; ``class 3`` where the data set is not on this machine.
+    """Return the names of the classes that trials tell apart; ``class 3`` where nothing on this machine knows them.
 
     Args:
         trials: that ran on one data set.
         classes: number of classes.
         data_root: folder of data sets.
     """
-    named = next((trial for trial in trials if trial.setting("data", "source")), None)
-    labels: Sequence[str] = ()
-    if named is not None:
-        source = str(named.setting("data", "source"))
-        labels = tuple(MOTIONS) if source == DEMO else _of_manifest(source, data_root)
-    return list(labels[:classes]) if len(labels) >= classes else [f"class {i}" for i in range(classes)]
-
-
-def _of_manifest(source: str, data_root: Path) -> Sequence[str]:
-    try:
-        return read_header(locate(source, data_root)).labels
-    except (ConfigError, DataError):
-        return ()
+    for trial in trials:
+        source = trial.setting("data", "source")
+        if trial.directory is not None and source:
+            paths = TrialPaths(trial.directory)
+            if names := names_of_trial(paths, str(source), classes, trial.identity, data_root):
+                return list(names)
+    return list(numbered(classes))
 
 
 def find_class(wanted: str, names: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +137,14 @@ def test_classes_bear_the_names_that_the_data_set_gives_them(tmp_path: Path) -> 
     names = ["Push up", "Twisting something", "2", *(f"Putting {i} things onto a table" for i in range(15))]
     folder = tmp_path / "own"
     folder.mkdir()
-    write_manifest(make_manifest([], names, media_root=folder, source="folders", directory=folder))
-    trial = TrialRecord("a", 0, "k", State.FINISHED)
+    manifest = make_manifest([], names, media_root=folder, source="folders", directory=folder)
+    write_manifest(manifest)
+    trained_on = {"data": {"content": manifest.content_hash}}
+    trial = TrialRecord("a", 0, "k", State.FINISHED, directory=tmp_path / "k", identity=trained_on)
     trial.__dict__["config"] = {"data": {"source": "own"}}
+    before = replace(trial, identity={"data": {"content": "of what lay there before"}})
+    before.__dict__["config"] = trial.config
+    assert class_names([before], 18, tmp_path)[1] == "class 1"
     assert class_names([trial], 18, tmp_path) == names
     assert class_names([trial], 19, tmp_path)[7] == "class 7"  # of another data set
     assert class_names([trial], 18, tmp_path / "elsewhere")[1] == "class 1"
