@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def show(trial: TrialArgument, json_: JsonOption = False) -> None:
     if json_:
         print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
         return
+    if found.problem:
+        print(f"problem: {found.problem}", file=sys.stderr)
     console = make_console()
     console.print(f"trial {found.key}: {_state(found)}")
     for name, text in _lines(found):
@@ -81,8 +84,8 @@ def _lines(found: TrialFacts) -> Iterator[tuple[str, str]]:
     if costs := _costs(result):
         yield "cost", ", ".join(costs)
     if result.get("data_hash"):
-        source = ((found.spec.get("config") or {}).get("data") or {}).get("source")
-        yield "data", f"{source}, content {str(result['data_hash'])[:16]}"
+        source = (found.config.get("data") or {}).get("source")
+        yield "data", f"{f'{source}, ' if source else ''}content {str(result['data_hash'])[:16]}"
     if environment := result.get("env"):
         yield "ran with", ", ".join(f"{name} {value}" for name, value in environment.items() if value is not None)
     if code := result.get("code"):

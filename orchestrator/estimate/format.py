@@ -19,10 +19,12 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Return bytes in KiB, MiB or GiB."""
+    """Return bytes in KiB, MiB or GiB, a few as they are."""
     if count >= 2**30:
         return f"{count / 2**30:.1f} GiB"
-    return f"{count / 2**20:.0f} MiB" if count >= 2**20 or not count else f"{count / 2**10:.1f} KiB"
+    if count >= 2**20 or not count:
+        return f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**10:.1f} KiB" if count >= 2**10 else f"{count} bytes"
 
 
 def between(low: float, high: float, unit: str = "") -> str:

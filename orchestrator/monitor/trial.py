@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,15 @@ class TrialFacts:
         cells: the cells of submitted studies in which it stands.
         spec: what is run.
         result: what came of it, if it has ended.
+        config: its configuration: of its record, else of the submission that names it; empty if neither is there.
+        problem: why its record says nothing; empty where it does, or it was never started.
         epochs: a record per finished epoch.
         settings: by dotted name, those that say what it is and those that are not the defaults.
         varied: those of them that tell its row from others.
         checkpoint: its farthest complete checkpoint.
         code: how the source that it ran compares with what is here.
         sizes: bytes of its files by name, ``checkpoints`` as a whole.
+        overrides: that the first study which names it was swept with.
     """
 
     paths: TrialPaths
@@ -49,12 +53,15 @@ class TrialFacts:
     cells: tuple[Cell, ...]
     spec: Spec
     result: Result | None
+    config: Mapping[str, Any]
+    problem: str
     epochs: list[dict[str, Any]]
     settings: dict[str, Any]
     varied: frozenset[str]
     checkpoint: Path | None
     code: str
     sizes: dict[str, int]
+    overrides: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -70,8 +77,9 @@ class TrialFacts:
             if self.cells:
                 cell = self.cells[0]
                 row = f"--study {shlex.quote(cell.study)} --row {shlex.quote(cell.row)} --seed {cell.seed}"
-                found.append(f"farlab explain VIDEO {row} --profile {cell.profile}")
-        if self.paths.trial.exists():
+                given = "".join(f" --set {shlex.quote(text)}" for text in self.overrides)
+                found.append(f"farlab explain VIDEO {row} --profile {cell.profile}{given}")
+        if self.spec.get("config"):
             found.append(f"farlab train {shlex.quote(str(self.paths.trial))}")
         if self.paths.log.exists():
             found.append(f"farlab logs {self.key}")
@@ -86,7 +94,8 @@ class TrialFacts:
             "profile": self.spec.get("profile"),
             "settings": self.settings,
             "varied": sorted(self.varied),
-            "config": self.spec.get("config"),
+            "config": self.config or None,
+            "problem": self.problem,
             "identity": self.spec.get("identity"),
             "attempts": self.spec.get("attempts") or [],
             "epochs": self.epochs,
@@ -110,7 +119,8 @@ def facts(paths: TrialPaths, store: Store) -> TrialFacts:
     key = spec.get("key") or paths.key
     is_here = paths.directory.parent.resolve() == store.trials.resolve()
     named = tuple(cell for cell in cells(store) if cell.key == key)
-    config = spec.get("config") or {}
+    problem = "" if spec.get("config") or not paths.trial.exists() else f"{paths.trial} cannot be read"
+    config = spec.get("config") or _submitted(named, store)
     settings = _settings(config)
     return TrialFacts(
         paths,
@@ -118,12 +128,15 @@ def facts(paths: TrialPaths, store: Store) -> TrialFacts:
         named,
         spec,
         result,
+        config,
+        problem,
         read_epochs(paths),
         settings,
         frozenset(settings) & _varied(named, store),
         latest(paths.checkpoints, whole_epochs=True),
         _code(paths, config, store),
         _sizes(paths),
+        tuple(_lockfile(named[0], store).get("overrides") or ()) if named else (),
     )
 
 
@@ -138,7 +151,20 @@ def folder_size(folder: Path) -> int:
     return total
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
+def _lockfile(cell: Cell, store: Store) -> dict[str, Any]:
+    return read_lockfile(store.study(cell.study).lockfile(cell.profile))
+
+
+def _submitted(named: Sequence[Cell], store: Store) -> dict[str, Any]:
+    """Return the configuration of a trial as the first submission that names it has it."""
+    for cell in named:
+        rows = _lockfile(cell, store).get("rows", {})
+        if cell.row in rows:
+            return {**rows[cell.row]["config"], "seed": cell.seed}
+    return {}
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what says what a trial is, then all that is not the default; not the seed, which the cell names."""
     own = leaves(config)
     usual = resolve([]).model_dump(mode="json")
@@ -153,7 +179,7 @@ def _varied(named: tuple[Cell, ...], store: Store) -> frozenset[str]:
     return frozenset(key for row in rows for key in row.get("settings") or {})
 
 
-def _code(paths: TrialPaths, config: dict[str, Any], store: Store) -> str:
+def _code(paths: TrialPaths, config: Mapping[str, Any], store: Store) -> str:
     load_where_they_were(read_spec(paths).get("plugins") or [])
     try:
         verdict = verdict_of(paths.directory, TrialConfig.model_validate(config), store)

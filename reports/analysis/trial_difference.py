@@ -76,7 +76,10 @@ def compare_trials(first: TrialFacts, second: TrialFacts) -> TrialDifference:
     """Return what tells two trials apart."""
     identities = [spelled_out(dict(each.spec.get("identity") or {})) for each in (first, second)]
     deciding = {each.key: each for each in differences(*identities)}
-    named = {each.key: each for each in differences(first.spec.get("config") or {}, second.spec.get("config") or {})}
+    named = {each.key: each for each in differences(first.config, second.config)}
+    unknown = [each for each in (first, second) if not each.spec.get("identity")]
+    if unknown:  # never started, or damaged: what is known of it is what its study asks for
+        deciding = {key: each for key, each in named.items() if not key.startswith("run.")}
     contents = [key for key in CONTENT if key in deciding]
     files = tuple(name for key in contents for name in CONTENT[key])
     settings = {
@@ -93,7 +96,7 @@ def compare_trials(first: TrialFacts, second: TrialFacts) -> TrialDifference:
         tuple(differences(_part(first, "env"), _part(second, "env"))),
         _metrics(first, second),
         answers,
-        tuple(problems),
+        (*(f"trial {each.key}: {each.problem}" for each in (first, second) if each.problem), *problems),
     )
 
 

@@ -151,3 +151,27 @@ def test_diff_of_two_submissions_of_a_study(
     found = shown(capsys, "diff", "pairs")
     assert {tuple(row["seeds"]) for row in found["rows"]} == {(2,)}
     assert {tuple(row["shared"]) for row in found["rows"]} == {(0, 1)}
+
+
+def test_a_record_that_cannot_be_read_is_said_and_its_submission_is_shown(
+    workspace: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = shown(capsys, "show", "b/c/0")["key"]
+    paths = workspace.paths(key)
+    paths.trial.write_text("{")
+    paths.result.unlink()
+    assert farlab.run(["show", key]) == 0
+    output = capsys.readouterr()
+    assert f"problem: {paths.trial} cannot be read" in output.err
+    assert "* recipe.lr = 0.002" in output.out
+    assert "commands: none" in output.out
+    found = shown(capsys, "diff", "a/0", key)
+    assert [each["key"] for each in found["settings"]] == ["recipe.lr"]
+    assert found["answers"] is None
+    assert str(paths.trial) in " ".join(found["problems"])
+
+
+def test_a_trial_that_was_never_started_differs_by_what_its_study_asks_for(
+    workspace: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [each["key"] for each in shown(capsys, "diff", "a/1", "d/1")["settings"]] == ["recipe.epochs"]
