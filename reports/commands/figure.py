@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from far.errors import ConfigError
+from far.plugins import load_plugin
 from orchestrator.cli.inputs import mode, modes
-from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, TrustOption
+from orchestrator.cli.options import PluginOption, ProfileOption, ResultTargets, SeedsOption, TrustOption
+from orchestrator.workspace.plugins import load_workspace_plugins
 from orchestrator.workspace.settings import load_settings
 from reports.figures import FIGURES, NUMBERS, Options, drawn, draws_quoted, names, needs_results
 from reports.figures.style import picture_kind, styled, write
@@ -24,14 +26,27 @@ from reports.selection import (
     named_rows,
 )
 
-OF_RESULTS = ("name", "targets", "table", "study", "profile", "seeds", "row", "rows", "output", "store", "trust")
+OF_RESULTS = (
+    "name",
+    "targets",
+    "table",
+    "study",
+    "profile",
+    "seeds",
+    "row",
+    "rows",
+    "output",
+    "store",
+    "trust",
+    "plugin",
+)
 """Inputs of a figure that is drawn from results."""
 
 
 @modes(
     mode(
         "on figure 2, which is drawn from the patterns alone",
-        ("name", "row", "rows", "video", "output", "trust"),
+        ("name", "row", "rows", "video", "output", "plugin", "trust"),
         when=lambda given: not needs_results(given["name"]),
     ),
     mode("on this figure", (*OF_RESULTS, "quoted"), when=lambda given: draws_quoted(given["name"])),
@@ -50,6 +65,7 @@ def figure(
     video: Annotated[Path | None, typer.Option(help="Video to draw figure 2 on.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help=".png, .pdf or .svg.")] = None,
     store: StoreOption = None,
+    plugin: PluginOption = None,
     trust: TrustOption = False,
 ) -> None:
     """Draw a figure: attention patterns, accuracy against FLOPs, learning curves, classes, order of frames.
@@ -63,6 +79,9 @@ def figure(
     if chosen == "explain":
         raise ConfigError(f"figure {name} is drawn by `farlab explain VIDEO... --table N`", key="NAME")
     selection = Selection(table, study, targets, profile, seeds, store)
+    for each in plugin or ():
+        load_plugin(each)
+    load_workspace_plugins()
     if chosen not in FIGURES:
         selection.load_plugins()
     if chosen not in FIGURES:

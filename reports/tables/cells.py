@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from far.evaluate import metrics
+from far.plugins import plugin_of
 from reports.results.results import RowResults
 from reports.results.state import State
 from reports.shown import can_be_opened_elsewhere
@@ -39,6 +42,18 @@ def accuracy_cell(line: RowResults, metric: str, marks: tuple[str, ...] = ()) ->
         trials=tuple(trial.key for trial in line.finished),
         links=tuple((f"seed {t.seed}", t.link) for t in line.finished if t.link and can_be_opened_elsewhere(t.link)),
     )
+
+
+def own_metrics() -> list[str]:
+    """Return the metrics that plug-ins have registered: columns of their own beside the accuracies."""
+    return [name for name in metrics.METRICS if plugin_of(metrics.METRICS.axis, name) is not None]
+
+
+def own_metric_cell(line: RowResults, metric: str) -> Cell:
+    """Mean and deviation of a plug-in's metric, with digits for its size."""
+    cell = accuracy_cell(line, metric)
+    largest = max(map(abs, cell.values), default=0.0)
+    return replace(cell, decimals=1 if largest >= 10 else 2 if largest >= 1 else 3)
 
 
 def _cost_values(rows: Sequence[RowResults], name: str) -> list[float]:

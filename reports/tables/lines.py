@@ -19,6 +19,8 @@ from reports.tables.cells import (
     cost_data,
     coverage_cell,
     decimals_of,
+    own_metric_cell,
+    own_metrics,
     paper_cell,
     views_cell,
 )
@@ -58,6 +60,7 @@ class Line:
         """Return what was measured, and the paper's numbers."""
         row, finished = self.results, len(self.results.finished)
         cells = {name: accuracy_cell(row, name, self.marks if name == "top1" else ()) for name in METRICS}
+        cells |= {name: own_metric_cell(row, name) for name in own_metrics()}
         for name in COSTS:
             cells[name] = cost_cell(row, name, (self.decimals or {}).get(name, decimals_of([row], name)))
         cells["n"] = Cell(str(finished) if self.state is State.FINISHED else f"{finished}/{len(row.planned)}")
@@ -70,7 +73,9 @@ class Line:
 
     def data(self) -> dict[str, object]:
         """Return the row for machines: means and deviations unrounded, costs as exact integers."""
-        metrics = {name: average(list(self.results.by_seed(name).values())) for name in (*METRICS, "loss")}
+        metrics = {
+            name: average(list(self.results.by_seed(name).values())) for name in (*METRICS, "loss", *own_metrics())
+        }
         return {
             "row": self.name,
             "metrics": metrics,
@@ -116,6 +121,7 @@ def measured_columns(comparison: Comparison | None, costs: Collection[str] = tup
     """Return the columns of what was measured."""
     return [
         *(Column(name, title) for name, title in METRICS.items()),
+        *(Column(name, name) for name in own_metrics()),
         *differences.columns(comparison),
         *(Column(name, COSTS[name][0]) for name in costs),
         Column("n", "seeds", foldable=True),

@@ -20,6 +20,7 @@ from orchestrator.plan.changed_code import CURRENT
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.lockfile import load_submitted_plugins, write_lockfile
 from orchestrator.plan.plan import Plan
+from orchestrator.store.remote import RemoteStore
 from orchestrator.workspace.workspace import Workspace
 from tests.orchestrator.plan.test_changed_code import finish
 
@@ -176,6 +177,33 @@ def test_commands_on_anothers_store_run_nothing_of_it(
     assert not ran().exists()
     assert "B 45.0" in said(["report", "--all", "--store", theirs, "--trust"], capsys)
     assert ran().exists()
+
+
+def test_copies_from_a_url_are_whole_and_need_to_be_trusted(
+    lab: tuple[Plan, Workspace], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    key = key_of(lab[0], "B")
+    store, remote = lab[1].store, RemoteStore(f"file://{tmp_path / 'remote'}")
+    remote.push(store, [key])
+    remote.pull(store)  # what is here is one's own
+    assert "is finished" in said(["train", f"runs/trials/{key}/trial.json"], capsys)
+    shutil.rmtree(store.root)
+    remote.pull(store)
+    copies = [path.relative_to(store.root).parts[0] for path in store.root.rglob("ideas.py")]
+    assert sorted(copies) == ["studies", "trials"]
+    ran().unlink()
+    for command in (["train", f"runs/trials/{key}/trial.json"], ["resume", "own"]):
+        assert "comes from the store's URL, where others may write: --trust" in said(command, capsys, code=2)
+    assert not ran().exists()
+    assert "is finished" in said(["train", f"runs/trials/{key}/trial.json", "--trust"], capsys)
+
+
+def test_an_export_has_what_was_submitted(lab: tuple[Plan, Workspace], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("ideas.py").write_text(IDEAS.replace("N = 3", "N = 2"))
+    said(["export", "own", "-o", "out"], capsys)
+    os.chdir("out")
+    assert Path("studies/ideas.py").read_text() == IDEAS
+    assert "B 45.0" in said(["report", "studies/own.yaml"], capsys)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give files away")
@@ -347,6 +375,9 @@ def test_every_axis_of_the_orchestrator_and_of_reports_takes_an_entry(
     assert all(0 <= each["metrics"]["right"] <= 20 for each in results) and len(results) == 2
     assert all(TrialPaths(path).plugins.exists() for path in Path("runs/trials").iterdir())
     assert "1 tables" in said(["report", "own.yaml", "--seeds", "1", "-f", "count"], capsys)
+    table = said(["report", "own.yaml", "--seeds", "1", "-f", "md"], capsys)
+    mean = sorted(each["metrics"]["right"] for each in results)
+    assert "| right |" in table and f"{mean[0]:.1f}" in table
     said(["figure", "rows", "own.yaml", "--seeds", "1", "-o", "rows.png"], capsys)
     assert Path("rows.png").stat().st_size > 500
     assert "read by the plug-in" in said(["data", "prepare", "own", ".", "--plugin", "every.py"], capsys, code=3)

@@ -281,12 +281,25 @@ def test_out_of_memory_halves_the_micro_batch(tmp_path: Path, tiny_config: Any, 
 def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, wait: Callable[..., Any]) -> None:
     from ray.cluster_utils import Cluster
 
+    from far.config.trial import TrialConfig
+    from far.plugins import load_plugin, only_within
     from far.store.atomic import write_json
     from far.store.paths import TrialPaths
     from orchestrator.executors.base import Job, ListQueue, StopRequest
     from orchestrator.executors.ray.executor import RayTuneExecutor
 
-    config = tiny_config.model_copy(update={"recipe": tiny_config.recipe.model_copy(update={"epochs": 40}), "seed": 1})
+    (tmp_path / "ideas.py").write_text(
+        "from far.architecture.patterns import PATTERNS, spatial\n"
+        "PATTERNS.register('own')(lambda grid: spatial(grid))\n"
+    )
+    with only_within():  # each node's process gets it with the job; the file is gone by then
+        code = load_plugin(tmp_path / "ideas.py").code
+        values = tiny_config.model_dump()
+        changes = {"recipe": {**values["recipe"], "epochs": 40}, "seed": 1}
+        config = TrialConfig.model_validate(
+            {**values, **changes, "model": {**values["model"], "attention": {"own": 1}}}
+        )
+    (tmp_path / "ideas.py").unlink()
     paths = TrialPaths(tmp_path / "trials" / "k")
     write_json(paths.trial, {"key": "k", "identity": {}, "config": config.model_dump(mode="json"), "before": 0})
     options = {"object_store_memory": 80 * 2**20}
@@ -294,7 +307,7 @@ def test_a_node_that_is_lost(tmp_path: Path, tiny_config: Any, tiny_data: Path, 
     try:
         first = cluster.add_node(num_cpus=1, **options)
         executor = RayTuneExecutor(tmp_path, address=cluster.address)
-        queue = ListQueue([Job(paths.directory, tiny_data, 1, 1)])
+        queue = ListQueue([Job(paths.directory, tiny_data, 1, 1, plugins=(code,))])
         thread = threading.Thread(target=executor.run, args=(queue, StopRequest()), daemon=True)
         thread.start()
         wait(lambda: paths.metrics.exists() and paths.metrics.read_bytes().count(b"\n") >= 2)
