@@ -17,7 +17,7 @@ from pathlib import Path
 from far.errors import FarError
 from far.interpreter import child_environment, python_command
 from orchestrator.chaos.invariants import MARK
-from orchestrator.tracking.mirror import SERVER_ENVIRONMENT
+from orchestrator.tracking.pages import SERVER_ENVIRONMENT
 
 START_TIMEOUT = 120.0
 """Seconds that the tracking server may take to answer."""

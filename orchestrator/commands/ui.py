@@ -27,9 +27,8 @@ from orchestrator.cli.inputs import refuse_given
 from orchestrator.cli.options import TrackingOption, note_environment
 from orchestrator.store.store import Store
 from orchestrator.tracking.base import TRACKERS
-from orchestrator.tracking.mirror import SERVER_ENVIRONMENT, connect
-from orchestrator.tracking.pages import overview, pages
-from orchestrator.tracking.selection import follow_store, has_moved
+from orchestrator.tracking.database import has_moved
+from orchestrator.tracking.pages import SERVER_ENVIRONMENT, overview, pages
 from orchestrator.workspace.settings import checked_uri, load_settings
 
 Experiment = tuple[str, str, dict[str, str]]
@@ -71,7 +70,9 @@ def ui(
     if tracking_uri is None and uri == f"sqlite:///{base}" and not base.exists():
         raise ConfigError("nothing is tracked here yet; run `farlab sweep` first", where=str(base))
     chosen = claimed_port(host, port)
-    if has_moved(uri, store):
+    if has_moved(uri, store.root):
+        from orchestrator.tracking.selection import follow_store  # noqa: PLC0415  (memory that waiting does not need)
+
         follow_store(uri, store)
     # A command line can be read by everybody on the machine.
     environment = child_environment(**SERVER_ENVIRONMENT, MLFLOW_BACKEND_STORE_URI=uri)
@@ -101,6 +102,8 @@ def _show(base: str, experiments: list[Experiment] | None, store: Store, *, open
 
 def _experiments_of(uri: str) -> list[Experiment] | None:
     """Return the experiments of a server elsewhere, None if it does not say."""
+    from orchestrator.tracking.mirror import connect  # noqa: PLC0415  (memory that waiting does not need)
+
     try:
         found = connect(uri).search_experiments(max_results=LISTED)
     except Exception as error:  # whatever its answer makes of MLflow's client; a browser may have access all the same

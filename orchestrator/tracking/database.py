@@ -7,13 +7,17 @@ can neither be given another start nor another value of a parameter.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from orchestrator.tracking.tracked import Sweep
 
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+"""In a store, where no tracking URI is set."""
 STORE = "farlab.store"
 """Tag of a run: the store whose trial it is."""
 
@@ -44,6 +48,19 @@ def moved(artifact_uri: str | None, artifacts: Path, study: str) -> str | None:
         return None
     before, found, after = f"{artifact_uri}/".rpartition(mark)
     return f"{root}/{after}".rstrip("/") if found and before else None
+
+
+def has_moved(uri: str, store: Path) -> bool:
+    """Return whether a store's own data base names a place from which the store was moved or copied."""
+    path = store / DATABASE
+    if uri != f"sqlite:///{path}" or not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        try:
+            found = connection.execute("SELECT artifact_location, name FROM experiments").fetchall()
+        except sqlite3.Error:
+            return False
+    return any(moved(place, store / ARTIFACTS, name) is not None for place, name in found)
 
 
 class Database:

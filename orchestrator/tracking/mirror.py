@@ -50,12 +50,6 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-SERVER_ENVIRONMENT = {
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # with one worker 2 processes instead of 15 (measured with 3.17)
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "UVICORN_APP_DIR": os.devnull,  # uvicorn would look for modules in the working directory first
-}
-"""Of an MLflow server that is started here."""
 
 
 class Mirror:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from far.errors import FarError
 from orchestrator.plan.lockfile import load_lockfile, locked_keys, read_lockfile
@@ -20,7 +18,7 @@ from orchestrator.store.store import Store
 from orchestrator.study import Study
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.tracking.contents import flattened
-from orchestrator.tracking.database import Database, moved
+from orchestrator.tracking.database import ARTIFACTS, Database
 from orchestrator.tracking.mirror import connect
 from orchestrator.tracking.summary import summary_of
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
@@ -28,8 +26,6 @@ from orchestrator.tracking.tracked import Sweep, TrackedTrial
 if TYPE_CHECKING:
     from orchestrator.workspace.settings import Settings
 
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-"""Of MLflow in a store, where no tracking URI is set."""
 Cell = tuple[str, int, str]
 """Name of a row or of a proposal, seed, and key."""
 
@@ -62,19 +58,6 @@ def submitted(store: Store, name: str, settings: Settings | None = None) -> list
                 proposed = proposals(load_lockfile(path), store)
         sweeps.append(_sweep(store, name, path.parent.name, _about(record), cells, proposed, settings))
     return sweeps
-
-
-def has_moved(uri: str, store: Store) -> bool:
-    """Return whether a store's own data base names a place from which the store was moved or copied."""
-    path = store.root / DATABASE
-    if uri != f"sqlite:///{path}" or not path.exists():
-        return False
-    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-        try:
-            found = connection.execute("SELECT artifact_location, name FROM experiments").fetchall()
-        except sqlite3.Error:
-            return False
-    return any(moved(place, store.root / ARTIFACTS, name) is not None for place, name in found)
 
 
 def follow_store(uri: str, store: Store) -> None:
