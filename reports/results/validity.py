@@ -25,9 +25,9 @@ def contradiction(result: Mapping[str, Any]) -> str:
     # The store writes what is not a number as null; the loss of a test without answers is none.
     odd += [name for name in TOP if name in metrics and metrics[name] is None]
     if odd:
-        return f"{' and '.join(odd)} not a finite number"
+        return f"not a finite number: {', '.join(odd)}"
     if "top1" not in metrics:
-        return "no top1"
+        return "it says no top1"
     return _against_answers(result, metrics, result.get("answers") or {})
 
 
