@@ -49,6 +49,6 @@ def _against_answers(result: Mapping[str, Any], metrics: Mapping[str, Any], answ
 def _right(packed: Any) -> int | None:
     """Return how many answers are right; None where that cannot be read, which the comparison by video tells."""
     try:
-        return int.from_bytes(binascii.a2b_base64(packed), "big").bit_count()
+        return int.from_bytes(binascii.a2b_base64(packed, strict_mode=True), "big").bit_count()
     except (TypeError, ValueError):  # binascii.Error is one
         return None
