@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from far.config import TrialConfig
 from far.errors import DataError, StorageFullError
 from orchestrator.search.journal import START, Journal, mend
 from orchestrator.search.storage import find_search, open_search
@@ -139,13 +141,22 @@ def test_a_full_disk_ends_a_search_cleanly_and_it_goes_on(searched: tuple[Study,
     assert len(values(find_search(study, store))) == done + 2
 
 
-def test_a_journal_without_room_stops_the_sweep(searched: tuple[Study, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_without_room_stops_the_sweep(
+    searched: tuple[Study, Store],
+    tiny_config: TrialConfig,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from orchestrator.executors.base import StopRequest
     from orchestrator.search.queue import SearchQueue
     from orchestrator.workspace.settings import load_settings
     from orchestrator.workspace.workspace import Workspace
 
-    study, store = searched
+    monkeypatch.chdir(tmp_path)
+    Path("farlab.toml").write_text(f"data_root = '{tiny_data}'\n")
+    (tmp_path / "s.yaml").write_text(f"{SPACE}base: {{data: {json.dumps(tiny_config.data.model_dump(mode='json'))}}}\n")
+    study, store = load_study(tmp_path / "s.yaml"), searched[1]
     stop = StopRequest()
     queue = SearchQueue(study, Workspace(load_settings(), store), lambda *trial: None, stop=stop)
 

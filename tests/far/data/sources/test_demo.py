@@ -10,6 +10,7 @@ import pytest
 from far.config.trial import DataConfig, DemoConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.decoder import decode
+from far.data.decoding.indexes import open_indexes
 from far.data.decoding.scan import index_file
 from far.data.sources import demo
 from far.data.sources.manifest import read_manifest
@@ -18,13 +19,24 @@ from far.errors import ConfigError, DataError
 TINY = DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32))
 
 
-def features(manifest: Manifest, split: str, frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Grey frames (N, T, 64, 64) of a split with their labels, decoded by decord."""
-    clips = [
-        decode(manifest.file(video), index_file(manifest.file(video)), np.array(frames)).frames.mean(axis=-1)
-        for video in manifest.split(split)
-    ]
-    return np.stack(clips).astype(np.float32) / 255, np.array([v.label for v in manifest.split(split)])
+STEP = 4
+MIDDLE = demo.FRAMES // 2 // STEP
+Split = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def grey(demo_set: Manifest) -> dict[str, Split]:
+    """Every fourth frame, grey (N, T, 64, 64), of each split with its labels, decoded by decord."""
+    indexes = open_indexes(demo_set)
+    frames = np.arange(0, demo.FRAMES, STEP)
+    found = {}
+    for split in ("train", "val"):
+        videos = demo_set.split(split)
+        clips = [
+            decode(demo_set.file(v), indexes.get(v), frames).frames.mean(axis=-1, dtype=np.float32) for v in videos
+        ]
+        found[split] = np.stack(clips) / 255, np.array([v.label for v in videos])
+    return found
 
 
 def test_classes_come_in_time_reversed_pairs() -> None:
@@ -60,14 +72,13 @@ def test_training_and_validation_share_no_digit_image() -> None:
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in val}
 
 
-def test_middle_frame_alone_is_at_chance(demo_set: Manifest) -> None:
+def test_middle_frame_alone_is_at_chance(grey: dict[str, Split]) -> None:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    middle = [demo.FRAMES // 2]
-    x, y = features(demo_set, "train", middle)
-    x_val, y_val = features(demo_set, "val", middle)
+    assert MIDDLE * STEP == demo.FRAMES // 2
+    (x, y), (x_val, y_val) = ((clips[:, MIDDLE], labels) for clips, labels in (grey["train"], grey["val"]))
     model = make_pipeline(PCA(40, whiten=True, random_state=0), LogisticRegression(C=0.1, max_iter=300))
     model.fit(x.reshape(len(x), -1), y)
     assert model.score(x.reshape(len(x), -1), y) > 0.3  # it can fit: chance on validation is not for want of trying
@@ -75,11 +86,11 @@ def test_middle_frame_alone_is_at_chance(demo_set: Manifest) -> None:
     assert accuracy < 0.17  # 200 videos at chance 0.1: above 0.17 once in a thousand runs
 
 
-def test_order_in_time_tells_the_classes_apart(demo_set: Manifest) -> None:
+def test_order_in_time_tells_the_classes_apart(grey: dict[str, Split]) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
     def moments(split: str) -> tuple[np.ndarray, np.ndarray]:
-        clips, labels = features(demo_set, split, list(range(0, demo.FRAMES, 4)))
+        clips, labels = grey[split]
         change = np.abs(clips - np.median(clips, axis=1, keepdims=True))
         mass = np.where(change > np.quantile(change, 0.97, axis=(1, 2, 3), keepdims=True), change, 0)
         bright = np.abs(clips - np.median(clips, axis=(2, 3), keepdims=True)) ** 2
