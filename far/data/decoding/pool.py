@@ -2,6 +2,10 @@
 
 decord is known to hang on some files and to leak over long runs. A worker process that does not answer in time is
 killed, one that dies is replaced, and each is retired after a number of files.
+
+Frames come back through memory that both processes map. ``pebble.ProcessPool`` does the rest as well, but sends them
+through a pipe: 67 clips per second instead of 81 (pebble 5.2.3; 24 clips of 16 frames and 1 MB, medians of 7
+interleaved rounds with one worker on two cores that other work shared).
 """
 
 from __future__ import annotations

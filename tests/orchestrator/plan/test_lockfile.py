@@ -67,7 +67,7 @@ def test_a_new_submission_says_what_changed_and_keeps_the_old(submit) -> None:
     assert "row 'say \"hi\"': recipe.lr 0.5 -> 0.25" in told
     assert "row 'new' added" in told
     assert "seeds [0, 1] -> [0]" in told
-    assert "1:1" not in told
+    assert "row '1:1'" not in told
     assert len(list((submit.path.parent / "history").iterdir())) == 1
 
 
