@@ -14,6 +14,7 @@ from far.errors import ConfigError
 from far.evaluate.frame_order import ORDERS
 from far.store.paths import TrialPaths
 from far.store.records import read_epochs, read_result, read_spec
+from far.text import rounded
 from farlab.arguments import Overrides, assignments, console, load_plugins, shown_progress
 from orchestrator.cli.trained import check_labels, data_of
 from orchestrator.cli.trials import find_trial
@@ -52,7 +53,7 @@ class Trial:
 
     def __repr__(self) -> str:
         top1 = self.metrics.get("top1")
-        return f"Trial({self.key}: {self.state}{'' if top1 is None else f', top-1 {top1:.2f} %'})"
+        return f"Trial({self.key}: {self.state}{'' if top1 is None else f', top-1 {rounded(top1, 2)} %'})"
 
     @property
     def key(self) -> str:

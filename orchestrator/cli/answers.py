@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from far.errors import ConfigError
 from far.registry import Registry
 from far.store.atomic import write_atomic
-from far.text import printable
+from far.text import printable, rounded
 from orchestrator.cli.inputs import COMMAND_LINE
 from orchestrator.cli.quiet import talk
 
@@ -34,7 +34,10 @@ def as_text(answers: Answers, top: int) -> str:
     """A line a video and class, in columns: probability in percent, name of the class, video."""
     records = answers.best(top)
     width = max((len(printable(each["class"])) for each in records), default=0)
-    lines = (f"{100 * r['score']:5.1f} %  {printable(r['class']):{width}}  {printable(r['video'])}\n" for r in records)
+    lines = (
+        f"{rounded(100 * r['score'], 1):5} %  {printable(r['class']):{width}}  {printable(r['video'])}\n"
+        for r in records
+    )
     return "".join(lines)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from far.config.differences import shown
+from far.text import rounded
 from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import fitting
 from orchestrator.cli.options import JsonOption
@@ -97,10 +98,12 @@ def _verdict(code: str) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    named = {"top1": "top-1 {:.2f} %", "top5": "top-5 {:.2f} %", "loss": "loss {:.4f}"}
+    titles = {"top1": "top-1", "top5": "top-5"}
     for name, value in metrics.items():
-        if value is not None:
-            yield named.get(name, f"{name} {{:.6g}}").format(value)
+        if value is not None and name in titles:
+            yield f"{titles[name]} {rounded(value, 2)} %"
+        elif value is not None:
+            yield f"loss {value:.4f}" if name == "loss" else f"{name} {value:.6g}"
 
 
 def _costs(result: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from far import __version__
 from far.errors import ConfigError
 from far.redaction import redacted
+from far.text import rounded
 from orchestrator.tracking.mirror import connect
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def promote(
     name = name or tags["farlab.study"]
     facts = {each: tags[each] for each in ("farlab.key", "farlab.row", "farlab.seed", "farlab.study") if each in tags}
     if (top1 := run.data.metrics.get("test/top1")) is not None:
-        facts["test/top1"] = f"{top1:.2f}"
+        facts["test/top1"] = str(rounded(top1, 2))
     try:
         _registered(client, name)
         model = client.create_logged_model(run.info.experiment_id, name="model", source_run_id=run_id, tags=facts)

@@ -29,6 +29,8 @@ WIDTHS = {"text": 345.0, "column": 219.0, "page": 494.0}
 CVPR 237, ACM 241, IEEE 252), and both columns (CVPR), for ``table*``."""
 WIDER = 3.0
 """Points by which siunitx sets a column wider."""
+TALLEST = 470.0
+"""Points of a table, under which notes would run off a page of article (550)."""
 DEVIATIONS = "separate-uncertainty,table-align-uncertainty=false,retain-zero-uncertainty"
 """How siunitx writes a number and its deviation."""
 UNITS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
@@ -121,7 +123,19 @@ def _environment(table: Table, style: Style) -> str:
         caption=f"{caption} {prose(above, style.engine)}".rstrip(),
         parts=parts,
         notes=notes,
+        is_tall=bool(notes) and _height(table, parts, [caption, above], style) > TALLEST,
     )
+
+
+def _height(table: Table, parts: Sequence[_Part], above: Sequence[str], style: Style) -> float:
+    """Estimate the height of a table in points, with what stands above and under it."""
+    width = style.points
+    lines = sum(text_width(text, 8.0) / 8 * 10 for text in above) / width + 2
+    height = 12 * lines + 8.4 * (sum(text_width(note.text, 7.0) for note in table.notes) / width * 1.1 + 2)
+    for part in parts:
+        heads = max((len(lines) for lines in part.part.heads.values()), default=1)
+        height += 1.2 * part.part.size * (heads + 2 + part.height) + 20
+    return height
 
 
 _ACCENT = re.compile(r"""\\[`'^"=~.]\{|\\[urvHdbck]\{""")
@@ -138,6 +152,7 @@ class _Part:
         self.spec = "".join(self._column(column) for column in part.columns)
         self.spans, self.rules = self._spans()
         self.heads = " & ".join(self._head(column) for column in part.columns)
+        self.height = 0
         self.lines = list(self._lines())
         self.text = " ".join([self.spans, self.heads, *self.lines])
 
@@ -180,7 +195,20 @@ class _Part:
                     text = self._wrapped(text, self.style.points)
                 yield rf"\multicolumn{{{len(self.part.columns)}}}{{@{{}}l@{{}}}}{{{text}}} \\"
             group = row.group
+            self.height += 1 + max(
+                (
+                    int(cell_width(self.table.cell(row, column), self.part.size) / points)
+                    for column, points in self._narrow()
+                ),
+                default=0,
+            )
             yield " & ".join(self._cell(row, column) for column in self.part.columns) + r" \\"
+
+    def _narrow(self) -> list[tuple[Column, float]]:
+        """Return the columns whose texts take several lines, with their widths."""
+        return [
+            (column, self.part.wrapped[column.key]) for column in self.part.columns if column.key in self.part.wrapped
+        ]
 
     def _cell(self, row: Row, column: Column) -> str:
         cell = self.table.cell(row, column)

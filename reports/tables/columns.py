@@ -61,7 +61,9 @@ def with_columns(table: Table, keys: Sequence[str]) -> Table:
         named = {column.key for column in labels}
     columns = (*(c for c in labels if c.key in named), *(c for c in asked if c.origin is not Origin.LABEL))
     rows = tuple(_row(row, columns) for row in table.rows)
-    return replace(table, columns=columns, rows=rows, chosen=tuple(keys))
+    shown = [column.key for column in columns]
+    notes = [note for note in table.notes if not note.about or any(key.startswith(note.about) for key in shown)]
+    return replace(table, columns=columns, rows=rows, notes=tuple(notes), chosen=tuple(keys))
 
 
 def _row(row: Row, columns: Sequence[Column]) -> Row:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from reports.analysis.looks import Standing
     from reports.statistics import Difference
 
+COMPARED = ("delta_", "verdict", "pairs_")
+"""How the keys of the columns of differences begin."""
 MOST_SEEDS_WORTH_NAMING = 100
 
 
@@ -129,7 +131,7 @@ def notes(comparison: Comparison) -> list[Note]:
         names = ", ".join(comparison.departing)
         found.append(f"Unlike the other rows in how much seeds vary: {names}. The intervals of such a row rest on its "
                      "own seeds, and with two or three of these may be too narrow.")  # fmt: skip
-    return [Note(text) for text in found]
+    return [Note(text, about=COMPARED) for text in found]
 
 
 def _how(comparison: Comparison) -> str:

@@ -147,7 +147,8 @@ def table_notes(
     notes += [Note(f"{text}.") for text in self_checks(results, comparison)]
     notes += finding_notes(results.findings)
     if printed and about:
-        notes.append(Note(f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."))
+        text = f"Columns marked 'paper' are the paper's own numbers ({printed.facts.setting})."
+        notes.append(Note(text, about=("paper_",)))
     if printed and about and results.comparable:
         notes += [Note(text) for text in cost_of_table(printed.number).notes]
     return notes + problem_notes(results)
@@ -174,7 +175,9 @@ def comparison_notes(
     if number is not None and comparison.differences:
         from reports.statistics.published import within_reach
 
-        found += [Note(within_reach(number, comparison.margin if is_paper_setting else None))]
+        found += [
+            Note(within_reach(number, comparison.margin if is_paper_setting else None), about=differences.COMPARED)
+        ]
     return found
 
 

@@ -118,7 +118,9 @@ class Note:
 
     text: str
     mark: str = ""
-    link: str = ""
+    about: tuple[str, ...] = field(default=(), kw_only=True)
+    """How the keys of the columns begin that it is about; it goes where none of them is shown. Empty: it stays."""
+    link: str = field(default="", kw_only=True)
     """An address in the text that may be followed."""
 
 

@@ -55,7 +55,9 @@ def quoted_lines(results: Results, letters: Iterator[str], label: str) -> tuple[
             "seeds": {},
         }
         rows.append(Row(name, cells, State.UNREPORTED, group=GROUP, data=data))
-        notes.append(Note(f"{name}: as reported by {source}; nothing of it was run here.", mark, row.get("url", "")))
+        notes.append(
+            Note(f"{name}: as reported by {source}; nothing of it was run here.", mark, link=row.get("url", ""))
+        )
     return rows, notes
 
 

@@ -21,6 +21,8 @@ from reports.tables.model import Origin
 MARK = "farlab"
 """Before a record in a comment, and the name of the attribute, column or key that holds one."""
 ATTRIBUTE = f"data-{MARK}"
+BREAK = r"\allowbreak{}"
+"""Where LaTeX may break a word."""
 TRIALS = "trials"
 """The column of CSV that names a row's trials."""
 
@@ -139,7 +141,7 @@ def _latex_table(text: str) -> PrintedTable:
     body = re.sub(r"(?m)^[ \t]*%.*$", "", body)
     body = re.sub(r"\\parbox\[t\]\{[\d.]+pt\}\{\\raggedright (.*?)\\strut\}", r"\1", body)
     body = re.sub(r"\\begin\{tabular\}\[b\]\{@\{\}[lrc]@\{\}\}(.*?)\\end\{tabular\}", _heading, body)
-    body = body.replace(r"\allowbreak{}", "")
+    body = body.replace(BREAK, "")
     caption = re.search(r"\\caption\{(.*)\}\s*\\label", body, re.DOTALL)
     table.title = [_plain(caption[1])] if caption else []
     for inner in re.finditer(r"\\toprule(.*?)\\midrule(.*?)\\bottomrule", body, re.DOTALL):
@@ -153,10 +155,12 @@ def _latex_table(text: str) -> PrintedTable:
             if line:
                 part.add(_cells(line))
         table.join(part)
-    under = re.search(r"\\begin\{minipage\}\{\\linewidth\}(.*?)\\end\{minipage\}", body, re.DOTALL)
-    text = under[1] if under else ""
-    text = re.sub(r"^\s*(?:\\(?:footnotesize|raggedright|selectfont|fontsize\{\w+\}\{[\w.]+\})\s*)*", "", text)
-    table.notes = [_plain(line) for line in re.split(r"\\par(?![a-z])|\\quad(?![a-z])", text) if _plain(line)]
+    inside = r"\\begin\{minipage\}\{\\linewidth\}(.*?)\\end\{minipage\}"
+    behind = r"\\begingroup\\noindent Table~\\ref\{[^}]*\}:(.*?)\\endgroup % of the notes"
+    under = re.search(inside, body, re.DOTALL) or re.search(behind, text.replace(BREAK, ""), re.DOTALL)
+    notes = under[1] if under else ""
+    notes = re.sub(r"^\s*(?:\\(?:footnotesize|raggedright|selectfont|fontsize\{\w+\}\{[\w.]+\})\s*)*", "", notes)
+    table.notes = [_plain(line) for line in re.split(r"\\par(?![a-z])|\\quad(?![a-z])", notes) if _plain(line)]
     return table
 
 

@@ -34,6 +34,17 @@ def test_every_format_shows_the_chosen_columns_alone(make_results: MakeResults) 
     assert r"2:1\textsuperscript{a}" in RENDERERS["latex"](tables)  # the letter stood on Top-1
 
 
+def test_notes_about_columns_that_are_not_shown_go(make_results: MakeResults) -> None:
+    results = make_results("head_ratio", seeds=3)
+    said = {
+        columns: " ".join(note.text for note in build_all([], [results], columns=columns)[0].notes)
+        for columns in ((), ("top1",), ("top1", "paper_top1"), ("verdict",))
+    }
+    assert ["'paper'" in text for text in said.values()] == [True, False, True, False]
+    assert ["Δ: percentage points" in text for text in said.values()] == [True, False, False, True]
+    assert all("standard deviation" in text for text in said.values())
+
+
 def test_a_column_that_comes_later_is_known_and_one_that_never_does_is_not(make_results: MakeResults) -> None:
     nothing = make_results("head_ratio", skip={(row, seed) for row in ("1:1", "2:1", "1:2") for seed in (0, 1)})
     table = build_all([], [nothing], columns=("top1", "delta_top1"))[0]
