@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from far.config.differences import leaves, shown
-from far.errors import ConfigError
+from far.errors import ConfigError, DataError
 from far.evaluate.metrics import METRICS
 from far.store.paths import TrialPaths
 from far.store.records import read_epochs
@@ -66,7 +66,7 @@ def _of_trial(trial: TrialRecord) -> Iterator[dict[str, Any]]:
 
 
 def _of_epochs(trial: TrialRecord) -> Iterator[dict[str, Any]]:
-    """Yield the epochs that are done, of a trial that still runs too; they are counted from 1."""
+    """Yield the epochs that are done, counted from 1."""
     for record in read_epochs(TrialPaths(trial.directory)) if trial.directory is not None else ():
         yield {"epoch": int(record["epoch"]) + 1} | {name: record.get(name) for name in OF_EPOCH}
 
@@ -75,7 +75,8 @@ def _of_videos(trial: TrialRecord) -> Iterator[dict[str, Any]]:
     """Yield the videos that were answered; one that could not be read is wrong, and has no line."""
     from reports.statistics.outcomes import read_scores
 
-    assert trial.directory is not None
+    if trial.directory is None:
+        raise DataError(f"trial {trial.key} was read from a tracking server; its predictions are in the store alone")
     path = TrialPaths(trial.directory).predictions
     if trial.state is not State.FINISHED and not path.is_file():
         return
