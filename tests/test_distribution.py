@@ -138,7 +138,7 @@ def test_an_installed_wheel_runs_reports_and_sweeps_from_any_directory(
     script = "import farlab, json, sys\nfor each in json.loads(sys.argv[1]): assert farlab.run(each) == 0, each"
     run([built.python, "-c", script, json.dumps(commands)], tmp_path)
     page = (tmp_path / "page" / "index.html").read_text()
-    assert built.commit[:12] in page and "data:image/png" in page and "could not be drawn" not in page
+    assert built.commit[:12] in page and "data:image/svg+xml" in page and "could not be drawn" not in page
     assert built.commit in (tmp_path / "explained.txt").read_text()
     assert "Stripes" in (tmp_path / "mine.tex").read_text()
     made = ("tables.html", "table.tex", "table.md", "pareto.png", "patterns.png", "explain.png")
