@@ -22,6 +22,7 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
     ("cancel",): [["x", "--row", "1:1"], ["x"]],
     ("report",): [
         ["-t", "5", "--explain", "1:1", "top1"],
+        ["-t", "5", "--serve"],
         ["-t", "5", "--watch"],
         ["-t", "5", "-f", "latex"],
         ["-t", "5"],
@@ -39,7 +40,7 @@ VALUES = {
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
     "latex_width": ["column"], "latex_engine": ["xelatex"], "latex_siunitx": [], "latex_caption": ["below"],
-    "data": ["mine"], "quoted": [],
+    "data": ["mine"], "quoted": [], "port": ["0"], "output": ["x.html"],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 

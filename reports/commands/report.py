@@ -12,7 +12,8 @@ from far.errors import ConfigError
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import ProfileOption, ResultTargets, SeedsOption, TrustOption
 from reports.output import deliver
-from reports.page.watch import write_page
+from reports.page.serve import serve_page
+from reports.page.watch import Watch, write_page
 from reports.renderers import INSTEAD, PAGE, RENDERERS, SUFFIXES
 from reports.renderers.latex_ import Style
 from reports.renderers.latex_ import render as render_latex
@@ -40,6 +41,7 @@ def _is_latex(given: Mapping[str, Any]) -> bool:
 
 @modes(
     mode("with --explain", (*READ, "output", "explain"), when="explain"),
+    mode("with --serve", (*READ, "columns", "serve", "port", "interval"), when="serve"),
     mode("with --watch", (*READ, "output", "format_", "columns", "watch", "interval", "strict"), when="watch"),
     mode("in LaTeX", (*READ, "output", "format_", "columns", "strict", *LATEX), when=lambda given: _is_latex(given)),
     mode("outside of LaTeX", (*READ, "output", "format_", "columns", "strict")),
@@ -82,7 +84,12 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Rewrite the page while trials run, until all have ended.")
     ] = False,
-    interval: Annotated[int, typer.Option(min=1, help="Refresh interval of --watch in seconds.")] = 10,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Serve the page on this machine, refreshed while trials run; Ctrl-C ends it."),
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")] = 8000,
+    interval: Annotated[int, typer.Option(min=1, help="Refresh interval of --watch and --serve in seconds.")] = 10,
     strict: Annotated[bool, typer.Option(help="Exit with code 3 unless every number is there.")] = False,
     trust: TrustOption = False,
 ) -> None:
@@ -93,6 +100,7 @@ def report(
         farlab report --table 5 -o table.tex
         farlab report head_ratio --explain 1:1 top1
         farlab report --all -f html -o page/
+        farlab report --all --serve
     """
     selection = Selection(table, study, targets, profile, seeds, store, from_, all_)
     if format_ is not None and format_ not in RENDERERS:
@@ -112,12 +120,14 @@ def report(
     numbers, read = selection.numbers, selection.read
     chosen = read_columns(columns) if columns is not None else ()
 
+    page = Watch(read, numbers, everything=all_, columns=chosen, from_files=from_ is None)
     if explain is not None:
         deliver(trace(read(), *explain), output)
+    elif serve:
+        serve_page(page, every=interval, port=port)
     elif is_page(name, all_, output):
         assert output is not None
-
-        tables = write_page(output, read, numbers, everything=all_, columns=chosen, every=interval if watch else None)
+        tables = write_page(output, page, every=interval if watch else None)
         raise typer.Exit(exit_code(tables, strict))
     elif watch:
         raise ConfigError("only a page can be watched: --format html -o DIRECTORY/", key="--watch")

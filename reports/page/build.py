@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
 from far.pictures import save_picture
+from far.store.paths import TrialPaths
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
 from reports.figures import FIGURES as SPECS
@@ -98,7 +99,13 @@ class Section:
 
 
 def build_page(
-    tables: Sequence[Table], results: Sequence[Results], options: Options, *, refresh: int | None = None
+    tables: Sequence[Table],
+    results: Sequence[Results],
+    options: Options,
+    *,
+    refresh: int | None = None,
+    live: str = "",
+    pictures: Pictures | None = None,
 ) -> str:
     """Return the page.
 
@@ -107,9 +114,12 @@ def build_page(
         results: of the studies behind them.
         options: where data and weights lie.
         refresh: seconds after which a browser loads the page again, while it is being rewritten.
+        live: version of the page, of one that a server refreshes.
+        pictures: figures drawn before.
     """
+    pictures = pictures or Pictures()
     left = {(found.study, found.profile): found for found in results}
-    sections = [section(table, left.pop((table.study, table.profile), None), options) for table in tables]
+    sections = [section(table, left.pop((table.study, table.profile), None), options, pictures) for table in tables]
     studies = [each for each in sections if each.results]
     trials = distinct(results).values()
     # What holds for all studies is said once, at the top.
@@ -133,6 +143,7 @@ def build_page(
         cost=cost_text(trials),
         environments=environments(results),
         refresh=refresh,
+        live=live,
     )
     return sealed(without_places(page, _places(results, options)), "html", tables)
 
@@ -151,13 +162,12 @@ def _places(results: Sequence[Results], options: Options) -> list[tuple[str, str
     return [(as_html(str(root)), word) for root, word in both]
 
 
-def section(table: Table, results: Results | None, options: Options) -> Section:
+def section(table: Table, results: Results | None, options: Options, drawn_before: Pictures) -> Section:
     """Return everything about one table."""
     if results is None:
         return Section(table)
-    pictures = [picture(name, results, options) for name in FIGURES if results.finished]
-    if _order_known(results):
-        pictures.append(picture("order", results, options))
+    names = [*(FIGURES if results.finished else ()), *(["order"] if _order_known(results) else [])]
+    pictures = [drawn_before.picture(name, results, options) for name in names]
     links = {t.key: t.link for t in results.finished if t.link and can_be_opened_elsewhere(t.link)}
     return Section(
         folded(table),
@@ -170,6 +180,25 @@ def section(table: Table, results: Results | None, options: Options) -> Section:
         row_settings(results),
         command(results),
     )
+
+
+class Pictures:
+    """Figures of a page, drawn again only where their trials have changed since."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[tuple[str, str, str], tuple[object, Picture]] = {}
+
+    def picture(self, name: str, results: Results, options: Options) -> Picture:
+        """Return a figure of a study."""
+        place = (name, results.study, results.profile)
+        trials = [trial for row in results.rows for trial in row.planned]
+        state: list[object] = [(t.row, t.seed, t.key, t.state, t.result.get("finished_at")) for t in trials]
+        if name == "curves":  # which has what still runs
+            files = [TrialPaths(t.directory).metrics for t in trials if t.directory is not None]
+            state += [file.stat().st_size if file.exists() else 0 for file in files]
+        if self._drawn.get(place, (None,))[0] != state:
+            self._drawn[place] = (state, picture(name, results, options))
+        return self._drawn[place][1]
 
 
 def picture(name: str, results: Results, options: Options) -> Picture:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import threading
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +14,10 @@ import pytest
 from far.errors import ConfigError
 from reports.figures import Options
 from reports.page import watch
-from reports.page.build import build_page
+from reports.page.build import Picture, build_page
+from reports.page.serve import PageServer
 from reports.renderers import RENDERERS
 from reports.results.results import Results
-from reports.results.state import State
 from reports.tables.ablation import build_table
 from reports.tables.provenance import command, trace
 from reports.tables.registry import build_all
@@ -74,28 +76,78 @@ def test_every_html_table_is_escaped(make_results: MakeResults, tmp_path: Path) 
     assert r"50 \% \#1\_\$x" in RENDERERS["latex"]([table])
 
 
-def test_watching_ends_when_nothing_is_pending(
-    make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_watching_draws_what_has_changed_and_ends_when_nothing_is_pending(
+    make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(watch.time, "sleep", slept.append)
+    """A trial is missing for two looks, then it finishes; another study is through all the time."""
     monkeypatch.chdir(tmp_path)
-    states = [make_results("head_ratio", skip={("1:2", 1)}), make_results("head_ratio")]
-    states[0].collected["1:2"][1].__dict__["state"] = State.RUNNING
+    skip = {("1:2", 1)}
+    whole = make_results("classifier")
+    slept: list[float] = []
     seen: list[str] = []
+    collected: list[int] = []
+    drawn: list[str] = []
+    results = make_results("head_ratio", skip=skip)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        seen.append((tmp_path / "out" / "index.html").read_text())
+        if len(slept) == 3:
+            make_results("head_ratio")
 
     def collect() -> list[Results]:
-        if slept:
-            seen.append((tmp_path / "out" / "index.html").read_text())
-        return [states.pop(0)]
+        collected.append(len(slept))
+        return [whole, results if len(slept) < 3 else make_results("head_ratio")]
 
-    tables = watch.write_page(tmp_path / "out", collect, [], everything=False, every=5)
-    assert slept == [5]
+    def picture(name: str, results: Results, options: Options) -> Picture:
+        drawn.append(f"{name} {results.study}")
+        return Picture(name, problem="none")
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    monkeypatch.setattr("reports.page.build.picture", picture)
+    tables = watch.write_page(tmp_path / "out", watch.Watch(collect, []), every=5)
+    assert collected == [0, 3]  # between two changes nothing is read
+    assert len(slept) == 3 and slept[1] == 5
     assert '<meta http-equiv="refresh" content="5">' in seen[0]
-    assert "1 running" in seen[0]
+    assert "1 missing" in seen[0]
     final = (tmp_path / "out" / "index.html").read_text()
     assert "refresh" not in final
-    assert not tables[0].unfinished
+    assert not any(table.unfinished for table in tables)
+    assert drawn.count("pareto head_ratio") == 2 and drawn.count("pareto classifier") == 1
+    assert capsys.readouterr().out.count("watching; open file://") == 1
+
+
+def test_a_page_is_served_alone_and_only_here(make_results: MakeResults, tmp_path: Path) -> None:
+    def ask(path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        found = answer.status, dict(answer.headers), answer.read().decode()
+        connection.close()
+        return found
+
+    server = PageServer(0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        results = make_results("head_ratio", skip={(row, seed) for row in ("2:1", "1:2") for seed in (0, 1)})
+        page = watch.Watch(lambda: [results], [])
+        page.look()
+        server.page, server.version = page.page(live="one").encode(), "one"
+        status, headers, text = ask("/")
+        assert status == 200 and "2 of 6 trials finished" in text
+        assert check(text).scripts == 1 and 'nonce="one"' in text
+        assert "script-src 'nonce-one'" in headers["Content-Security-Policy"]
+        assert ask("/", **{"If-None-Match": headers["ETag"]})[0] == 304
+        for path in ("/index.html", "/../runs/store.id", "//etc/passwd", "/%2e%2e/farlab.toml"):
+            assert ask(path)[0] == 404
+        assert ask("/", Host="elsewhere.example")[0] == 403  # a name of somebody else's that leads here
+        with pytest.raises(ConfigError, match=f"--port: {server.server_port} is taken"):
+            PageServer(server.server_port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_a_cell_is_traced_to_its_files(make_results: MakeResults) -> None:
