@@ -97,7 +97,7 @@ class Module:
         return not _is_text(node) and not (_registered(node) and not _registries(node) & own)
 
     def _counts(self, module: str) -> bool:
-        """Return whether an imported module counts: ours by the lists, those of others if they are beside this one."""
+        """Return whether an imported module counts: ours by the lists, others' if they share a folder."""
         if _is_ours(module):
             return module in REACHED
         return module.split(".")[0] == self.name.split(".")[0] and read(module) is not None

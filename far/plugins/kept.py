@@ -17,7 +17,7 @@ from far.store.paths import TrialPaths
 from far.store.records import read_spec
 
 FETCHED = ".fetched"
-"""Beside the files of a copy that came from a store at a URL: whoever writes there wrote it."""
+"""Next to the files of a copy that came from a store at a URL: whoever writes there wrote it."""
 
 
 class KeptPlugin(TypedDict):

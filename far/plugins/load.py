@@ -73,7 +73,7 @@ def load_plugin(what: str | Path, *, base: Path | None = None, reload: bool = Fa
     Args:
         what: path of a file, or of a folder with an ``__init__.py``; or the dotted name of an installed module.
         base: the folder that a relative path starts from; default: the current one.
-        reload: import it anew, as it is now, e.g. in a notebook after an edit.
+        reload: import it again, as it is now, e.g. in a notebook after an edit.
 
     Raises:
         ConfigError: there is none such, it cannot be imported, a name that it registers is taken, or what it registers
@@ -269,7 +269,7 @@ def _as_ours(error: BaseException, code: PluginCode) -> ConfigError:
         missing = str(error.name)
         beside = code.root / f"{missing.partition('.')[0]}.py"
         more = (
-            f"; {beside.name} beside it is no part of it: make both a folder with an __init__.py, and write "
+            f"; {beside.name} next to it is no part of it: make both a folder with an __init__.py, and write "
             f"`from . import {beside.stem}`"
             if beside.is_file() and not code.is_installed
             else ""

@@ -94,7 +94,7 @@ def is_abandoned(path: Path, *suffixes: str) -> bool:
 
     Args:
         path: file or folder.
-        *suffixes: of names that count beside ``tmp`` and ``partial``.
+        *suffixes: of names that count besides ``tmp`` and ``partial``.
     """
     endings = "|".join(("tmp", "partial", *suffixes))
     # the second form by version 0.1

@@ -39,7 +39,7 @@ def remove(store: Store, items: Iterable[Item], names: ReadNames, done: Done) ->
     Args:
         store: whose.
         items: what is to go.
-        names: reads who names which trials, anew.
+        names: reads again who names which trials.
         done: called with what has gone.
 
     Raises:

@@ -31,7 +31,7 @@ from orchestrator.study.schema import BudgetConfig, ResourcesConfig, RetryConfig
 from orchestrator.workspace.plugins import load_kept, records_in
 
 PLUGINS = "plugins"
-"""Folder beside the file, for the study's plug-ins as they were then."""
+"""Folder next to the file, for the study's plug-ins as they were then."""
 HEADER = "# Written by farlab when the study was submitted: what runs is what stands here. JSON lines, one a row.\n"
 
 

@@ -1,4 +1,4 @@
-"""A new study, and a plug-in beside it, from templates that run as they stand."""
+"""A new study, and a plug-in next to it, from templates that run as they stand."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_study(name: str, folder: Path, *, plugin: bool) -> Written:
     Args:
         name: of the study.
         folder: where it is written; made if it is not there.
-        plugin: whether a plug-in with an example and its test are written beside it.
+        plugin: whether a plug-in with an example and its test are written next to it.
 
     Raises:
         ConfigError: the name cannot be a study's, or is taken, or a file of these names is there.

@@ -334,7 +334,7 @@ class StudyFile(Strict):
     control: Annotated[Settings, Field(min_length=1)] | None = None
     """Add a row that is the baseline with these settings and must do worse."""
     quoted: QuotedRows = Field(default={})
-    """Rows of other works, shown beside one's own: no trials."""
+    """Rows of other works, shown next to one's own: no trials."""
     seeds: Positive | Annotated[list[Seed], Field(min_length=1)] = Field(default=2, examples=[3, [0, 1, 4]])
     """A number n for 0 … n-1, or a list."""
     resources: ResourcesConfig = ResourcesConfig()

@@ -46,7 +46,7 @@ class Tracker(Protocol):
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
             on_wait: called about once per second with how many trials were looked at, and how many there are.
-            on_note: called with what was done beside sending what is new, in words.
+            on_note: called with what was done besides sending what is new, in words.
         """
 
 

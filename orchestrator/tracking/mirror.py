@@ -119,7 +119,7 @@ class Mirror:
             timeout: seconds of silence after which a store is left as it is, to be caught up with later.
             at_most: seconds after which it is left even if it answers.
             on_wait: called about once per second with how many trials were looked at, and how many there are.
-            on_note: called with what was done beside sending what is new, in words.
+            on_note: called with what was done besides sending what is new, in words.
         """
         if self.problem is not None:
             timeout = min(timeout, HURRY)  # it has not answered for a while: the next sweep catches up
@@ -146,7 +146,7 @@ class Mirror:
         return sum(mirror.done for mirror in self._mirrors), sum(len(mirror.sweep.trials) for mirror in self._mirrors)
 
     def _notes(self) -> list[str]:
-        """Return what was done beside sending what is new."""
+        """Return what was done besides sending what is new."""
         return [
             f"study '{mirror.sweep.study}': {mirror.renewed} of its MLflow runs were written again: they were of an "
             "earlier version of FARLab, or their rows have other names"

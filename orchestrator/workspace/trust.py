@@ -1,4 +1,4 @@
-"""Whether the command at hand may run what others could have written: ``--trust``."""
+"""Whether the current command may run what others could have written: ``--trust``."""
 
 from __future__ import annotations
 

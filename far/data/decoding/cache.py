@@ -69,7 +69,7 @@ class DecodedFrames:
 
 
 class DecodedFiles:
-    """Decodes files that belong to no prepared data set; nothing is written beside them.
+    """Decodes files that belong to no prepared data set; nothing is written next to them.
 
     Args:
         manifest: the files.
