@@ -6,6 +6,7 @@ What an entry must be at all is checked when the plug-in is loaded (``far.plugin
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -70,6 +71,7 @@ def run_checks(plugins: Iterable[Plugin]) -> Iterator[Outcome]:
 
 
 def _outcome(axis: str, name: str, check: str, run: Callable[[], None]) -> Outcome:
+    logging.disable(logging.CRITICAL)  # what fails is told in one line; torch's compiler logs tracebacks of it
     try:
         run()
     except AssertionError as error:
@@ -82,6 +84,8 @@ def _outcome(axis: str, name: str, check: str, run: Callable[[], None]) -> Outco
         place = blamed(error)
         said = f"{type(error).__name__}: {_brief(error)}"
         return Outcome(axis, name, check, "failed", f"{place}: {said}" if place else said)
+    finally:
+        logging.disable(logging.NOTSET)
     return Outcome(axis, name, check, "passed")
 
 
