@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from far.data.sources.open import DEMO
 from reports.analysis.comparison import Comparison
 from reports.analysis.self_checks import self_checks
 from reports.paper import PaperRow, PaperTable
@@ -29,6 +30,8 @@ def scale_warning(results: Results) -> str:
             f"Profile {results.profile}, but not the paper's setting: {shown(results.deviations)}. "
             "These numbers are not comparable with the paper's."
         )
+    if any(config.data.source != DEMO for config in results.configs.values()):
+        return f"Profile {results.profile}, not the paper's: these numbers are not comparable with the paper's."
     return (
         f"Profile {results.profile}: a small model on small data. These numbers show that the pipeline works; "
         "they are not comparable with the paper's."

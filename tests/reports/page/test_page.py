@@ -6,6 +6,7 @@ import http.client
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from reports.page.serve import PageServer
 from reports.renderers import RENDERERS
 from reports.results.results import Results
 from reports.tables.ablation import build_table
+from reports.tables.footnotes import scale_warning
 from reports.tables.provenance import command, trace
 from reports.tables.registry import build_all
 
@@ -148,6 +150,15 @@ def test_a_page_is_served_alone_and_only_here(make_results: MakeResults, tmp_pat
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_only_numbers_of_the_demo_are_said_to_show_that_the_pipeline_works(make_results: MakeResults) -> None:
+    results = make_results("head_ratio")
+    assert "the pipeline works" in scale_warning(results)
+    config = results.configs["1:1"]
+    own = config.model_copy(update={"data": config.data.model_copy(update={"source": "mine"})})
+    warning = scale_warning(replace(results, configs={"1:1": own}))
+    assert "pipeline" not in warning and "not comparable with the paper's" in warning
 
 
 def test_a_cell_is_traced_to_its_files(make_results: MakeResults) -> None:
