@@ -66,7 +66,9 @@ def module_of(checkpoint: Path, states: Mapping[str, Any]) -> Mapping[str, Any]:
         DamagedError, WeightsError: its parts cannot be loaded.
     """
     if not _is_split(checkpoint):
-        module: Mapping[str, Any] = states["module"]
+        module = states.get("module")
+        if not isinstance(module, Mapping):
+            raise DamagedError(f"{checkpoint} cannot be loaded: it holds no network")
         return module
     import_deepspeed()
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint

@@ -239,16 +239,16 @@ HUNGRY = """
 import resource, sys
 from pathlib import Path
 from far.distributed import join_world
-from orchestrator.executors.base import Job, ListQueue, Stop
+from orchestrator.executors.base import Job, ListQueue, StopRequest
 from orchestrator.executors.local import LocalExecutor
 
 join_world()
 first, second, data = map(Path, sys.argv[1:])
-LocalExecutor().run(ListQueue([Job(first, data, 1, 1)]), Stop())
+LocalExecutor().run(ListQueue([Job(first, data, 1, 1)]), StopRequest())
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 peak = int(status["VmPeak"].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (peak + 64 * 2**20, resource.RLIM_INFINITY))  # what fitted before fits again
-LocalExecutor().run(ListQueue([Job(second, data, 1, 1)]), Stop())
+LocalExecutor().run(ListQueue([Job(second, data, 1, 1)]), StopRequest())
 """
 
 
