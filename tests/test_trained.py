@@ -154,6 +154,10 @@ def test_a_test_set_without_labels_comes_back_as_ids_and_templates(
     files = json.loads(run("predict", key, *map(manifest.file, videos), "-f", "json")[1])["predictions"]
     assert code == 0
     assert output.splitlines() == [f"{100 + n};{each['class']}" for n, each in enumerate(files)]
+    code, _, errors = run("evaluate", key, "-o", "views.csv")
+    assert code == 2 and "scores are written as Parquet" in errors
+    code, _, errors = run("evaluate", key, "-o", "nowhere/views.parquet")
+    assert code == 2 and "no folder nowhere" in errors
     code, _, errors = run("evaluate", key, "--split", "test", "--data", "secret")
     assert code == 3
     assert "6 videos of the split 'test' without a label" in errors

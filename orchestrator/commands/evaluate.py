@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from far.errors import ConfigError
 from far.evaluate.frame_order import ORDERS
 from far.text import rounded
 from orchestrator.cli.datasets import progress_bar
@@ -34,7 +35,9 @@ def evaluate(
         str, typer.Option(help="Frames in their order, 'reversed', or 'shuffled' (how much order matters).")
     ] = "natural",
     data: DataOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write every view's scores to.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Parquet file to write every view's scores to.")
+    ] = None,
     json_: JsonOption = False,
     trust: TrustOption = False,
 ) -> int:
@@ -46,6 +49,8 @@ def evaluate(
     """
     from far.trained.network import evaluate_trained, load_trained, trial_config
 
+    if output is not None:
+        check_output(output)
     workspace = open_workspace()
     arrange, clips_crops = ORDERS[order], parse_views(views)
     directory = find_trial(checkpoint, workspace.store).directory
@@ -77,3 +82,18 @@ def evaluate(
             + ("" if split == "val" else f", split {split}")
         )
     return 0
+
+
+def check_output(output: Path) -> None:
+    """Refuse what scores cannot be written to, before anything is evaluated.
+
+    Raises:
+        ConfigError: the file's name promises what is no Parquet, or its folder is not there.
+    """
+    if output.suffix.lower() != ".parquet":
+        raise ConfigError(
+            "scores are written as Parquet", key="--output", where=str(output), choices=[".parquet"], got=output.suffix
+        )
+    if output.is_dir() or not output.parent.is_dir():
+        what = "is a folder" if output.is_dir() else f"no folder {output.parent} to write into"
+        raise ConfigError(what, key="--output", where=str(output))

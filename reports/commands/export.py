@@ -20,7 +20,10 @@ from orchestrator.estimate.format import size
 from orchestrator.monitor.trial import folder_size
 from orchestrator.workspace.workspace import open_workspace
 from reports.export.folder import contents, write_folder
+from reports.renderers import INSTEAD, SUFFIXES
 
+ARCHIVES = {".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst"}
+"""Endings of files that would have to be another archive."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of every member of an archive, so that equal contents are equal files."""
 
@@ -50,13 +53,17 @@ def export(
         farlab export head_ratio -o head_ratio.zip --weights
         farlab export head_ratio -o small.zip --no-predictions
     """
+    suffix = output.suffix.lower()
+    if suffix in ARCHIVES | {*SUFFIXES} | {*INSTEAD}:
+        text = f"nothing is exported as {suffix}: a folder has no such ending, an archive ends in .zip"
+        raise ConfigError(text, key="--output", where=str(output))
     workspace = open_workspace()
     chosen = contents(
         find_lockfile(study, profile, workspace.store), workspace, predictions=predictions, weights=weights
     )
     if not chosen.keys:
         raise ConfigError(f"no trial of '{study}' has run yet", key="STUDY")
-    is_archive = output.suffix == ".zip"
+    is_archive = suffix == ".zip"
     if output.exists() and (not output.is_dir() or is_archive or any(output.iterdir())):
         raise ConfigError("exists already; name a new one", key="--output", where=str(output))
     partial = scratch_path(output.absolute())

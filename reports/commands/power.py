@@ -190,7 +190,8 @@ def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
         v: {n: power_of(difference, replace(design, videos=v), n) for n in GRID_SEEDS}
         for v in sorted({*GRID_VIDEOS, videos})
     }
-    smallest = {n: detectable(design, n, goal=goal) for n in GRID_SEEDS}
+    limits = {n: detectable(design, n, goal=goal) for n in GRID_SEEDS}
+    smallest = {n: value if value <= 100 else None for n, value in limits.items()}  # no accuracies differ by more
     if as_json:
         found = {
             "difference": difference,
@@ -213,7 +214,7 @@ def answer(difference: float, basis: Basis, goal: float, as_json: bool) -> str:
         "power     seeds" + "".join(f"{n:>7}" for n in GRID_SEEDS),
     ]
     lines += [f"{v:>8,} videos" + "".join(f"{100 * p:>6.0f}%" for p in row.values()) for v, row in curve.items()]
-    seen = "".join(f"{value:>7.2f}" for value in smallest.values())
+    seen = "".join("   none" if value is None else f"{value:>7.2f}" for value in smallest.values())
     return "\n".join([*lines, f"smallest seen  {seen}  points, {videos:,} videos, one comparison"])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,25 @@ from orchestrator.workspace.plugins import load_trial_plugins
 from reports.figures import FIGURES, Drawing, FigureSpec, Options, shown_rows
 from reports.figures.style import COLOURS, HEIGHT, PAGE, legend_below, seeds_text, titled
 from reports.results.results import Results
-from reports.results.trials import TrialRecord
+from reports.results.trials import TrialRecord, name_trials
 from reports.text import number
 
 FILE = "order.json"
 """Beside the trial's other files: accuracy by order, measured once."""
 HATCHES = ("", "//", "..")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the file holds.
+
+    Attributes:
+        finished_at: when the trial that was measured had finished.
+        top1: its accuracy (%) by order of frames.
+    """
+
+    finished_at: str | None
+    top1: Mapping[str, float]
 
 
 def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
@@ -33,9 +48,11 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
     assert trial.directory is not None
     paths = TrialPaths(trial.directory)
     finished = trial.result.get("finished_at")
-    known = read_json(paths.directory / FILE)
-    if isinstance(known, dict) and known.get("finished_at") == finished and known.get("top1", {}).keys() >= set(ORDERS):
-        return {name: float(known["top1"][name]) for name in ORDERS}
+    known = read_json(paths.directory / FILE, Measured)
+    if known and known["finished_at"] == finished and known["top1"].keys() >= set(ORDERS):
+        found = {name: float(known["top1"][name]) for name in ORDERS}
+        if all(0 <= value <= 100 for value in found.values()):  # else the file is damaged: NaN is not either
+            return found
     from far.trained.network import evaluate_trained, load_trained
 
     load_trial_plugins(paths.directory)
@@ -44,7 +61,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         name: evaluate_trained(trained, data_root=data_root, arrange=arrange)[1].top1
         for name, arrange in ORDERS.items()
     }
-    write_json(paths.directory / FILE, {"finished_at": finished, "top1": scores})
+    write_json(paths.directory / FILE, asdict(Measured(finished, scores)))
     return scores
 
 
@@ -53,7 +70,7 @@ def draw(results: Results | None, options: Options) -> Drawing:
     import matplotlib.pyplot as plt
 
     assert results is not None
-    rows, problems = [], []
+    rows, problems, unmeasured = [], [], []
     for row in shown_rows(results, options):
         seeds = []
         for trial in row.finished:
@@ -61,6 +78,7 @@ def draw(results: Results | None, options: Options) -> Drawing:
                 seeds.append(sensitivity(trial, options.data_root))
             except FarError as error:
                 problems.append(str(error))
+                unmeasured.append(trial)
         if seeds:
             rows.append((row.name, seeds))
     if not rows:
@@ -88,7 +106,10 @@ def draw(results: Results | None, options: Options) -> Drawing:
         + ", ".join(f"{order} {number(float(np.mean([seed[order] for seed in seeds])), 1)} %" for order in ORDERS)
         for name, seeds in rows
     )
-    return Drawing(figure, titled(results), f"{caption}{seeds_text(counts)}.", f"Top-1 by order of frames. {said}.")
+    caption += f"{seeds_text(counts)}."
+    if unmeasured:
+        caption += f" Not measured: {name_trials(unmeasured)}; {problems[0]}."
+    return Drawing(figure, titled(results), caption, f"Top-1 by order of frames. {said}.")
 
 
 FIGURES.register("order")(FigureSpec(draw, "Sensitivity to the order of frames", wide=True))

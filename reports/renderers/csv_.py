@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from far.text import printable
 from reports.renderers import RENDERERS
-from reports.tables.model import Cell, Column, Row, Table
+from reports.tables.model import Cell, Column, Origin, Row, Table
 
 HEADER = (
     "table",
@@ -48,7 +48,8 @@ def render(tables: Sequence[Table]) -> str:
         for row in table.rows:
             for column in table.columns:
                 cell = table.cell(row, column)
-                if not cell.is_empty and cell.value != row.name:
+                is_name = column.origin is Origin.LABEL and cell.value == row.name
+                if not cell.is_empty and not is_name:
                     writer.writerow(_line(table, row, column, cell))
     return buffer.getvalue()
 

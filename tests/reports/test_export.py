@@ -158,6 +158,11 @@ def test_an_archive_is_the_folder_and_leaves_no_scratch(
     [
         (["nonsense", "-o", "x"], "no study 'nonsense'"),
         (["mine", "-o", "studies"], "exists already"),
+        (
+            ["mine", "-o", "x.tar.gz"],
+            "nothing is exported as .gz: a folder has no such ending, an archive ends in .zip",
+        ),
+        (["mine", "-o", "x.PDF"], "nothing is exported as .pdf"),
         (["mine", "-o", "x", "-p", "demo"], "not with profile 'demo'"),
     ],
 )
@@ -167,7 +172,7 @@ def test_what_cannot_be_exported_is_refused(
     fill(workspace, monkeypatch)
     assert farlab.run(["export", *call]) == 2
     assert part in capsys.readouterr().err
-    assert not (workspace / "x").exists()
+    assert not [*workspace.glob("x*")]
 
 
 def test_a_study_that_was_edited_since_cannot_make_its_table(

@@ -114,6 +114,11 @@ def test_power(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert farlab.run(["power", "--rows", "12", "--json"]) == 0
     many = json.loads(capsys.readouterr().out)
     assert many["detectable"]["2"] < found["detectable"]["2"]  # more rows tell more of how seeds vary
+    assert farlab.run(["power", "--videos", "2", "--json"]) == 0
+    few = json.loads(capsys.readouterr().out)
+    assert set(few["detectable"].values()) == {None}  # accuracies differ by 100 points at most
+    assert farlab.run(["power", "--videos", "2"]) == 0
+    assert "smallest seen     none   none" in capsys.readouterr().out
     assert farlab.run(["power", "--paper"]) == 0
     assert "Temporal against Global" in capsys.readouterr().out
     assert farlab.run(["power", "--table", "5"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib import image
 
 from far.data.sources.manifest import make_manifest, write_manifest
 from far.errors import ConfigError, DataError
+from far.evaluate.frame_order import ORDERS
 from reports.figures import FIGURES, Options
 from reports.figures.class_names import class_names, find_class
 from reports.figures.classes import answered, by_class
@@ -168,6 +170,18 @@ def test_what_cannot_be_drawn_says_why(make_results: MakeResults, tmp_path: Path
         save(FIGURES["pareto"].draw(results, Options()).figure, tmp_path / "f.gif")
     with pytest.raises(ConfigError, match="no row '3:1'"):
         FIGURES["classes"].draw(results, Options(rows=("1:1", "3:1")))
+
+
+@pytest.mark.parametrize("top1", [5, {}, {"natural": 1.0}, dict.fromkeys(ORDERS, "x"), dict.fromkeys(ORDERS)])
+def test_orders_of_frames_name_the_trials_that_they_lack(make_results: MakeResults, top1: object) -> None:
+    results = make_results("head_ratio")
+    for trial, said in zip(results.row("1:1").finished, (dict.fromkeys(ORDERS, 50.0), top1), strict=True):
+        assert trial.directory is not None
+        measured = {"finished_at": trial.result["finished_at"], "top1": said}
+        (trial.directory / "order.json").write_text(json.dumps(measured))
+    drawing = FIGURES["order"].draw(results, Options(rows=("1:1",)))
+    assert "mean over 1 seed. Not measured: 1:1 seed 1; " in drawing.caption
+    assert "holds no complete checkpoint" in drawing.caption
 
 
 def test_names_are_drawn_without_control_characters_and_without_warnings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pandas as pd
 from hypothesis import given
@@ -60,3 +61,14 @@ def test_names_stay_different_and_no_spreadsheet_runs_them(names: Sequence[str])
     for text in (text for line in lines for text in line.values()):
         assert not text.startswith(("=", "@", "\t", "\r")) and (not text.startswith(("+", "-")) or len(text) == 1)
     assert [quoted(name) for name in names] == written
+
+
+def test_what_is_said_of_a_row_stands_there_though_it_reads_like_its_name(
+    make_results: MakeResults, tmp_path: Path
+) -> None:
+    study = tmp_path / "s.yaml"
+    study.write_text("study: s\nbaseline: baseline\nrows: {baseline: {}, '2': {recipe.lr: 0.1}}\n")
+    read = pd.read_csv(io.StringIO(RENDERERS["csv"](build_all([], [make_results(study)]))))
+    assert read[read.metric == "delta_top1"].set_index("row").loc["baseline", "text"] == "baseline"
+    assert read[read.metric == "seeds"].set_index("row")["text"].to_dict() == {"baseline": "2", "2": "2"}
+    assert not set(read.metric) & {"row", "name"}
