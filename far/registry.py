@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from far.errors import ConfigError
+from far.text import with_article
 
 T = TypeVar("T")
 Accepts = Callable[[Any], str]
@@ -72,7 +73,9 @@ class Registry(Mapping[str, T], Generic[T]):
         caller = sys._getframe(1)
         origin = Origin(caller.f_globals["__name__"], caller.f_code.co_filename, caller.f_lineno)
         if not isinstance(name, str):
-            raise ConfigError(f'a {self.axis} is registered under a name: register("name")(…)', where=str(origin))
+            raise ConfigError(
+                f'{with_article(self.axis)} is registered under a name: register("name")(…)', where=str(origin)
+            )
         if name in self._entries:
             first = self._origins[name]
             raise ConfigError(f"{self.axis} '{name}' is registered twice: in {first} as well", where=str(origin))
@@ -145,7 +148,7 @@ def instance_of(kind: type, more: Accepts = lambda entry: "") -> Accepts:
         if isinstance(entry, type) and issubclass(entry, kind):
             return f"is the class {entry.__name__}, and an object is needed: register {entry.__name__}()"
         if not isinstance(entry, kind):
-            return f"is a {type(entry).__name__}, and a {kind.__module__}.{kind.__name__} is needed"
+            return f"is {_what(entry)}, and a {kind.__module__}.{kind.__name__} is needed"
         return more(entry)
 
     return accepts
@@ -168,7 +171,7 @@ def callable_with(*arguments: str) -> Accepts:
     def accepts(entry: Any) -> str:
         needed = f"a function of ({', '.join(arguments)}) is needed"
         if not callable(entry):
-            return f"is a {type(entry).__name__}, and {needed}"
+            return f"is {_what(entry)}, and {needed}"
         try:
             inspect.signature(entry).bind(*arguments)
         except TypeError as error:
@@ -178,6 +181,10 @@ def callable_with(*arguments: str) -> Accepts:
         return ""
 
     return accepts
+
+
+def _what(entry: object) -> str:
+    return f"the class {entry.__name__}" if isinstance(entry, type) else with_article(type(entry).__name__)
 
 
 def named(path: str) -> Any:

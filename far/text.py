@@ -25,6 +25,11 @@ def first_line(error: object) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+def with_article(noun: str) -> str:
+    """Return a noun with its indefinite article: "an int", "a str"."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
+
+
 def printable(text: str) -> str:
     r"""Return the text with control characters other than newline and tab written as ``\uXXXX``."""
     return _HIDDEN.sub(lambda match: escaped(match[0]), text)

@@ -29,6 +29,7 @@ from far.config.optimization import OPTIMIZERS, SCHEDULES, Optimizer
 from far.errors import ConfigError
 from far.evaluate.metrics import METRICS, Metric
 from far.registry import Accepts, function_of, instance_of
+from far.text import with_article
 
 GRIDS = ((2, 4, 6), (3, 7, 7), (1, 1, 1))
 """Token grids on which patterns are tried."""
@@ -68,7 +69,9 @@ def pattern_problem(labels: Any, grid: tuple[int, int, int]) -> str:
     """Return what is wrong with the labels that a pattern gives a grid, empty if nothing is."""
     what = f"gives the grid {'x'.join(map(str, grid))}"
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
-        kind = f"values of type {labels.dtype}" if isinstance(labels, np.ndarray) else f"a {type(labels).__name__}"
+        kind = (
+            f"values of type {labels.dtype}" if isinstance(labels, np.ndarray) else with_article(type(labels).__name__)
+        )
         return f"{what} {kind}, and an array of whole numbers is needed"
     if labels.shape != grid:
         return f"{what} labels of shape {labels.shape}"
@@ -85,7 +88,11 @@ def _small() -> FarConfig:
 
 def _counts(entry: Any) -> str:
     counted = entry.count(_small())
-    return "" if isinstance(counted, Count) else f"counts a {type(counted).__name__}, not a far.architecture.Count"
+    return (
+        ""
+        if isinstance(counted, Count)
+        else f"counts {with_article(type(counted).__name__)}, not a far.architecture.Count"
+    )
 
 
 def _interaction(entry: Interaction) -> str:
@@ -154,4 +161,4 @@ def _schedule(entry: Any) -> str:
 def _metric(entry: Metric) -> str:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.3, 0.4, 0.3]])
     value = entry.compute(probabilities, np.array([0, 2, 0]), 3)
-    return "" if isinstance(value, float) else f"computes a {type(value).__name__}, and a float is needed"
+    return "" if isinstance(value, float) else f"computes {with_article(type(value).__name__)}, and a float is needed"

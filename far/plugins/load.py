@@ -19,12 +19,14 @@ from typing import Any, TextIO
 from far.errors import ConfigError
 from far.plugins.code import FINDER, PluginCode, find_installed, modules_of, read_code, shown_path
 from far.registry import REGISTRIES, Accepts, Origin, Registry
+from far.text import with_article
 
 GROUP = "farlab.plugins"
 """Entry points of installed packages that are plug-ins."""
 MOST_OUTPUT = 64 * 2**10
 """Characters that a plug-in may print while it is imported."""
 OURS = ("far", "orchestrator", "reports", "farlab")
+REGISTERS = 'a plug-in calls REGISTRY.register("name")(…), e.g. @PATTERNS.register("name") above a function'
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -224,7 +226,7 @@ def _load(code: PluginCode) -> Plugin:
         plugin = Plugin(code, tuple((registry.axis, name, registry.origin(name)) for registry, name in entries))
         if not any(_belongs(registry.origin(name).module, code) for registry in REGISTRIES for name in registry):
             raise ConfigError(
-                'registers nothing: a plug-in calls REGISTRY.register("name"), as PATTERNS.register("name")',
+                f"registers nothing: {REGISTERS}",
                 where=shown_path(code.root / code.main),
             )
         for registry, name in entries:
@@ -280,7 +282,12 @@ def _as_ours(error: BaseException, code: PluginCode) -> ConfigError:
     if isinstance(error, _TooMuchOutputError):
         return ConfigError("prints without end while it is imported: a plug-in only registers", where=where)
     said = " ".join(str(error).split())[:300]
-    return ConfigError(f"cannot be imported: {type(error).__name__}{f': {said}' if said else ''}", where=where)
+    more = ""
+    if isinstance(error, (AttributeError, TypeError)) and Registry.__name__ in said:
+        more = f"; {REGISTERS}"
+    elif isinstance(error, ImportError) and "relative import" in said:
+        more = "; a single file has none beside it: make it and what it needs a folder with an __init__.py"
+    return ConfigError(f"cannot be imported: {type(error).__name__}{f': {said}' if said else ''}{more}", where=where)
 
 
 def _place_in(error: BaseException, codes: Sequence[PluginCode]) -> str | None:
@@ -317,9 +324,11 @@ def _check(registry: Registry[Any], name: str, code: PluginCode) -> None:
     where = f"{shown_path(Path(origin.file))}:{origin.line}"
     expected = registry.accepts or _expectations().get(axis)
     if expected is None:
-        raise ConfigError(f"'{name}': a plug-in cannot add a {axis}", where=where, choices=sorted(open_axes()))
+        raise ConfigError(
+            f"'{name}': a plug-in cannot add {with_article(axis)}", where=where, choices=sorted(open_axes())
+        )
     if not isinstance(name, str) or not name.strip() or name != name.strip():
-        raise ConfigError(f"{name!r} cannot be the name of a {axis}", where=where)
+        raise ConfigError(f"{name!r} cannot be the name of {with_article(axis)}", where=where)
     try:
         problem = expected(registry[name])
     except ConfigError as error:
