@@ -15,7 +15,7 @@ from far.architecture.networks import NETWORKS
 from far.config import ModelConfig
 from far.config.messages import validated
 from far.config.trial import InitConfig
-from far.errors import ConfigError
+from far.errors import ConfigError, DataError
 from far.store.paths import TrialPaths
 from far.train import checkpoint
 
@@ -50,9 +50,9 @@ def model_config(
     Raises:
         ConfigError: there is no such network, or it cannot be built so.
     """
-    kind, _, backbone = name.rpartition("-")
+    kind, _, backbone = str(name).rpartition("-")
     if kind not in _kinds() or backbone not in BACKBONES:
-        raise ConfigError(f"unknown model '{name}'", where="create_model", choices=list_models(), got=name)
+        raise ConfigError(f"unknown model '{name}'", where="create_model", choices=list_models(), got=str(name))
     if isinstance(heads, Mapping):
         if attention is not None:
             raise ConfigError("says the same as attention: give one of them", key="heads", where="create_model")
@@ -115,6 +115,10 @@ def create_model(
     )  # fmt: skip
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
         raise ConfigError(f"must be a number from 1, not {classes!r}", key="classes", where="create_model")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"must be a number from 0, not {seed!r}", key="seed", where="create_model")
+    if weights is not None and not (isinstance(weights, (str, Path)) and str(weights)):
+        raise ConfigError(f"must be a file or a trial's folder, not {weights!r}", key="weights", where="create_model")
     if weights is not None and not NETWORKS[config.network].starts_from_weights:
         raise ConfigError(f"'{name}' cannot start from a checkpoint", key="weights", where="create_model")
 
@@ -123,7 +127,31 @@ def create_model(
     file = None if weights is None else str(_checkpoint(Path(weights).expanduser()).absolute())
     model, load_report = build_network(config, InitConfig(weights=file, family=family), classes, seed=seed)
     object.__setattr__(model, "load_report", load_report)
+    model.register_forward_pre_hook(_refuse_other_clips)
     return model.eval()
+
+
+def _refuse_other_clips(model: VideoNetwork, arguments: tuple[Any, ...]) -> None:
+    """Refuse what is no batch of normalised clips, before an inner module says so in terms of its own.
+
+    Raises:
+        DataError: the shape or the type is another one.
+    """
+    import torch
+    from torch import Tensor
+
+    clips = arguments[0] if arguments else None
+    expected = (3, *model.config.clip)
+    if clips is None or (
+        isinstance(clips, Tensor) and clips.shape[1:] == torch.Size(expected) and clips.is_floating_point()
+    ):
+        return
+    shape = tuple(getattr(clips, "shape", ()))
+    given = f"{str(clips.dtype).removeprefix('torch.')} of shape {shape}" if shape else type(clips).__name__
+    raise DataError(
+        f"clips are a tensor of floating point of shape (B, {', '.join(map(str, expected))}): RGB in [0, 1], minus "
+        f"data.mean, over data.std; not {given}"
+    )
 
 
 def _kinds() -> dict[str, Mapping[str, Any]]:

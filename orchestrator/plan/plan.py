@@ -151,9 +151,10 @@ def make_plan(
         for study, row, seed, key, config, own, known in cells
     )
     damaged = tuple(text for key, state in states.items() if state == "corrupt" and (text := store.damage(key)))
+    problems = tuple(contents.problems)  # not those of data that only an earlier version's profile would ask for
     looking = _Contents(present_hash, contents.weights) if present_hash else contents
     earlier = tuple(text for study in studies for text in _earlier(study, trials, looking, store))
-    plan = Plan(studies, trials, tuple(duplicates), tuple(contents.problems), damaged, earlier)
+    plan = Plan(studies, trials, tuple(duplicates), problems, damaged, earlier)
     if data_problems is None:
         return plan
     configs = [*(trial.config for trial in plan.missing()), *_search_bases(studies)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from far.architecture.backbones import BACKBONES
 from far.architecture.costs import flops
 from far.architecture.networks import NETWORKS
 from far.config import ModelConfig
-from far.errors import ConfigError, WeightsError
+from far.errors import ConfigError, DataError, WeightsError
 
 SMALL = {"frames": 8, "size": 32, "tubelet": [2, 8, 8], "depth": 1}
 
@@ -51,6 +52,10 @@ def test_a_network_maps_clips_to_logits_and_is_the_trials_own() -> None:
     [
         ("far-smal", {}, "Did you mean 'far-small'?"),
         ("small", {}, "unknown model 'small'"),
+        (None, {}, "unknown model 'None'"),
+        ("far-tiny", {"weights": ""}, "weights: must be a file or a trial's folder, not ''"),
+        ("far-tiny", {"weights": 3}, "weights: must be a file or a trial's folder, not 3"),
+        ("far-tiny", {"seed": "x"}, "seed: must be a number from 0, not 'x'"),
         ("far-small", {"classes": 0}, "classes: must be a number from 1, not 0"),
         ("far-small", {"interacton": "none"}, "Did you mean 'interaction'?"),
         ("far-small", {"size": 100}, "height 100 is not a multiple of the token's 16"),
@@ -65,6 +70,24 @@ def test_a_network_maps_clips_to_logits_and_is_the_trials_own() -> None:
 def test_what_cannot_be_built_is_said(name: str, settings: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         far.create_model(name, **{"classes": 5, **settings})  # type: ignore[arg-type]
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("clips", "said"),
+    [
+        (torch.zeros(1, 3, 4, 32, 32), "float32 of shape (1, 3, 4, 32, 32)"),
+        (torch.zeros(3, 8, 32, 32), "shape (B, 3, 8, 32, 32)"),
+        (torch.zeros(1, 8, 3, 32, 32), "shape (B, 3, 8, 32, 32)"),
+        (torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8), "RGB in [0, 1], minus data.mean, over data.std; not uint8"),
+        (np.zeros((1, 3, 8, 32, 32)), "a tensor"),
+        ("clip.mp4", "not str"),
+    ],
+)
+def test_clips_of_another_shape_are_refused(clips: object, said: str) -> None:
+    model = far.create_model("far-tiny", classes=7, **SMALL)
+    with pytest.raises(DataError) as error:
+        model(clips)
     assert said in str(error.value)
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import farlab
 from far.config import InitConfig
+from far.data.sources.demo_writer import directory_of
+from far.data.sources.manifest import FILE_NAME
 from far.errors import DataError, WeightsError
 from far.store.atomic import read_json, write_json
 from orchestrator.plan.plan import make_plan
@@ -56,6 +58,18 @@ def test_forgotten_overrides_are_named(
     assert "the store holds 6 trials of other settings; the nearest has recipe.epochs = " in said
     assert "instead of 2" in said
     assert "model.attention" not in said  # equal head layouts are not called different
+
+
+def test_data_of_an_earlier_versions_profile_are_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_study("head_ratio").rows[0].config.data
+    folder = directory_of(data.demo, tmp_path / "data")
+    folder.mkdir(parents=True)
+    (folder / FILE_NAME).touch()  # generated, and nothing has run
+    monkeypatch.setattr(Workspace, "stated_data_hash", lambda self, data: "c" * 64)
+    (results,) = collect(["head_ratio"])
+    assert {row.state.value for row in results.rows} == {"missing"}
+    assert not results.problems
 
 
 def test_content_that_cannot_be_known_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
