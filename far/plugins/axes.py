@@ -116,7 +116,7 @@ def _classifier(entry: Classifier) -> str:
 
 def _network(entry: Network[Any]) -> str:
     section = getattr(entry, "section", None)
-    if not (isinstance(section, type) and issubclass(section, ModelConfig)):
+    if not (isinstance(section, type) and issubclass(section, ModelConfig) and section is not ModelConfig):
         return "has no section: a class derived from far.architecture.networks.ModelConfig"
     if type(entry).build is Network.build and not isinstance(getattr(entry, "builder", None), str):
         return 'has no builder: "module:name" of what builds it'
