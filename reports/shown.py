@@ -41,17 +41,20 @@ def can_be_opened_elsewhere(address: str) -> bool:
     return bool(host) and LOOPBACK.fullmatch(host or "") is None
 
 
-def without_places(text: str, roots: Iterable[tuple[str, str]]) -> str:
+def without_places(text: str, roots: Iterable[tuple[str, str]], within: str = "") -> str:
     """Write what lies under these folders relative to them.
 
     Args:
         text: a document.
         roots: absolute folders and the word that stands for each, ``""`` for the current one; the innermost counts.
+        within: markup that may stand within a path, where a line may end.
     """
+    maybe = f"(?:{re.escape(within)})?+" if within else ""
     for root, word in sorted(roots, key=lambda each: -len(each[0])):
         if len(root) > 1:
             inside, itself = (f"{word}/", word) if word else ("", ".")
-            whole = re.compile(rf"(?<![\w.-]){re.escape(root)}(?:(/)|(?![\w.-]))")
+            written = maybe.join(map(re.escape, root))
+            whole = re.compile(rf"(?<![\w.-]){written}{maybe}(?:(/)|(?![\w.-]))")
             text = whole.sub(lambda hit, a=inside, b=itself: a if hit[1] else b, text)  # type: ignore[misc]
     return text
 

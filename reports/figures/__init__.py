@@ -96,7 +96,12 @@ def drawn(name: str, results: Results | None, options: Options) -> Drawing:
     """
     spec = FIGURES[name]
     drawing = spec.draw(results, options)
-    if results is None or not (said := _left_out(spec.rows(results, options))):
+    return with_left_out(drawing, () if results is None else spec.rows(results, options))
+
+
+def with_left_out(drawing: Drawing, rows: Sequence[RowResults]) -> Drawing:
+    """Return a drawing that says which trials of these rows stand in no number."""
+    if not (said := _left_out(rows)):
         return drawing
     width = int(drawing.figure.get_figwidth() * CHARACTERS)
     title = "\n".join(filter(None, (drawing.title, textwrap.fill(said, width))))

@@ -15,7 +15,7 @@ from far.data.sources.manifest import read_manifest
 from far.data.sources.open import DEMO, locate
 from far.errors import ConfigError, DataError
 from orchestrator.workspace.plugins import load_trial_plugins
-from reports.figures import Drawing
+from reports.figures import Drawing, with_left_out
 from reports.figures.class_names import class_names, find_class
 from reports.figures.style import PAGE, bare
 from reports.results.results import Results, RowResults
@@ -86,6 +86,7 @@ def draw(
     from far.trained.network import load_trained
 
     chosen = [results.row(name) for name in rows] if rows else [row for row in results.rows if row.finished]
+    lacking = [] if rows else [row for row in results.rows if not row.finished]
     trials = _trials(chosen, seed)
     names = class_names(trials, int(trials[0].setting("data", "classes") or 0), data_root)
     asked = None if target is None else find_class(target, names)
@@ -118,7 +119,7 @@ def draw(
     seeds = sorted({trial.seed for trial in trials})
     title = f"Grad-CAM of one class per video, seed {', '.join(map(str, seeds))} (profile {results.profile})"
     caption = f"{'. '.join(said)}. Each map is scaled to its own maximum; P: softmax score of the class."
-    return Drawing(figure, title, caption, caption)
+    return with_left_out(Drawing(figure, title, caption, caption), lacking)
 
 
 def _trials(rows: Sequence[RowResults], seed: int | None) -> list[TrialRecord]:

@@ -21,7 +21,7 @@ from reports.figures.order import FILE
 from reports.figures.style import DATES, styled
 from reports.page.summary import compared, cost_text, distinct, has_run, seeds_needed, states_but_finished, summarise
 from reports.page.trials import RowSettings, row_settings, trial_lines
-from reports.renderers.templates import as_html, fill
+from reports.renderers.templates import LINE_MAY_END, as_html, fill
 from reports.results.results import Results
 from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
 from reports.tables.model import Row, Table, folded
@@ -145,7 +145,7 @@ def build_page(
         refresh=refresh,
         live=live,
     )
-    return sealed(without_places(page, _places(results, options)), "html", tables)
+    return sealed(without_places(page, _places(results, options), LINE_MAY_END), "html", tables)
 
 
 def _places(results: Sequence[Results], options: Options) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ PRINTED, PRINTED_DENSE, BETWEEN_COLUMNS = 105, 125, 1.5
 """Letters on a line of a printed page, in a table's two usual sizes, and what stands between two columns."""
 LONGEST_WORD = 24
 """Characters of a word that is not broken; intervals have fewer."""
+LINE_MAY_END = "<wbr>"
 PIECE = re.compile(r"[^_/.:=,-]{1,15}[_/.:=,-]*|[_/.:=,-]+")
 
 
@@ -38,7 +39,7 @@ def unbroken(text: str) -> Any:
     held = re.sub(r" (?=±)|(?<=±) |(?<=,) (?=[+\u2212]?[\d.]+\])", "\N{NO-BREAK SPACE}", text)
     parts = re.split(rf"(\S{{{LONGEST_WORD},}})", held)
     pieces = [PIECE.findall(part) if index % 2 else [part] for index, part in enumerate(parts)]
-    return markupsafe.Markup("").join(markupsafe.Markup("<wbr>").join(piece) for piece in pieces)
+    return markupsafe.Markup("").join(markupsafe.Markup(LINE_MAY_END).join(piece) for piece in pieces)
 
 
 def density(columns: Iterable[Iterable[str]]) -> str:
