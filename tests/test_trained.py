@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from orchestrator.executors.signals import STOPS
 from orchestrator.store.store import Store
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
+from reports.figures.explain import draw
+from reports.results.state import State
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -315,8 +318,12 @@ def test_figures_are_matplotlibs_and_leave_the_session_as_it_was(place: Path) ->
     assert plt.get_fignums() == [mine.number] and plt.rcParams["font.size"] == size
     plt.close(mine)
     assert farlab.figure("patterns").axes
-    heat = farlab.results("small").grad_cam(farlab.open_data().file(farlab.open_data().split("val")[0]), rows=["one"])
-    assert len(heat.axes) >= 16
+    video = farlab.open_data().file(farlab.open_data().split("val")[0])
+    assert len(farlab.results("small").grad_cam(video, rows=["one"]).axes) >= 16
+    found = farlab.results("small").found
+    broken = {**found.collected, "two": [replace(trial, state=State.DIVERGED) for trial in found.collected["two"]]}
+    explained = draw(replace(found, collected=broken), [video], [], data_root=place / "data")
+    assert explained.caption.endswith("Left out: two seed 0 (diverged), two seed 1 (diverged).")
     for call, said in (
         (lambda: farlab.figure("curvy"), "Did you mean 'curves'?"),
         (lambda: farlab.figure("curves"), "name a study"),
