@@ -32,7 +32,7 @@ def texts(studies: Studies) -> list[str]:
     Raises:
         ConfigError: there is none.
     """
-    found = [str(each) for each in ([studies] if isinstance(studies, str | Path) else studies)]
+    found = [str(each) for each in ([studies] if isinstance(studies, str | Path) else studies or ())]
     if not found:
         raise ConfigError("no study is named")
     return found
@@ -63,13 +63,13 @@ def seed_text(seeds: Seeds | None) -> str | None:
     return "".join(f"{seed}," for seed in seeds)
 
 
-def load_plugins(plugins: Sequence[str | Path]) -> None:
+def load_plugins(plugins: str | Path | Sequence[str | Path]) -> None:
     """Load plug-ins, each once; they stay for the rest of the session.
 
     Raises:
         ConfigError: one cannot be loaded.
     """
-    for plugin in plugins:
+    for plugin in [plugins] if isinstance(plugins, str | Path) else plugins:
         load_plugin(plugin)
 
 

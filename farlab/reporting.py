@@ -389,11 +389,11 @@ def _load(
     trust: bool,
 ) -> list[Results]:
     load_plugins(plugins)
-    asked = [studies] if isinstance(studies, str | Path | int) else list(studies)
+    asked = [studies] if isinstance(studies, str | Path | int) else list(studies or ())
     named: Studies = [each for each in asked if not isinstance(each, int)]
     selection = Selection(
         [str(each) for each in asked if isinstance(each, int)],
-        texts(named) if named else None,
+        texts(named) if named or not (asked or everything) else None,
         assignments(overrides),
         profile,
         seed_text(seeds),

@@ -146,7 +146,7 @@ class Trial:
         Raises:
             ConfigError: no video is named, or a name stands for none; there is no such data set or split.
         """
-        named = [str(each) for each in ([videos] if isinstance(videos, str | Path) else videos)]
+        named = [str(each) for each in ([videos] if isinstance(videos, str | Path) else videos or ())]
         if bool(named) == (split is not None) or (data is not None and split is None):
             raise ConfigError("name either videos, or a split and if you like its data set")
         with shown_progress("classifying views", shown=progress) as show:

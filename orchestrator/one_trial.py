@@ -64,6 +64,8 @@ def describe(config: str, overrides: Sequence[str], seed: int) -> Described:
     """
     path = Path(config)
     typed = parse_overrides(overrides)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:  # from Python: the command line checks its own
+        raise ConfigError(f"must be a whole number from 0, not {seed!r}", key="seed")
     no_seed(*typed, instead="--seed")
     if is_record(config):
         record = read_record(path)

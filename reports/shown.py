@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from far.errors import ConfigError
-from orchestrator.study.lookup import find_study
+from orchestrator.study.as_typed import sweep_command
 
 if TYPE_CHECKING:
     from reports.results.results import Results
 
 LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1|0\.0\.0\.0|::", re.IGNORECASE)
-
-
-def study_word(path: Path) -> str:
-    """Return how a study is named on the command line: by its name if that finds it from anywhere, else by its file."""
-    try:
-        found = path.is_absolute() and find_study(path.stem) == path
-    except ConfigError:  # the name means two studies
-        found = False
-    return path.stem if found else here(path)
-
-
-def here(path: Path) -> str:
-    """Return a path as it is written in the current directory."""
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
 
 
 def can_be_opened_elsewhere(address: str) -> bool:
@@ -61,8 +44,5 @@ def without_places(text: str, roots: Iterable[tuple[str, str]], within: str = ""
 
 def command(results: Results) -> str:
     """The command that runs what is missing of these results."""
-    seeds = sorted({trial.seed for row in results.rows for trial in row.planned})
-    counted = seeds == list(range(len(seeds)))
-    shown = str(len(seeds)) if counted else ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
-    parts = ["farlab", "sweep", study_word(results.path) if results.path else results.study, *results.overrides]
-    return shlex.join([*parts, "--profile", results.profile, "--seeds", shown])
+    seeds = {trial.seed for row in results.rows for trial in row.planned}
+    return sweep_command(results.path or results.study, results.profile, seeds, results.overrides)

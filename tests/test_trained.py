@@ -354,6 +354,34 @@ def test_a_trial_answers_from_python_as_from_the_command_line(
     assert again.key == key
 
 
+@pytest.mark.parametrize("views", [(0, 1), (2,), 3, "2x3", (1.5, 1), (2, 3, 1)])
+def test_views_that_are_none_are_refused(place: Path, manifest: Manifest, views: object) -> None:
+    trial, video = farlab.load_trial("one/0"), manifest.file(manifest.split("val")[0])
+    with pytest.raises(ConfigError, match="views: are temporal clips and spatial crops"):
+        trial.classify(video, views=views)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="views: are temporal clips and spatial crops"):
+        trial.evaluate("val", views=views)  # type: ignore[arg-type]
+
+
+def test_wrong_arguments_are_refused_by_name_and_leave_nothing(place: Path, manifest: Manifest) -> None:
+    answers = farlab.load_trial("one/0").classify(manifest.file(manifest.split("val")[0]))
+    before = sorted((place / "runs" / "trials").iterdir())
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: answers.to_frame(top=0), "top: is a number from 1"),
+        (lambda: answers.to_frame(top="5"), "top: is a number from 1"),  # type: ignore[arg-type]
+        (lambda: farlab.run_trial("tiny", seed=-1), "seed: must be a whole number from 0, not -1"),
+        (lambda: farlab.run_trial("tiny", seed="a"), "seed: must be a whole number from 0"),  # type: ignore[arg-type]
+        (lambda: farlab.plan(None), "no study is named"),  # type: ignore[arg-type]
+        (lambda: farlab.results(None), "no study is named"),  # type: ignore[arg-type]
+        (lambda: farlab.load_trial("one/0").classify(None), "name either videos"),  # type: ignore[arg-type]
+        (lambda: farlab.plan("small", plugins="none.py"), "none.py: no such file"),
+    ]
+    for call, expected in wrong:
+        with pytest.raises(ConfigError, match=re.escape(expected)):
+            call()
+    assert sorted((place / "runs" / "trials").iterdir()) == before
+
+
 def test_a_notebook_is_told_nothing_where_progress_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a notebook rich would show every line as a cell's output, whatever stream it is given."""
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)

@@ -71,7 +71,12 @@ class Answers:
         Args:
             top: the likeliest classes of each video, with the columns ``COLUMNS``; None: the scores of all classes,
                 a line a video and a column a class.
+
+        Raises:
+            ConfigError: it is no number from 1.
         """
+        if top is not None and (not isinstance(top, int) or top < 1):
+            raise ConfigError(f"is a number from 1, or None for all classes, not {top!r}", key="top")
         if top is None:
             return pd.DataFrame(self.scores, index=pd.Index(self.ids, name="video"), columns=list(self.classes))
         return pd.DataFrame(self.best(top), columns=list(COLUMNS))

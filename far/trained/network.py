@@ -13,7 +13,7 @@ from far.config.trial import TrialConfig
 from far.data import open_manifest
 from far.data.loader import EvalStream
 from far.distributed import World
-from far.errors import DamagedError, WeightsError
+from far.errors import ConfigError, DamagedError, WeightsError
 from far.evaluate.predict import predict, score
 from far.gpu import usable
 from far.plugins.kept import not_loaded
@@ -172,7 +172,7 @@ def predict_views(
         "fp32" if (precision, device.type) == ("fp16", "cpu") else resolve_precision(precision, device.type)
     )
     own = trained.config.data.views
-    clips, crops = views or (own.clips, own.crops)
+    clips, crops = (own.clips, own.crops) if views is None else _checked_views(views)
     data = trained.config.data.model_copy(update={"views": own.model_copy(update={"clips": clips, "crops": crops})})
     config = trained.config.model_copy(update={"data": data})
     stream = EvalStream(
@@ -207,3 +207,15 @@ def _state(found: Path, embedding: str) -> tuple[Mapping[str, Any], str]:
 
 def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
+
+
+def _checked_views(views: object) -> tuple[int, int]:
+    """Return temporal clips and spatial crops.
+
+    Raises:
+        ConfigError: they are not two numbers from 1.
+    """
+    pair = tuple(views) if isinstance(views, (tuple, list)) else ()
+    if len(pair) != 2 or not all(isinstance(each, int) and each >= 1 for each in pair):
+        raise ConfigError(f"are temporal clips and spatial crops, such as (2, 3), not {views!r}", key="views")
+    return pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -12,9 +13,11 @@ from orchestrator.estimate.format import between, format_estimate
 from orchestrator.plan import changed_code, starts
 from orchestrator.plan.changed_code import CHANGED
 from orchestrator.plan.starts import accounts
+from orchestrator.study.as_typed import sweep_command
 
 if TYPE_CHECKING:
     from orchestrator.estimate import CostEstimate
+    from orchestrator.plan.changed_code import Verdict
     from orchestrator.plan.plan import Plan, PlannedTrial
 
 
@@ -133,9 +136,17 @@ def show(plan: Plan, estimate: CostEstimate | None = None, selected: list[Planne
         print(line, file=sys.stderr)
 
 
+def _stale(plan: Plan, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
+    """Yield what to do about stale trials, study by study."""
+    for study in plan.studies:
+        keys = dict.fromkeys(trial.key for trial in plan.trials if trial.study == study.name)
+        own = {key: verdicts[key] for key in keys if key in verdicts}
+        sweep = sweep_command(study.path, study.profile.name, study.seeds, study.overrides)
+        yield from (f"warning: {text}" for text in changed_code.described(own, sweep))
+
+
 def warnings(plan: Plan) -> list[str]:
     """Return warnings and notes on the plan, one line each."""
-    names = " ".join(study.name for study in plan.studies)
     again = {trial.key for trial in plan.trials if trial.again}
     kept = {key: verdict for key, verdict in plan.code.items() if key not in again}
     short = {
@@ -150,7 +161,7 @@ def warnings(plan: Plan) -> list[str]:
         *(f"problem: {text}" for text in (*plan.problems, *plan.unusable)),
         *(f"damaged: {text}; the trial will be run again" for text in plan.damaged),
         *(f"warning: {text}" for text in plan.other_frames),
-        *(f"warning: {text}" for text in changed_code.described(kept, names)),
+        *_stale(plan, kept),
         *(f"note: {text}" for text in changed_code.unknown(kept)),
         *dict.fromkeys(f"note: {text}" for study in plan.studies for text in study.notes),
         *(f"note: {text}" for text in plan.earlier),

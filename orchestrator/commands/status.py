@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,7 @@ from orchestrator.plan import changed_code
 from orchestrator.plan.lockfile import read_lockfile
 from orchestrator.plan.other_frames import described, misread_sets, trials_with_other_frames
 from orchestrator.study import submitted_name
+from orchestrator.study.as_typed import sweep_command
 from orchestrator.workspace.plugins import load_where_they_were, records_in
 from orchestrator.workspace.workspace import open_workspace
 
@@ -116,7 +118,8 @@ def status(
         for study in studies_here:
             notes: list[str] = []
             verdicts = code(study, store, notes)
-            lines = [*described(other_frames(study, workspace)), *changed_code.described(verdicts, study.study)]
+            stale = changed_code.described(verdicts, submitted_as(study, store))
+            lines = [*described(other_frames(study, workspace)), *stale]
             for line in (*lines, *notes, *changed_code.unknown(verdicts)):
                 print(f"{study.study}: {line}", file=sys.stderr)
         print(workspace_line(workspace.settings))
@@ -129,6 +132,15 @@ def other_frames(study: StudyStatus, workspace: Workspace) -> dict[str, Misread]
     configs = (store.trial(key).get("config") or {} for key in keys[:1])  # the rows of a study share their data
     sources = [str(config.get("data", {}).get("source")) for config in configs]
     return trials_with_other_frames(store, keys, misread_sets(sources, workspace))
+
+
+def submitted_as(study: StudyStatus, store: Store) -> str:
+    """Return the command that a study was submitted by, in full."""
+    record = read_lockfile(store.study(study.study).lockfile(study.profile))
+    source = str(record.get("source") or study.study)
+    seeds = record.get("seeds") or {trial.seed for trial in study.trials}
+    path = Path(source) if Path(source).is_file() else source
+    return sweep_command(path, study.profile, seeds, record.get("overrides") or ())
 
 
 def code(study: StudyStatus, store: Store, notes: list[str] | None = None) -> dict[str, Verdict]:

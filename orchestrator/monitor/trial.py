@@ -17,6 +17,7 @@ from far.train.checkpoint import latest
 from orchestrator.plan.cells import Cell, cells
 from orchestrator.plan.changed_code import verdict_of
 from orchestrator.plan.lockfile import read_lockfile
+from orchestrator.study.as_typed import study_word
 from orchestrator.workspace.plugins import load_where_they_were
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class TrialFacts:
         code: how the source that it ran compares with what is here.
         sizes: bytes of its files by name, ``checkpoints`` as a whole.
         overrides: that the first study which names it was swept with.
+        file: of that study, as it is named on the command line.
     """
 
     paths: TrialPaths
@@ -62,6 +64,7 @@ class TrialFacts:
     code: str
     sizes: dict[str, int]
     overrides: tuple[str, ...] = ()
+    file: str = ""
 
     @property
     def key(self) -> str:
@@ -76,7 +79,7 @@ class TrialFacts:
             found.append(f"farlab evaluate {self.key}")
             if self.cells:
                 cell = self.cells[0]
-                row = f"--study {shlex.quote(cell.study)} --row {shlex.quote(cell.row)} --seed {cell.seed}"
+                row = f"--study {shlex.quote(self.file or cell.study)} --row {shlex.quote(cell.row)} --seed {cell.seed}"
                 given = "".join(f" --set {shlex.quote(text)}" for text in self.overrides)
                 found.append(f"farlab explain VIDEO {row} --profile {cell.profile}{given}")
         if self.spec.get("config"):
@@ -122,6 +125,8 @@ def facts(paths: TrialPaths, store: Store) -> TrialFacts:
     problem = "" if spec.get("config") or not paths.trial.exists() else f"{paths.trial} cannot be read"
     config = spec.get("config") or _submitted(named, store)
     settings = _settings(config)
+    submission = _lockfile(named[0], store) if named else {}
+    source = submission.get("source")
     return TrialFacts(
         paths,
         store.state(key) if is_here else (result or {}).get("state", "interrupted"),
@@ -136,7 +141,8 @@ def facts(paths: TrialPaths, store: Store) -> TrialFacts:
         latest(paths.checkpoints, whole_epochs=True),
         _code(paths, config, store),
         _sizes(paths),
-        tuple(_lockfile(named[0], store).get("overrides") or ()) if named else (),
+        tuple(submission.get("overrides") or ()),
+        study_word(Path(source)) if source and Path(source).is_file() else "",
     )
 
 

@@ -177,14 +177,19 @@ def with_code(plan: Plan, store: Store) -> Plan:
     return replace(plan, code=judge_trials(store, ((trial.key, trial.config) for trial in plan.trials)))
 
 
-def described(verdicts: Mapping[str, Verdict], study: str) -> list[str]:
-    """Return one line per change about the trials that it makes stale, and what to do."""
+def described(verdicts: Mapping[str, Verdict], sweep: str) -> list[str]:
+    """Return one line per change about the trials that it makes stale, and what to do.
+
+    Args:
+        verdicts: by trial.
+        sweep: the command that runs their study, ``farlab sweep …``.
+    """
     lines = []
     for text in dict.fromkeys(verdict.text for verdict in verdicts.values() if verdict.state == CHANGED):
         keys = [key for key, verdict in verdicts.items() if verdict.text == text]
         named = ", ".join(keys[:MOST_NAMED]) + (f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else "")
         count = "1 trial is" if len(keys) == 1 else f"{len(keys)} trials are"
-        lines.append(f"{text}: {count} stale ({named}); {remedy(f'farlab sweep {study}')}")
+        lines.append(f"{text}: {count} stale ({named}); {remedy(sweep)}")
     return lines
 
 

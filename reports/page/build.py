@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from far.errors import FarError
 from far.pictures import save_picture
 from far.store.paths import TrialPaths
+from orchestrator.study.as_typed import here, study_word
 from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
 from reports.figures import FIGURES as SPECS
@@ -23,7 +24,7 @@ from reports.page.summary import compared, cost_text, distinct, has_run, seeds_n
 from reports.page.trials import RowSettings, row_settings, trial_lines
 from reports.renderers.templates import LINE_MAY_END, as_html, fill
 from reports.results.results import Results
-from reports.shown import can_be_opened_elsewhere, command, here, study_word, without_places
+from reports.shown import can_be_opened_elsewhere, command, without_places
 from reports.tables.model import Row, Table, folded
 from reports.text import MINUS, number
 from reports.verification.record import sealed

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from orchestrator.study.as_typed import here
 from reports.renderers import RENDERERS
-from reports.shown import here
 from reports.tables.model import Column, Row, Table
 
 UNITS = {

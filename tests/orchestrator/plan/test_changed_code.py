@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from far.store.records import read_result, read_spec, with_start, write_result, 
 from orchestrator.cli.options import plan_targets
 from orchestrator.plan.changed_code import CHANGED, CURRENT, UNKNOWN, accept, judge_trials
 from orchestrator.plan.jobs import submit
+from orchestrator.plan.lockfile import write_lockfile
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.rerun import run_again, set_aside
 from orchestrator.workspace.workspace import Workspace
@@ -101,6 +103,20 @@ def values(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     capsys.readouterr()
     assert farlab.run(["report", "small.yaml", "-f", "json"]) == 0
     return {row["row"]: row["metrics"]["top1"]["values"] for row in json.loads(capsys.readouterr().out)["rows"]}
+
+
+def test_the_remedy_can_be_typed_as_it_stands(lab: tuple[Plan, Workspace], capsys: pytest.CaptureFixture[str]) -> None:
+    make_stale(lab, PATTERN)
+    plan, workspace = lab
+    write_lockfile(plan, workspace.store)
+    commands = (["plan", "small.yaml", "--seeds", "0,1"], ["status"], ["report", "small.yaml"])
+    found = [[text for text in said(command, capsys).split("`") if text.startswith("farlab ")] for command in commands]
+    assert found == [found[0]] * 3
+    sweep, accepts = (shlex.split(text)[1:] for text in found[0])
+    assert sweep == ["sweep", "small.yaml", "--profile", "demo", "--seeds", "2", "--rerun", "changed"]
+    assert farlab.run([*sweep, "-n"]) == 0
+    assert farlab.run(accepts) == 0
+    assert "changed since" not in said(["status"], capsys)
 
 
 def test_a_change_is_told_and_left_out_until_it_is_accepted(
