@@ -38,6 +38,15 @@ class Measured:
     top1: Mapping[str, float]
 
 
+def measured(trial: TrialRecord) -> dict[str, float] | None:
+    """Return top-1 (%) by order of frames as it was kept with the trial; None if it was not, or of another attempt."""
+    known = read_json(trial.directory / FILE, Measured) if trial.directory else None
+    if not known or known["finished_at"] != trial.result.get("finished_at") or not known["top1"].keys() >= set(ORDERS):
+        return None
+    found = {name: float(known["top1"][name]) for name in ORDERS}
+    return found if all(0 <= value <= 100 for value in found.values()) else None  # NaN, where the file is damaged
+
+
 def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
     """Return top-1 (%) of a trained trial by order of frames; measured on first use, then kept with the trial.
 
@@ -45,14 +54,10 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         WeightsError: the trial has no checkpoint any more.
         DataError: its videos are not here.
     """
+    if (kept := measured(trial)) is not None:
+        return kept
     assert trial.directory is not None
     paths = TrialPaths(trial.directory)
-    finished = trial.result.get("finished_at")
-    known = read_json(paths.directory / FILE, Measured)
-    if known and known["finished_at"] == finished and known["top1"].keys() >= set(ORDERS):
-        found = {name: float(known["top1"][name]) for name in ORDERS}
-        if all(0 <= value <= 100 for value in found.values()):  # else the file is damaged: NaN is not either
-            return found
     from far.trained.network import evaluate_trained, load_trained
 
     load_trial_plugins(paths.directory)
@@ -61,7 +66,7 @@ def sensitivity(trial: TrialRecord, data_root: Path) -> dict[str, float]:
         name: evaluate_trained(trained, data_root=data_root, arrange=arrange)[1].top1
         for name, arrange in ORDERS.items()
     }
-    write_json(paths.directory / FILE, asdict(Measured(finished, scores)))
+    write_json(paths.directory / FILE, asdict(Measured(trial.result.get("finished_at"), scores)))
     return scores
 
 

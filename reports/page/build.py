@@ -18,7 +18,7 @@ from orchestrator.study.profiles import packaged_studies
 from orchestrator.workspace.find import find_workspace
 from reports.figures import FIGURES as SPECS
 from reports.figures import drawn
-from reports.figures.order import FILE
+from reports.figures.order import measured
 from reports.figures.style import DATES, styled
 from reports.page.summary import compared, cost_text, distinct, has_run, seeds_needed, states_but_finished, summarise
 from reports.page.trials import RowSettings, row_settings, trial_lines
@@ -218,7 +218,7 @@ def picture(name: str, results: Results, options: Options) -> Picture:
 
 
 def _order_known(results: Results) -> bool:
-    return bool(results.finished) and all(t.directory and (t.directory / FILE).is_file() for t in results.finished)
+    return bool(results.finished) and all(measured(trial) is not None for trial in results.finished)
 
 
 def tests(table: Table) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from far.errors import ConfigError
+from far.evaluate.frame_order import ORDERS
 from reports.figures import Options
 from reports.page import watch
 from reports.page.build import Picture, build_page
@@ -175,3 +177,17 @@ def test_a_cell_is_traced_to_its_files(make_results: MakeResults) -> None:
         trace([results], "3:1", "top1")
     with pytest.raises(ConfigError, match="unknown metric"):
         trace([results], "2:1", "top2")
+
+
+def test_a_page_measures_nothing_where_what_was_kept_is_damaged_or_of_another_attempt(
+    make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.page.build.FIGURES", ())
+    results = make_results("head_ratio", seeds=1)
+    whole = {"finished_at": "2026-11-01T12:00:00Z", "top1": dict.fromkeys(ORDERS, 50.0)}
+    for said, drawn in ((whole, 1), ({**whole, "finished_at": "before"}, 0), ({**whole, "top1": 5}, 0)):
+        for trial in results.finished:
+            assert trial.directory is not None
+            (trial.directory / "order.json").write_text(json.dumps(said))
+        page = build_page(build_all([], [results]), [results], Options(data_root=tmp_path))
+        assert page.count("<b>Sensitivity to the order of frames") == drawn
