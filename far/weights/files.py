@@ -127,7 +127,7 @@ def _is_state(value: object) -> bool:
 def _refusal(path: Path, message: str) -> str:
     match = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)|Can only build.*?([\w.]+)", message)
     if match is None:
-        return f"{path}: not a file of weights that PyTorch can read safely ({first_line(message)})"
+        return f"{path}: not a file of weights: neither safetensors nor what torch.save writes"
     wanted = next(group for group in match.groups() if group)
     return (
         f"{path}: refused, because opening it would run code: its pickle asks for '{wanted}'. Only tensors and plain "

@@ -17,6 +17,7 @@ from far.errors import ConfigError, FarError, WeightsError
 from far.model.vit import VideoTransformer
 from far.weights import account, build_network, open_source
 from far.weights.convert import convert
+from far.weights.files import open_file
 from far.weights.positions import resize
 
 CLASSES = 5
@@ -218,6 +219,15 @@ def test_what_cannot_be_loaded_is_refused(
     with pytest.raises(WeightsError, match=message):
         build_network(plain, InitConfig(weights=file.name), CLASSES, seed=0, root=tmp_path)
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("content", [b"def stripes(grid): ...\n", b"\x80\x02.", b"<html>404</html>", b"PK\x03\x04"])
+def test_what_is_no_file_of_weights_is_refused_without_advice_to_run_it(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        open_file(tmp_path / "a.pth")
+    assert str(error.value).startswith(str(tmp_path / "a.pth"))
+    assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
