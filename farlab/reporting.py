@@ -99,6 +99,9 @@ class Table:
         ]
         return pd.DataFrame(lines, index=pd.Index([row.name for row in table.rows], name=label.title))
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         return RENDERERS["term"]([self.laid_out])
 
@@ -158,6 +161,9 @@ class Tables(Sequence[Table]):
 
     def __iter__(self) -> Iterator[Table]:
         return iter(self._tables)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         return self.render("term")

@@ -85,6 +85,9 @@ class Planned:
         columns = ["study", "row", "seed", "key", "state", "done"]
         return pd.DataFrame(self.as_dict()["trials"], columns=columns)
 
+    def __repr__(self) -> str:
+        return str(self.to_frame().to_string(index=False))
+
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
 

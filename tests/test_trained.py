@@ -294,6 +294,9 @@ def test_a_table_renders_itself_in_every_format_and_its_documents_are_verified(p
     table = farlab.results("small").table()
     assert "<table" in table._repr_html_() and "<html" not in table._repr_html_()
     assert "\n| one" in table._repr_markdown_()
+    for shown in (table, farlab.tables("small")):  # where nothing but text can be shown
+        assert "one" in repr(shown) and "Top-1" in repr(shown), repr(shown)[:200]
+        assert "laid_out=" not in repr(shown) and " object at " not in repr(shown)
     assert r"\toprule" in table.to_latex()
     means = farlab.results("small").to_frame().groupby("row")["top1"].mean()
     assert table.to_frame(numbers=True)["top1"].tolist() == pytest.approx(means.tolist())
@@ -396,6 +399,7 @@ def test_a_notebook_is_told_nothing_where_progress_is_switched_off(monkeypatch: 
 def test_a_plan_and_the_whereabouts_of_a_study(place: Path) -> None:
     planned = farlab.plan("small", seeds=[0, 1, 2], overrides={"recipe": {"lr_reference_batch": 8}})
     assert len(planned) == 6 and planned.to_frame()["done"].tolist() == [True, True, False] * 2
+    assert len(repr(planned).splitlines()) == 1 + 6 and "missing" in repr(planned)
     assert planned.estimate().seconds is None or planned.estimate().seconds > 0
     assert farlab.status("small")["state"].tolist() == ["finished"] * 4
     assert [study.name for study in farlab.validate(["small", "head_ratio"], profile="demo")] == ["small", "head_ratio"]
