@@ -11,6 +11,8 @@ from far.store.correctness import TOP
 
 HALF = 0.5
 """Videos by which an accuracy may miss its answers."""
+ROUNDING = 1e-6
+"""Points by which equal accuracies may differ."""
 
 
 def contradiction(result: Mapping[str, Any]) -> str:
@@ -43,6 +45,9 @@ def _against_answers(result: Mapping[str, Any], metrics: Mapping[str, Any], answ
             return f"{name} is {value:g} %"
         if value is not None and right is not None and expected and abs(value * expected / 100 - right) >= HALF:
             return f"{name} is {value:g} %, and its answers give {100 * right / expected:g} %"
+    top1, top5 = metrics["top1"], metrics.get("top5")
+    if top5 is not None and top5 < top1 - ROUNDING:
+        return f"top5 is {top5:g} %, less than top1"
     return ""
 
 

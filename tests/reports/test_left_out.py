@@ -95,6 +95,11 @@ def test_no_output_changes_but_by_losing_the_trial(way: str, whole: Results, exp
     is_named(results, state)
 
 
+def test_a_label_among_the_first_five_less_often_than_first_is_a_contradiction(whole: Results) -> None:
+    metrics = {**METRICS, "top1": 60.0, "top5": 59.5}
+    is_named(spoiled(whole, answers=None, metrics=metrics), State.INVALID)
+
+
 @pytest.mark.parametrize("name", ["top1", "loss", "seconds"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_is_not_averaged(name: str, value: float, whole: Results) -> None:
