@@ -113,7 +113,7 @@ def test_a_page_of_everything_has_a_place_for_each_study(workspace: Path) -> Non
     submit(write(workspace / "mine.yaml", "mine"))
     assert farlab.run(["report", "--all", "-o", "page"]) == 0
     text = (workspace / "page" / "index.html").read_text()
-    assert 'id="table-mine"' in text and 'href="#table-mine">Mine<' in text
+    assert 'id="table-mine"' in text and 'href="#table-mine">Mine.<' in text
 
 
 def test_watching_everything_ends_where_nothing_was_submitted(
