@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from far.config.layers import Layer
 from orchestrator.chaos.site import Server
 
 os.environ["OMP_NUM_THREADS"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by background jobs, and so by children
 settings.register_profile("farlab", deadline=None)  # time is never asserted
 settings.load_profile("farlab")
 
