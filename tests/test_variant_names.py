@@ -17,6 +17,12 @@ MEANT_OTHERWISE = {
     ("far/weights/facts.py", "videomae"),  # transformers' model_type
     ("orchestrator/executors/ray/nodes.py", "local"),  # an address that Ray takes
     ("orchestrator/commands/status.py", "loss"),  # a column's title
+    ("farlab/frames.py", "loss"),  # columns of an epoch's record
+    ("orchestrator/commands/show.py", "loss"),  # how a number is written
+    ("reports/page/summary.py", "top1"),  # the paper's measure: a column, a key of a result
+    ("reports/tables/lines.py", "top1"),
+    ("reports/results/validity.py", "top1"),
+    ("reports/page/build.py", "curves"),  # the one figure that shows what still runs
     ("orchestrator/monitor/status.py", "interrupted"),  # the state of a trial
     ("orchestrator/commands/cancel.py", "interrupted"),
 }

@@ -98,7 +98,10 @@ class FileLock:
     def _opened(self) -> int:
         with storage_errors(self.path):
             while True:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(
+                    FileExistsError
+                ):  # its folder was renamed while it was looked at, or is a file: see below
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # less the umask
                 except PermissionError as error:

@@ -182,7 +182,13 @@ def refuse_unfinished(checkpoint: Path | None, epochs: int) -> None:
         DamagedError: it was set aside.
     """
     place = Place.of(checkpoint) if checkpoint is not None else None
-    if checkpoint is None or place is None or place.epochs >= epochs or network_alone(checkpoint) is None:
+    if checkpoint is None or place is None or place.epochs >= epochs:
+        return
+    try:
+        alone = network_alone(checkpoint)
+    except DamagedError:  # `restore` says so, and sets it aside
+        return
+    if alone is None:
         return
     with contextlib.suppress(OSError):  # of several ranks one is the first
         checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.damaged"))

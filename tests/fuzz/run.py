@@ -82,7 +82,7 @@ class Site:
         self._make()
 
     def _make(self) -> None:
-        from orchestrator.plan.lockfile import freeze
+        from orchestrator.plan.lockfile import write_lockfile
         from orchestrator.plan.plan import make_plan
         from orchestrator.study import load_study
         from orchestrator.workspace.workspace import open_workspace
@@ -95,7 +95,7 @@ class Site:
             workspace = open_workspace()
             study, store, data_hash = load_study("q"), workspace.store, workspace.data_hash
             plan = make_plan(study, store, manifest_hash=data_hash)
-            freeze(plan, store)
+            write_lockfile(plan, store)
             store.identity()
             for number, trial in enumerate(plan.trials):
                 record = {"key": trial.key, "identity": trial.identity, "config": trial.config.model_dump(mode="json")}
