@@ -68,7 +68,7 @@ class Workspace:
         return Sweep(
             "a_study", "demo", self.trials, self.root / "state.json", self.root / "artifacts",
             {"farlab.table": "5", "farlab.store": "s" * 32},
-            "Head ratios", "/work/a_study.yaml", "farlab sweep a_study",
+            "Head ratios", "/home/ann/a_study.yaml", "farlab sweep a_study",
             varied=["model.attention"], baseline="row 0's",
             reference={"model.attention": {"global": 1, "sparse-dense": 1}},
         )  # fmt: skip
@@ -402,7 +402,7 @@ def test_what_a_run_says(workspace: Workspace) -> None:
     assert min(run.data.params) == "ablated/model.attention"
     assert run.data.params["ablated/model.attention"] == "global 1 : sparse-dense 2"
     assert {
-        "mlflow.source.name": "/work/a_study.yaml",
+        "mlflow.source.name": "/home/ann/a_study.yaml",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": "c0ffee",
         "mlflow.source.git.dirty": "true",
