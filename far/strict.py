@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from far.errors import ConfigError
@@ -47,6 +47,15 @@ class ReadBy:
     registry: Registry[Any]
 
 
+@dataclass(frozen=True)
+class Uncounted:
+    """Marks a setting that says how something is done and changes no number; it is in no trial's identity."""
+
+
+Bytes = Annotated[ByteSize, Field(ge=0, le=1 << 60)]
+"""A number of bytes, or a text such as ``1 GiB`` or ``500 MB``."""
+
+
 def named_in(registry: Registry[Any]) -> AfterValidator:
     """Mark a setting that holds a name of a registry: ``Annotated[str, named_in(SAMPLERS)]``.
 
@@ -76,7 +85,7 @@ class Strict(BaseModel):
         return cls
 
     def counted(self, exclude: Collection[str] = ()) -> dict[str, Any]:
-        """Return the settings as plain data, without those that came later and are as they were before.
+        """Return the settings as plain data, without those that came later and are as before, or that change nothing.
 
         Args:
             exclude: further settings of this section to leave out.
@@ -84,11 +93,15 @@ class Strict(BaseModel):
         dumped = self.model_dump(mode="json", exclude=set(exclude))
         for name, described in type(self).model_fields.items():
             value = getattr(self, name)
-            if any(isinstance(mark, Added) and mark.before == value for mark in described.metadata):
+            if any(_is_left_out(mark, value) for mark in described.metadata):
                 dumped.pop(name, None)
             elif isinstance(value, Strict) and name in dumped:
                 dumped[name] = value.counted()
         return dumped
+
+
+def _is_left_out(mark: object, value: object) -> bool:
+    return isinstance(mark, Uncounted) or (isinstance(mark, Added) and mark.before == value)
 
 
 def known(registry: Registry[Any], name: str, key: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from far.architecture.sampling import SAMPLERS
-from far.strict import Fraction, Positive, ReadBy, Strict, named_in
+from far.strict import Bytes, Fraction, Positive, ReadBy, Strict, Uncounted, named_in
 
 
 class DemoConfig(Strict):
@@ -60,3 +60,11 @@ class DataConfig(Strict):
         default=[0.229, 0.224, 0.225]
     )
     """Divides red, green and blue (mae_st: 0.225 for each)."""
+    share: Annotated[Literal["auto", "off"], Uncounted()] = "auto"
+    """Whether trials that run at the same time on one machine decode each clip once for all of them."""
+    share_memory: Annotated[Bytes, Uncounted()] = ByteSize(1 << 30)
+    """Memory of a machine in which clips wait for the trials that still want them, for each data set."""
+    cache: Annotated[Bytes, Uncounted()] = ByteSize(2 << 30)
+    """Disk space for decoded videos, which all trials read instead of decoding them again; 0: none."""
+    cache_folder: Annotated[str | None, Uncounted()] = None
+    """Where decoded videos are kept; by default next to the data set's manifest."""

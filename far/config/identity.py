@@ -1,7 +1,8 @@
 """A trial's identity: what makes its numbers what they are, and nothing else.
 
 In it: model, initial weights (content), data (content) and views, recipe, seed. Not in it: paths, output directory,
-number of devices and micro-batch, unless the model has batch statistics; nor the version of the code.
+number of devices and micro-batch, unless the model has batch statistics; nor the version of the code, nor what says how
+something is done (``far.strict.Uncounted``).
 A setting that came later than the trials in people's stores is marked where it is declared (``far.strict.Added``), and
 so is one that only some variants read (``far.strict.ReadBy``): with others it is null.
 """
@@ -18,10 +19,12 @@ from typing import Any
 from far.config.combinations import unread
 from far.config.layers import section_of
 from far.config.trial import TrialConfig
-from far.strict import Added, Strict
+from far.strict import Added, Strict, Uncounted
 
 STATISTICS = "statistics_over"
 """The number of videos over which a model with batch statistics has them, in its part of an identity."""
+EXECUTION = "run"
+"""The section that changes speed and place alone."""
 LAST = "seed"
 """The part of an identity that comes last when its parts are sorted."""
 
@@ -90,6 +93,19 @@ def trial_keys(identity: dict[str, Any], seeds: Iterable[int]) -> list[str]:
         hashed.update(f"{seed}}}".encode())
         keys.append(hashed.hexdigest()[:16])
     return keys
+
+
+def is_counted(key: str) -> bool:
+    """Return whether a setting, by its dotted key, can change a trial's numbers; unknown ones are taken to."""
+    schema: type[Strict] | None = TrialConfig
+    for name in key.split("."):
+        described = schema.fields().get(name) if schema else None
+        if schema is None or described is None:
+            break
+        if name == EXECUTION or any(isinstance(mark, Uncounted) for mark in described.metadata):
+            return False
+        schema = section_of(schema, name)
+    return True
 
 
 def spelled_out(whole: dict[str, Any]) -> dict[str, Any]:

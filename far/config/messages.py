@@ -25,6 +25,8 @@ KINDS = {
     "string_type": "text",
     "finite_number": "a finite number",
     "int_parsing_size": "a smaller number",
+    "byte_size": "a number of bytes, such as 1 GiB",
+    "byte_size_unit": "a number of bytes, such as 1 GiB",
 }
 """What is needed instead, by pydantic's type of error."""
 BOUNDS = {

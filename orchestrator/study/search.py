@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from far.config import Document, resolve
+from far.config.identity import is_counted
 from far.config.layers import Layer, flatten
 from far.errors import ConfigError
 from orchestrator.study.schema import Parameter, SearchConfig
@@ -65,7 +66,7 @@ def _check_key(key: str, document: Document) -> None:
         raise error("a search chooses values of single settings, and this is a section of them")
     if paths[0] == ("seed",):
         raise error("the seed is an axis of its own, and no quality of a configuration: use 'seeds' in the study")
-    if paths[0][0] == "run":
+    if not all(is_counted(".".join(path)) for path in paths):
         raise error("says how a trial is executed and changes no number: there is nothing to search for")
 
 

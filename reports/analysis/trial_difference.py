@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from far.config.differences import Difference, differences
-from far.config.identity import spelled_out
+from far.config.identity import is_counted, spelled_out
 from far.errors import DataError
 from far.source import changed_parts
 from far.store.attempts import sources_of
@@ -79,7 +79,7 @@ def compare_trials(first: TrialFacts, second: TrialFacts) -> TrialDifference:
     named = {each.key: each for each in differences(first.config, second.config)}
     unknown = [each for each in (first, second) if not each.spec.get("identity")]
     if unknown:  # never started, or damaged: what is known of it is what its study asks for
-        deciding = {key: each for key, each in named.items() if not key.startswith("run.")}
+        deciding = {key: each for key, each in named.items() if is_counted(key)}
     contents = [key for key in CONTENT if key in deciding]
     files = tuple(name for key in contents for name in CONTENT[key])
     settings = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from far.architecture.far import FarConfig
 from far.config import TrialConfig, resolve
 from far.config.differences import differences
-from far.config.identity import identity
+from far.config.identity import identity, is_counted
 from far.config.layers import Layer
 from far.errors import ConfigError
 from orchestrator.study import find_profile, load_study
@@ -114,7 +114,7 @@ def _differences(config: TrialConfig, expected: TrialConfig | None) -> list[str]
         return ["what it sets is impossible in the paper's setting"]
     if _meaning(config) == _meaning(expected):
         return []
-    differ = differences(_settings(config), _settings(expected))
+    differ = [each for each in differences(_settings(config), _settings(expected)) if is_counted(each.key)]
     if any(each.key == "model.backbone" for each in differ):
         differ = [each for each in differ if each.key not in SIZES]
     if not config.data.source == expected.data.source == "demo":

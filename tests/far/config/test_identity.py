@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 
 from far.config import parse_override, resolve
-from far.config.identity import identity, spelled_out, trial_key, trial_keys
+from far.config.identity import identity, is_counted, spelled_out, trial_key, trial_keys
 from far.config.trial import TrialConfig
 from far.strict import Added, Strict
 
@@ -60,10 +60,22 @@ def test_what_changes_a_number_changes_the_key(override: str) -> None:
         "run.micro_batch=4",
         "run.devices=2",
         "run.compile=true",
+        "data.share=off",
+        "data.share_memory=64 MiB",
+        "data.cache=0",
+        "data.cache_folder=/scratch",
     ],
 )
 def test_what_changes_no_number_changes_no_key(override: str) -> None:
     assert key(override) == key()
+
+
+@pytest.mark.parametrize(
+    ("setting", "counts"),
+    [("run.workers", False), ("data.cache", False), ("data.demo.size", True), ("model.attention.global", True)],
+)
+def test_it_is_known_which_settings_can_count(setting: str, counts: bool) -> None:
+    assert is_counted(setting) is counts
 
 
 def test_settings_of_what_is_absent_do_not_count() -> None:
