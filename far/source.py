@@ -73,6 +73,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.data.decoding.indexes": "keeps frame indexes, which have a version of their own",
     "far.data.decoding.pool": "processes that decode",
     "far.data.decoding.worker": "processes that decode",
+    "far.data.sharing.leftovers": "removes what killed processes left",
     "far.data.feed": "hands batches to the device, in the same order",
     "far.data.prefetch": "reads ahead, in the same order",
     "far.data.sources": "the data's content counts in the key",

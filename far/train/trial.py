@@ -71,6 +71,7 @@ class TrialRun:
         attempts: earlier starts of this trial; this start is appended.
         interruption: requests to end this process.
         on_checkpoint: called by the main process after each checkpoint in the middle of an epoch.
+        companions: how many other trials that read the same frames may run on this machine at the same time.
 
     Raises:
         ConfigError: what the configuration asks for cannot be had on this device or with these data.
@@ -89,8 +90,10 @@ class TrialRun:
         attempts: list[Attempt] | None = None,
         interruption: Interruption | None = None,
         on_checkpoint: Callable[[], None] = lambda: None,
+        companions: int = 0,
     ) -> None:
         self.config, self.paths, self.world = config, paths, world
+        self.companions = companions
         self.account = Account(paths.key, config, identity, attempts or [])
         self.manifest: Manifest = open_manifest(config.data, data_root)
         check_inputs(config, identity, self.manifest, weights_root, world)

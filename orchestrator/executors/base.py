@@ -28,6 +28,7 @@ class Job:
         retry: how often the trial is started again, by what ended it.
         remote_store: URL that its files are kept at, if the store is no shared folder.
         plugins: the plug-ins that it needs, which whoever runs it loads first.
+        companions: how many other trials of this run that read the same frames may run on its machine at the same time.
     """
 
     directory: Path
@@ -38,6 +39,7 @@ class Job:
     retry: RetryConfig = field(default_factory=RetryConfig)
     remote_store: str | None = None
     plugins: tuple[PluginCode, ...] = ()
+    companions: int = 0
 
     @property
     def key(self) -> str:

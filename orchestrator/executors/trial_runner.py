@@ -297,6 +297,7 @@ class TrialRunner:
             attempts=list(spec.get("attempts") or [])[:-1],  # the trial appends this start itself
             interruption=self.interruption,
             on_checkpoint=push,
+            companions=job.companions,
         )
         if self.world.is_main:
             splits = (video.split for video in run.manifest.videos)

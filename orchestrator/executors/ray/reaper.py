@@ -3,7 +3,7 @@
 All of them inherit a mark in their environment, whoever adopted them. Ray's agents write their title over it at times;
 they are known by that title and by the files of the cluster's folder that they hold open. A watchdog (this file, run as
 a script: it imports nothing but the standard library) holds the other end of a pipe; when the driver is gone, or says
-so, it ends what belongs to the cluster and removes its files.
+so, it ends what belongs to the cluster and removes its files, and the memory that its trials shared.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ GRACE = 2.0
 """Seconds between asking a process to end and ending it."""
 PREFIX = "farlab-"
 """How the name of a cluster's folder begins."""
+ALONE = ("-I", "-S")
+"""Options of an interpreter that imports the standard library alone."""
 OWNERS = "owners.json"
 """File in it that names the mark, the driver and the watchdog."""
 
@@ -61,9 +63,11 @@ class Reaper:
             raise ConfigError(
                 f"{parent} cannot hold Ray's temporary files ({why}); name another folder", key="TMPDIR"
             ) from None
+        from far.data.sharing import leftovers  # noqa: PLC0415  (see above)
+
         # A session of its own: neither Ctrl-C nor a closed terminal reaches it.
         self._watchdog = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, self.mark, str(self.scratch)],
+            [sys.executable, *ALONE, __file__, self.mark, str(self.scratch), leftovers.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -81,14 +85,18 @@ class Reaper:
 
     def reap(self) -> None:
         """End what is left and dismiss the watchdog."""
+        from far.data.sharing import leftovers  # noqa: PLC0415  (see above)
+
         end_all(self.mark, str(self.scratch))
         shutil.rmtree(self.scratch, ignore_errors=True)
+        leftovers.clear()
         self._watchdog.kill()
         self._watchdog.communicate()
 
 
 def clear_abandoned(parent: Path) -> None:
-    """End the clusters in a folder whose driver and watchdog are both gone, and remove their files."""
+    """End the clusters in a folder whose driver and watchdog are both gone, and remove what they left."""
+    from far.data.sharing import leftovers  # noqa: PLC0415  (see above)
     from far.store.atomic import machine  # noqa: PLC0415  (see above)
 
     for scratch in parent.glob(f"{PREFIX}*"):
@@ -104,6 +112,7 @@ def clear_abandoned(parent: Path) -> None:
         if not any(owner == _identity(owner[0]) for owner in owners):
             end_all(mark, str(scratch))
             shutil.rmtree(scratch, ignore_errors=True)
+    leftovers.clear()
 
 
 def _identity(pid: int) -> tuple[int, str]:
@@ -164,9 +173,10 @@ def _signal(pid: int, number: int) -> None:
 def main() -> None:
     """Wait for the end of standard input, which the driver's death brings about, then reap."""
     sys.stdin.buffer.read()
-    mark, scratch = sys.argv[1:]
+    mark, scratch, leftovers = sys.argv[1:]
     end_all(mark, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
+    subprocess.run([sys.executable, *ALONE, leftovers], stdin=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from far.data.sharing.leftovers import PREFIX, READERS
 from far.errors import ConfigError
 from orchestrator.chaos.invariants import leftovers
 from orchestrator.executors.ray.reaper import MARK, Reaper, _identity
@@ -35,32 +37,46 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_what_belongs_to_a_cluster_is_ended_with_it(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_what_belongs_to_a_cluster_is_ended_with_it(
+    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reaper = Reaper(tmp_path)
     elsewhere = tmp_path / "elsewhere.txt"
     marked = start("anything", elsewhere, **{MARK: reaper.mark})
     renamed = start("ray::DashboardAgent", reaper.scratch / "agent.log")
     reader = start("tail", reaper.scratch / "agent.log")
     others = start("ray::DashboardAgent", elsewhere, **{MARK: "another"})
+    window = tmp_path / f"{PREFIX}of-its-trials"
+    (window / READERS).mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     reaper.reap()
+    assert not window.exists()
     assert marked.wait(60) == renamed.wait(60) == -signal.SIGTERM
     assert reader.poll() is None
     assert others.poll() is None
     assert not reaper.scratch.exists()
 
 
-def test_the_watchdog_ends_them_for_a_driver_that_was_killed(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_watchdog_ends_them_for_a_driver_that_was_killed(
+    start: Callable[..., Any], tmp_path: Path, wait: Callable[..., Any]
+) -> None:
     script = (
         "import sys, time; from pathlib import Path; from orchestrator.executors.ray.reaper import Reaper;"
         "print(Reaper(Path(sys.argv[1])).scratch, flush=True); time.sleep(60)"
     )
-    driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
     assert driver.stdout is not None
     scratch = Path(driver.stdout.readline().strip())
     renamed = start("ray::RuntimeEnvAgent", scratch / "agent.log")
+    window = tmp_path / f"{PREFIX}of-its-trials"
+    (window / READERS).mkdir(parents=True)
     driver.kill()
     driver.wait()
     assert renamed.wait(20) == -signal.SIGTERM
+    wait(lambda: not window.exists())
 
 
 def test_a_process_that_lost_its_mark_is_seen_as_left_over(start: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""One decoding for all trials of a machine that read the same videos at the same time."""

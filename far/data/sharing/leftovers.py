@@ -1,0 +1,106 @@
+"""Removes the shared windows that no living process reads any more, as ``python -m far.data.sharing.leftovers``.
+
+A window is a folder ``farlab-<uid>-<name>`` in shared memory, or in the folder for temporary files. Each of its readers
+holds a file in ``readers/`` locked (``flock``); the kernel releases it when the reader dies, however it dies. Whoever
+makes, joins or removes a window holds its file ``lock``, and having got it looks whether the folder is still in its
+place. This file imports nothing but the standard library: a watchdog runs it as a script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+PREFIX = f"farlab-{os.getuid()}-"
+"""How the name of a window's folder begins."""
+LOCK, READERS = "lock", "readers"
+
+
+def places() -> list[Path]:
+    """Return the folders in which windows may lie."""
+    return [place for place in dict.fromkeys((SHARED_MEMORY, Path(tempfile.gettempdir()))) if place.is_dir()]
+
+
+def clear(where: Sequence[Path] | None = None) -> list[Path]:
+    """Remove this user's windows that have no living reader; return them.
+
+    Args:
+        where: folders to look in; default: ``places()``.
+    """
+    return [window for window in _windows(where) if _removed(window)]
+
+
+def abandoned(where: Sequence[Path] | None = None) -> list[Path]:
+    """Return what ``clear`` would remove."""
+    return [window for window in _windows(where) if not any(map(_is_held, _readers(window)))]
+
+
+def _windows(where: Sequence[Path] | None) -> list[Path]:
+    found = [window for place in where or places() for window in sorted(place.glob(f"{PREFIX}*"))]
+    return [window for window in found if _is_ours(window)]
+
+
+def _removed(window: Path) -> bool:
+    with _locked(window) as is_locked:
+        if not is_locked or any(map(_is_held, _readers(window))):
+            return False
+        # Nobody opens anything in it under its new name, so that it is empty when its last file has gone.
+        away = window.with_name(f"{PREFIX}removed-{uuid.uuid4().hex}")
+        with contextlib.suppress(OSError):
+            window.rename(away)
+            shutil.rmtree(away, ignore_errors=True)  # what a kill leaves here has no reader, and goes the next time
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _locked(window: Path) -> Iterator[bool]:
+    """Hold a window's lock; yield whether it was to be had, and is the lock of that place."""
+    descriptor, is_locked = -1, False
+    with contextlib.suppress(OSError):  # somebody else holds it, or has removed it
+        descriptor = os.open(window / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = os.path.samestat(os.fstat(descriptor), (window / LOCK).stat())
+    try:
+        yield is_locked
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _is_ours(window: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return window.is_dir() and not window.is_symlink() and window.stat().st_uid == os.getuid()
+    return False
+
+
+def _readers(window: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list((window / READERS).iterdir())
+    return []
+
+
+def _is_held(reader: Path) -> bool:
+    try:
+        descriptor = os.open(reader, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False  # it has gone
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+if __name__ == "__main__":
+    for removed in clear():
+        print(f"removed {removed}")
