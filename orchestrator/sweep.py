@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from far.errors import ConfigError, FarError, StorageError, StorageFullError
 from orchestrator.estimate import estimate_plan, find_target
-from orchestrator.estimate.estimate import priority_order, select_within_budget
-from orchestrator.executors.base import ChainedQueue, Executor, Job, ListQueue, Queue, StopRequest
+from orchestrator.estimate.estimate import select_within_budget
+from orchestrator.executors.base import ChainedQueue, Executor, Job, ListQueue, Queue, StopRequest, most_together
 from orchestrator.executors.signals import STOPS, WAKE, ignore_stops
 from orchestrator.monitor.live import Progress, Watched
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.lockfile import write_lockfile
+from orchestrator.plan.order import Together, priority_order, side_by_side, with_companions
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.remote import RemoteStoreError
 from orchestrator.store.store import Store
@@ -102,6 +104,7 @@ def run_sweep(
                 if todo or any(study.search for study in plan.studies):
                     running.enter_context(executor.opened(stop))
                     executor.check(jobs)  # before anything is written
+                todo, jobs = _neighbours(plan, todo, jobs, partial(most_together, executor), budget)
                 for change in write_lockfile(plan, store):
                     console.print(f"note: {change}")
                 _refuse_removed(plan, store)
@@ -170,6 +173,20 @@ def _refuse_removed(plan: Plan, store: Store) -> None:
 def _jobs(plan: Plan, todo: Sequence[PlannedTrial], workspace: Workspace) -> list[Job]:
     retry = {study.name: study.retry for study in plan.studies}
     return [make_job(workspace, trial, retry[trial.study]) for trial in todo]
+
+
+def _neighbours(
+    plan: Plan, todo: list[PlannedTrial], jobs: list[Job], together: Together, budget: BudgetConfig | None
+) -> tuple[list[PlannedTrial], list[Job]]:
+    """Put trials next to those that they can share frames with, where the order decides nothing but who runs when.
+
+    It stays as it is where trials run one after another, and where a clock decides how many of them are started.
+    """
+    job_of = {trial.key: job for trial, job in zip(todo, jobs, strict=True)}
+    if (budget is None or budget.hours is None) and any(together(job) > 1 for job in jobs):
+        todo = side_by_side(plan, todo)
+    proposals = sum(study.search.trials for study in plan.studies if study.search is not None)
+    return todo, with_companions(todo, [job_of[trial.key] for trial in todo], together, proposals)
 
 
 def _synchronisation(
@@ -245,7 +262,7 @@ def _run(
 
             show = _shown(progress, mirror, study.name)
             may_propose = _counted(may_start, budget, searches, len(jobs))
-            searches.append(SearchQueue(study, workspace, show, may_propose, stop))
+            searches.append(SearchQueue(study, workspace, show, may_propose, stop, partial(most_together, executor)))
     queues += searches
     whole = queue if len(queues) == 1 else ChainedQueue(queues)
     try:

@@ -28,6 +28,7 @@ from orchestrator.estimate.workload import (
     times,
     workload_of,
 )
+from orchestrator.plan.order import priority_order
 from orchestrator.plan.plan import Plan, PlannedTrial
 from orchestrator.store.store import Store
 from orchestrator.study.schema import BudgetConfig
@@ -296,23 +297,6 @@ def parse_budget(text: str) -> BudgetConfig:
         )
     amount = float(match[1]) * {"min": 1 / 60, "d": 24.0}.get(unit, 1.0)
     return BudgetConfig.model_validate({UNITS[unit]: int(amount) if unit == "trials" else amount})
-
-
-def priority_order(plan: Plan) -> list[PlannedTrial]:
-    """Return what is left to run, most useful first: a whole table with one seed before any second seed,
-    and the baselines, which every comparison needs, before the other rows."""
-    baselines = {(study.name, study.baseline) for study in plan.studies}
-    place = {
-        (study.name, row.name, seed): i
-        for study in plan.studies
-        for row in study.rows
-        for i, seed in enumerate(study.seeds_of(row))
-    }
-    rank: dict[str, tuple[int, int]] = {}
-    for trial in plan.trials:
-        own = (place[trial.study, trial.row, trial.seed], (trial.study, trial.row) not in baselines)
-        rank[trial.key] = min(rank.get(trial.key, own), own)
-    return sorted(plan.missing(), key=lambda trial: rank[trial.key])
 
 
 def select_within_budget(plan: Plan, costs: CostEstimate, budget: BudgetConfig) -> list[PlannedTrial]:

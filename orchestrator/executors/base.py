@@ -233,6 +233,9 @@ class Executor(Protocol):
             ConfigError: why.
         """
 
+    def together(self, job: Job) -> int:
+        """Return how many trials like this one may run at the same time on one machine; call it when ``opened``."""
+
     def waiting(self) -> dict[str, str]:
         """Return what jobs that have not begun wait for, by key; called while they run, from any thread."""
 
@@ -244,3 +247,9 @@ class Executor(Protocol):
             StorageError: results cannot be written; the same.
             FarError: no job can be run at all.
         """
+
+
+def most_together(executor: Executor, job: Job) -> int:
+    """Return ``executor.together(job)``; 1 of an executor that was written before it was asked for."""
+    together: Callable[[Job], int] = getattr(executor, "together", lambda job: 1)
+    return together(job)

@@ -33,6 +33,10 @@ class LocalExecutor:
             if job.devices != (self._launched.size if self._launched else 1):
                 raise ConfigError(f"the in-process executor has one process, not {job.devices}", key="run.devices")
 
+    def together(self, job: Job) -> int:
+        """Return 1: they run one after another."""
+        return 1
+
     def waiting(self) -> dict[str, str]:
         """Return nothing: the one trial that runs waits for no resources."""
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -16,6 +16,7 @@ from far.config.identity import identity, trial_key
 from far.errors import ConfigError, FarError
 from orchestrator.executors.base import Job, StopRequest
 from orchestrator.plan.jobs import make_job, submit
+from orchestrator.plan.order import Together, companions
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.plan.proposals import KEY
 from orchestrator.search.space import configuration, depth_of, propose
@@ -59,6 +60,7 @@ class SearchQueue:
         on_trial: called with each trial that is proposed and has to run.
         may_start: asked before each proposal; False ends the search for now, as when a budget is spent.
         stop: asked to stop the sweep where the search cannot go on, e.g. on a full disk.
+        together: how many trials like a job may run at the same time on one machine.
 
     Raises:
         DataError: the data set cannot be used.
@@ -73,11 +75,12 @@ class SearchQueue:
         on_trial: Callable[[PlannedTrial, TrackedTrial], None],
         may_start: Callable[[], bool] = lambda: True,
         stop: StopRequest | None = None,
+        together: Together = lambda job: 1,
     ) -> None:
         assert study.search is not None
         self.study, self.search, self.workspace, self.store = study, study.search, workspace, workspace.store
         self._on_trial, self._may_start, self._stop = on_trial, may_start, StopRequest() if stop is None else stop
-        self.over_budget = False
+        self._together, self.over_budget = together, False
         self.proposed: list[PlannedTrial] = []
         self._optuna = open_search(study, workspace.store)
         self._optuna.pruner = pruner(self.search)
@@ -215,7 +218,9 @@ class SearchQueue:
         self.proposed.append(planned)
         directory = self.store.paths(key).directory
         self._on_trial(planned, TrackedTrial(key, planned.row, planned.seed, directory))
-        return make_job(self.workspace, planned, self.study.retry)
+        job = make_job(self.workspace, planned, self.study.retry)
+        # Most proposals draw the same frames: they have the seed in common, and seldom vary the sampling.
+        return replace(job, companions=companions(job, self.search.trials, self._together))
 
     def _tell(self, key: str) -> None:
         """Report a stored trial to Optuna; a trial that was cut short has no value."""

@@ -68,6 +68,14 @@ class RayTuneExecutor:
         """Refuse jobs that no node can hold; see ``Executor.check``."""
         refuse_unfit(jobs, self._nodes)
 
+    def together(self, job: Job) -> int:
+        """Return how many trials like this one the fullest node may hold; see ``Executor.together``."""
+        on_all = places(job, self._nodes) // job.devices
+        on_one = [places(job, [node]) for node in self._nodes]
+        # A trial that no node can hold has processes on several, next to those of others.
+        most = max((number // job.devices or min(number, on_all) for number in on_one), default=1)
+        return min(most, self.concurrent or most)
+
     def waiting(self) -> dict[str, str]:
         """Return what Ray has jobs wait for; see ``Executor.waiting``."""
         trials = list(self._losses.trials) if self._losses is not None else []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from far.errors import ConfigError
 from far.store.atomic import write_json
-from orchestrator.estimate.estimate import priority_order
 from orchestrator.plan.lockfile import load_lockfile, write_lockfile
+from orchestrator.plan.order import priority_order
 from orchestrator.plan.plan import Plan, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import Study, load_study
