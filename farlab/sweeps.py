@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from orchestrator.estimate import estimate_plan, find_target, parse_budget
 from orchestrator.estimate.capacity import with_gpu_packing
 from orchestrator.executors.registry import DEFAULT, find_executor
 from orchestrator.executors.signals import handlers_restored
-from orchestrator.monitor.status import statuses
+from orchestrator.monitor.status import TrialStatus, statuses
 from orchestrator.plan.lockfile import refuse_namesake
 from orchestrator.plan.rerun import run_again
 from orchestrator.plan.starts import with_starts
@@ -254,5 +254,10 @@ def status(studies: Studies | None = None, *, profile: str | None = None) -> pd.
 
     store = open_workspace().store
     names = [submitted_name(text, store.studies(), store.root) for text in (texts(studies) if studies else ())]
-    found: list[Mapping[str, Any]] = [asdict(t) for study in statuses(store, names, profile) for t in study.trials]
-    return pd.DataFrame(found)
+    return pd.DataFrame([_line(t) for study in statuses(store, names, profile) for t in study.trials])
+
+
+def _line(trial: TrialStatus) -> dict[str, Any]:
+    line = asdict(trial)
+    clips = line.pop("clips") or {}
+    return {**line, **{name: clips.get(name) for name in ("delivered", "decoded")}}

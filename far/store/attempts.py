@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -14,6 +14,14 @@ class Code(TypedDict, total=False):
     version: str | None
     git: str | None
     dirty: bool | None
+
+
+class Clips(TypedDict):
+    """How many clips (videos read for a batch) a trial's processes got, and what that cost."""
+
+    delivered: int
+    decoded: int
+    """Those for which they had a decoder run; the others came from a cache, or from another trial."""
 
 
 class Attempt(TypedDict, total=False):
@@ -40,6 +48,8 @@ class Attempt(TypedDict, total=False):
     message: str
     lost: str
     """Why its process was lost."""
+    clips: Clips | None
+    """As it last said (``far.train.heartbeat``), of its main process alone if it did not come to its end."""
 
 
 def of_attempts(attempts: Sequence[Attempt], code: Code | None) -> dict[str, Any]:
@@ -55,8 +65,16 @@ def of_attempts(attempts: Sequence[Attempt], code: Code | None) -> dict[str, Any
         "earlier_code": [each for place, each in enumerate(codes) if each not in codes[:place]],
         "indexed_frames": saw_indexed_frames(attempts),
     }
-    sources = sources_of(attempts)
-    return said if sources is None else {**said, "sources": sources}
+    found = {"sources": sources_of(attempts), "clips": sum_of_clips(attempt.get("clips") for attempt in attempts)}
+    return said | {name: each for name, each in found.items() if each is not None}
+
+
+def sum_of_clips(counts: Iterable[Clips | None]) -> Clips | None:
+    """Return the sum of the counts that are known, None if none is."""
+    known = [each for each in counts if each is not None]
+    if not known:
+        return None
+    return {"delivered": sum(each["delivered"] for each in known), "decoded": sum(each["decoded"] for each in known)}
 
 
 def saw_indexed_frames(attempts: Sequence[Attempt]) -> bool:

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from far.errors import ConfigError
 from far.store.atomic import append_json_line, checker, finite, read_json, read_json_lines, write_atomic, write_json
-from far.store.attempts import Attempt, Code, of_attempts
+from far.store.attempts import Attempt, Clips, Code, of_attempts, sum_of_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,6 +159,8 @@ class Result(TypedDict, total=False):
     """Digests of the source by which it was trained and tested, the first first; absent: not known."""
     finished_at: str | None
     """ISO 8601, UTC."""
+    clips: Clips | None
+    """Of all its starts, as far as they are known; absent in results of versions that did not count."""
 
 
 class _Stored(Result, total=False):
@@ -191,6 +193,8 @@ class Heartbeat:
     total: int
     epoch: int = 0
     loss: float | None = None
+    clips: Clips | None = None
+    """Of this start's main process, so far."""
 
 
 class DamagedRecordError(ValueError):
@@ -331,6 +335,23 @@ def read_heartbeat(paths: TrialPaths) -> dict[str, Any] | None:
     """Return how far the trial is, None if it does not say."""
     found: dict[str, Any] | None = read_json(paths.progress, Heartbeat)
     return found
+
+
+def clips_of(
+    attempts: Sequence[Attempt], result: Mapping[str, Any] | None, beat: Mapping[str, Any] | None
+) -> Clips | None:
+    """Return how many clips a trial's starts were delivered and had decoded, None if none of them counted.
+
+    Args:
+        attempts: its starts, as its description has them.
+        result: what came of it, if it has ended.
+        beat: its last sign of life.
+    """
+    if result is not None and result.get("state") == "finished":
+        return result.get("clips")
+    counts = [attempt.get("clips") for attempt in attempts]
+    # The next start takes over what the one before it said last.
+    return sum_of_clips([*counts, None if counts and counts[-1] else (beat or {}).get("clips")])
 
 
 # -- pieces --

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from far.errors import CancelledError
+from far.store.attempts import Clips
 from far.store.paths import TrialPaths
 from far.store.records import write_heartbeat
 
@@ -18,10 +20,11 @@ class Heartbeat:
     Args:
         paths: where the trial's files lie.
         epochs: of the whole trial.
+        clips: called for how many clips this process has been delivered so far, and how many it had decoded.
     """
 
-    def __init__(self, paths: TrialPaths, epochs: int) -> None:
-        self.paths, self.epochs = paths, epochs
+    def __init__(self, paths: TrialPaths, epochs: int, clips: Callable[[], Clips | None] = lambda: None) -> None:
+        self.paths, self.epochs, self.clips = paths, epochs, clips
         self._last = 0.0
 
     def beat(self, phase: str, epoch: int, done: int, total: int, loss: float | None = None) -> None:
@@ -43,4 +46,5 @@ class Heartbeat:
         self._last = now
         if self.paths.cancel.exists():
             raise CancelledError(f"trial {self.paths.key} was cancelled")
-        write_heartbeat(self.paths, phase=phase, epoch=epoch, epochs=self.epochs, done=done, total=total, loss=loss)
+        place = {"phase": phase, "epoch": epoch, "epochs": self.epochs, "done": done, "total": total}
+        write_heartbeat(self.paths, **place, loss=loss, clips=self.clips())

@@ -16,6 +16,7 @@ from orchestrator.cli.fitting import fitting
 from orchestrator.cli.options import JsonOption
 from orchestrator.cli.trials import TrialArgument, find_trial
 from orchestrator.estimate.format import duration, size
+from orchestrator.monitor.clips import in_words
 from orchestrator.monitor.trial import TrialFacts, facts
 from orchestrator.store.record import said_code
 from orchestrator.workspace.workspace import open_workspace
@@ -84,6 +85,8 @@ def _lines(found: TrialFacts) -> Iterator[tuple[str, str]]:
         )
     if costs := _costs(result):
         yield "cost", ", ".join(costs)
+    if found.clips:
+        yield "clips", in_words(found.clips)
     if result.get("data_hash"):
         source = (found.config.get("data") or {}).get("source")
         yield "data", f"{f'{source}, ' if source else ''}content {str(result['data_hash'])[:16]}"

@@ -23,6 +23,7 @@ from orchestrator.cli.console import make_console
 from orchestrator.cli.fitting import cropped, fitting
 from orchestrator.cli.inputs import mode, modes
 from orchestrator.cli.options import JsonOption, TrustOption, workspace_line
+from orchestrator.monitor.clips import in_words
 from orchestrator.monitor.status import STATES, chosen, statuses
 from orchestrator.plan import changed_code
 from orchestrator.plan.lockfile import read_lockfile
@@ -185,7 +186,7 @@ def _render(studies: list[StudyStatus]) -> Group:
         return Group(NOTHING)
     parts: list[Table | str] = []
     for study in studies:
-        parts += [_table(study, study.trials), _summary(study), *_errors(study.trials)]
+        parts += [_table(study, study.trials), _summary(study), *_clips(study), *_errors(study.trials)]
     return Group(*parts)
 
 
@@ -193,7 +194,8 @@ def _screen(studies: list[StudyStatus], heading: str, width: int, height: int) -
     """Lay out what fits a terminal: how many are where, then the trials at work, those that failed, and others."""
     if not studies:
         return Group(NOTHING, heading)
-    parts: list[Table | str] = [cropped(text, width) for text in (heading, *map(_summary, studies))]
+    summaries = [text for study in studies for text in (_summary(study), *(_clips(study) if study.driver else ()))]
+    parts: list[Table | str] = [cropped(text, width) for text in (heading, *summaries)]
     room = height - len(parts) - 1
     for number, study in enumerate(studies):
         reasons = _errors(study.trials)[: 2 if room > 20 else 0]
@@ -241,3 +243,7 @@ def _summary(study: StudyStatus) -> str:
     counts = ", ".join(f"{study.count(state)} {state}" for state in STATES if study.count(state))
     driven = f"running as {study.driver}" if study.driver else "not running"
     return f"{study.study}: {counts or 'no trials'}; submitted {study.submitted_at}; {driven}"
+
+
+def _clips(study: StudyStatus) -> list[str]:
+    return [] if study.clips is None else [f"clips: {in_words(study.clips)}"]

@@ -9,8 +9,9 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from far.config.identity import STATISTICS
 from far.config.trial import TrialConfig
@@ -37,17 +38,19 @@ def begin_attempt(job: Job, world: World) -> None:
     paths = TrialPaths(job.directory)
     spec = read_spec(paths)
     attempts = list(spec.get("attempts") or [])
-    if attempts and (reached := _reached(paths)) is not None:
-        attempts[-1].setdefault("reached", reached)
+    if attempts and (beat := read_heartbeat(paths)) is not None:
+        if (reached := _reached(beat)) is not None:
+            attempts[-1].setdefault("reached", reached)
+        if (clips := beat.get("clips")) is not None:
+            attempts[-1].setdefault("clips", clips)
     attempts.append({**attempt_record(), **_micro_batch(spec, world)})
     write_spec(paths, {**spec, "attempts": attempts})
     write_phase(paths, "starting")
 
 
-def _reached(paths: TrialPaths) -> float | None:
+def _reached(beat: Mapping[str, Any]) -> float | None:
     """Return how many epochs the start before this one had come to, by its last sign of life."""
-    beat = read_heartbeat(paths)
-    if beat is None or beat["phase"] not in ("train", "validate", "test"):
+    if beat["phase"] not in ("train", "validate", "test"):
         return None
     training = beat["phase"] == "train"
     done: float = beat["done"] / max(beat["total"], 1) if training else beat["phase"] == "validate"

@@ -22,11 +22,12 @@ from rich.table import Table
 
 from far.errors import FarError
 from far.store.atomic import read_json
-from far.store.attempts import Attempt
+from far.store.attempts import Attempt, Clips, sum_of_clips
 from far.store.paths import TrialPaths
-from far.store.records import Result, read_epochs, read_heartbeat, read_result, read_spec
+from far.store.records import Result, clips_of, read_epochs, read_heartbeat, read_result, read_spec
 from far.text import rounded
 from orchestrator.cli.fitting import cropped, fitting
+from orchestrator.monitor.clips import in_words
 from orchestrator.store.store import is_held
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class Watched:
             said = [f"{title} {rounded(value, 1)} %" for title, value in values.items() if value is not None]
             return f"finished: {', '.join(said)}"
         return f"{self.result['state']}: {(self.result.get('error') or {}).get('message', '')}"
+
+    @property
+    def clips(self) -> Clips | None:
+        """How many clips it was delivered and had decoded; None if it did not count."""
+        return clips_of(self.attempts, self.result, self.beat)
 
     @property
     def fraction(self) -> float:
@@ -228,7 +234,9 @@ class Progress:
         """Return what must never be cut off: how far it is, how long it takes, and what is wrong."""
         done = sum(trial.result is not None for trial in self.trials)
         counts = f"{done}/{len(self.trials)} trials, {_duration(time.monotonic() - self._started)}{self._eta()}"
-        return "\n".join(filter(None, (counts, self._silence.line, self.notes())))
+        clips = sum_of_clips(trial.clips for trial in self.trials)
+        said = f"clips: {in_words(clips)}" if clips else None
+        return "\n".join(filter(None, (counts, said, self._silence.line, self.notes())))
 
     def _screen(self) -> Group:
         """Return the summary, and of the trials what fits below it: those at work, those that failed, the latest."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from far.errors import ConfigError
-from far.store.attempts import Attempt
-from far.store.records import read_epochs, read_heartbeat
+from far.store.attempts import Attempt, Clips, sum_of_clips
+from far.store.records import clips_of, read_epochs, read_heartbeat
 from orchestrator.plan.lockfile import locked_keys, read_lockfile
 from orchestrator.store.store import Store, TrialState, is_held, refuse_unknown
 from orchestrator.study.names import find_name
@@ -30,6 +30,7 @@ class TrialStatus:
         top1: of the result, or of the last validation; percent.
         attempts: how often it was started.
         error: why it failed or diverged.
+        clips: how many its starts were delivered and had decoded, None if they did not count.
     """
 
     study: str
@@ -45,6 +46,7 @@ class TrialStatus:
     top1: float | None
     attempts: int
     error: str | None
+    clips: Clips | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,14 @@ class StudyStatus:
         """Return how many distinct trials are in a state."""
         return len({trial.key for trial in self.trials if trial.state == state})
 
+    @property
+    def clips(self) -> Clips | None:
+        """Clips of its distinct trials, as far as these counted them."""
+        return sum_of_clips({trial.key: trial.clips for trial in self.trials}.values())
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return asdict(self)
+        return {**asdict(self), "clips": self.clips}
 
 
 def statuses(store: Store, studies: Sequence[str] = (), profile: str | None = None) -> list[StudyStatus]:
@@ -157,8 +164,9 @@ def _trial(
         attempts = store.trial(key).get("attempts") or []
         result = store.result(key)
         last = (read_epochs(paths) or [{}])[-1]
-    if state == "running":
+    if state not in ("missing", "finished"):
         beat = read_heartbeat(paths) or {}
+    is_running = state == "running"
     error = (result or {}).get("error")
     top1 = ((result or {}).get("metrics") or {}).get("top1")
     return TrialStatus(
@@ -170,8 +178,8 @@ def _trial(
         state=state,
         epoch=int(last.get("epoch", -1)) + 1,
         epochs=epochs,
-        phase=_phase(beat),
-        loss=last.get("train_loss") if beat.get("loss") is None else beat["loss"],
+        phase=_phase(beat) if is_running else None,
+        loss=beat["loss"] if is_running and beat.get("loss") is not None else last.get("train_loss"),
         top1=last.get("val_top1") if top1 is None else top1,
         attempts=len(attempts),
         error=f"{error['kind']}: {error['message']}"
@@ -181,6 +189,7 @@ def _trial(
         else _loss(attempts)
         if state in ("running", "interrupted")
         else None,
+        clips=clips_of(attempts, result, beat),
     )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from far.config import TrialConfig, resolve
 from far.config.differences import differences, leaves
 from far.errors import ConfigError
+from far.store.attempts import Clips
 from far.store.paths import TrialPaths
-from far.store.records import Result, Spec, read_epochs, read_result, read_spec
+from far.store.records import Result, Spec, clips_of, read_epochs, read_heartbeat, read_result, read_spec
 from far.train.checkpoint import latest
 from orchestrator.plan.cells import Cell, cells
 from orchestrator.plan.changed_code import verdict_of
@@ -46,6 +47,7 @@ class TrialFacts:
         checkpoint: its farthest complete checkpoint.
         code: how the source that it ran compares with what is here.
         sizes: bytes of its files by name, ``checkpoints`` as a whole.
+        clips: how many its starts were delivered and had decoded, None if they did not count.
         overrides: that the first study which names it was swept with.
         file: of that study, as it is named on the command line.
     """
@@ -63,6 +65,7 @@ class TrialFacts:
     checkpoint: Path | None
     code: str
     sizes: dict[str, int]
+    clips: Clips | None = None
     overrides: tuple[str, ...] = ()
     file: str = ""
 
@@ -107,6 +110,7 @@ class TrialFacts:
             "directory": str(self.paths.directory),
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "bytes": self.sizes,
+            "clips": self.clips,
             "commands": self.commands,
         }
 
@@ -141,6 +145,7 @@ def facts(paths: TrialPaths, store: Store) -> TrialFacts:
         latest(paths.checkpoints, whole_epochs=True),
         _code(paths, config, store),
         _sizes(paths),
+        clips_of(spec.get("attempts") or (), result, read_heartbeat(paths)),
         tuple(submission.get("overrides") or ()),
         study_word(Path(source)) if source and Path(source).is_file() else "",
     )

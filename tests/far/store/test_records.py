@@ -117,5 +117,8 @@ def test_a_sign_of_life_that_is_none(paths: TrialPaths) -> None:
     paths.directory.mkdir()
     write_heartbeat(paths, phase="train", epoch=0, done=1, total=2, loss=float("nan"))
     assert (read_heartbeat(paths) or {})["loss"] is None
+    assert read_heartbeat(paths)
+    write_heartbeat(paths, phase="train", epoch=0, done=1, total=2, clips={"delivered": "all", "decoded": 0})
+    assert read_heartbeat(paths) is None
     paths.progress.write_text('{"phase": "train"}')
     assert read_heartbeat(paths) is None

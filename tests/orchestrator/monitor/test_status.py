@@ -16,6 +16,7 @@ import pytest
 import farlab
 from far.errors import ConfigError
 from far.store.atomic import append_json_line, read_json, write_json
+from far.store.records import write_heartbeat, write_result
 from orchestrator.commands.logs import follow_file
 from orchestrator.monitor.status import chosen, statuses
 from orchestrator.plan.lockfile import write_lockfile
@@ -117,6 +118,38 @@ def test_the_command_prints_json_and_a_table(plan: Plan, capsys: pytest.CaptureF
     assert farlab.run(["status", "--watch"]) == 0  # not running, so it ends
     assert "tiny: 4 missing" in capsys.readouterr().out
     assert farlab.run(["status", "tinny"]) == 2
+
+
+def test_clips_are_those_of_all_starts(plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    done, running, failed, old = (trial.key for trial in plan.trials)
+    finished = {"state": "finished", "metrics": {"top1": 51.0}}
+    write_result(store.paths(done), {"key": done, **finished}, [{"clips": {"delivered": 60, "decoded": 20}}] * 2)
+    store.write_trial(running, {"attempts": [{"clips": {"delivered": 30, "decoded": 30}}, {}]})
+    store.write_trial(failed, {"attempts": [{}, {"clips": {"delivered": 5, "decoded": 0}}]})
+    write_json(store.paths(old).result, {"key": old, **finished})  # of a version that did not count
+    assert statuses(store)[0].trials[1].clips == {"delivered": 30, "decoded": 30}  # its second start has not begun
+    for key, said in ((running, {"delivered": 1050, "decoded": 5}), (failed, {"delivered": 5, "decoded": 0})):
+        write_heartbeat(store.paths(key), phase="train", epoch=1, done=3, total=4, loss=None, clips=said)
+    with store.lock_trial(running):
+        (study,) = statuses(store)
+        assert farlab.run(["status"]) == 0
+    expected = [{"delivered": 120, "decoded": 40}, {"delivered": 1080, "decoded": 35}, {"delivered": 5, "decoded": 0}]
+    assert [trial.clips for trial in study.trials] == [*expected, None]
+    said = "clips: 1,205 delivered, 75 decoded (0.06 decodings per clip)"
+    assert said in capsys.readouterr().out.splitlines()
+    assert json.loads(json.dumps(study.as_json()))["clips"] == {"delivered": 1205, "decoded": 75}
+    frame = farlab.status().set_index("key")
+    assert (frame.loc[done, "delivered"], frame.loc[done, "decoded"]) == (120, 40)
+    assert farlab.run(["show", running]) == 0
+    assert "1,080 delivered, 35 decoded (0.03 decodings per clip)" in capsys.readouterr().out
+
+
+def test_a_store_that_counted_no_clips_says_nothing_of_them(
+    plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert farlab.run(["status"]) == 0
+    assert "clips" not in capsys.readouterr().out
+    assert statuses(store)[0].as_json()["clips"] is None
 
 
 def test_logs_follow_until_the_trial_ends(plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
