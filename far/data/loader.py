@@ -84,7 +84,7 @@ class _Stream:
 
         self.dtype = self.dtype or torch.float32
         self.feed = Feed(self.device)
-        self.source: FrameSource = self.frames or open_frames(self.manifest)
+        self.source: FrameSource = self.frames or open_frames(self.manifest, self.config.data)
         self._sampler = sampler(self.config.data)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)

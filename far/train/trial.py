@@ -113,7 +113,8 @@ class TrialRun:
         self._heartbeat = Heartbeat(paths, config.recipe.epochs) if world.is_main else None
         place: dict[str, Any] = {"rank": world.rank, "world": world.size, "micro_batch": self.micro}
         form = {"device": world.device, "dtype": self.dtype}
-        frames = open_frames(self.manifest, lambda done, total: self._report("index frames", done, total))
+        indexing = partial(self._report, "index frames")
+        frames = open_frames(self.manifest, config.data, indexing)
         self.stream = TrainStream(self.manifest, config, **place, **form, frames=frames)
         self.validation = Validation(
             self.manifest, config, world, micro_batch=self.micro, source=self.stream.source, dtype=self.dtype

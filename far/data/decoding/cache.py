@@ -1,43 +1,47 @@
-"""Decoded frames kept on disk and shared by all epochs and all trials of a machine.
-
-Small data sets are decoded once: the first reader of a clip writes its frames into one file that every process
-maps, and records their checksum last. A torn write, by a kill or a power cut, fails its checksum and is decoded again;
-two writers of one clip write the same bytes.
-"""
+"""Where the frames of clips come from: decoded each time, or kept on disk for all epochs and all trials."""
 
 from __future__ import annotations
 
 import logging
-import math
-import os
 import re
-import uuid
-import zlib
+import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from far.data.decoding.decoder import Frames, Pick, versioned
+from far.data.decoding.decoder import Decoded, Frames, Pick, versioned
+from far.data.decoding.disk_cache import LARGEST, DiskCache, frames_key
 from far.data.decoding.indexes import FrameIndexes, open_indexes
 from far.data.decoding.pool import POOL
 from far.data.sources.demo_writer import Progress
 from far.data.sources.manifest import Manifest, Video
-from far.errors import StorageError
-from far.store.atomic import storage_errors
+
+if TYPE_CHECKING:
+    from far.config.data import DataConfig
+    from far.data.decoding.frame_index import FrameIndex
 
 log = logging.getLogger(__name__)
 
-LIMIT = 2 << 30
-"""Bytes of decoded frames up to which a data set is cached."""
-_CHECKSUM_BYTES = 8
-_OLD = re.compile(r"\.frames-[0-9a-f]{16}\.bin")
+FOLDER = ".frames"
+"""Folder next to the manifest where decoded videos are kept, unless the configuration names another."""
+LEAST_SHARE = 0.1
+"""Share of a data set's frames from which it is cached: less would save next to nothing."""
+_OLD = re.compile(r"\.frames-[0-9a-f]{16}(-[0-9a-f]{16})?\.bin(\.[0-9a-f]{8}\.partial)?")
 
 
 class FrameSource(Protocol):
     """Where clips come from; what serves one decoding to several trials is another implementation of it."""
+
+    @property
+    def decoded(self) -> int:
+        """How many times this source has decoded frames of a video; the first check of a whole file does not count."""
+
+    def decodes(self, video: Video) -> bool:
+        """Return whether reading this video now would decode it."""
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
@@ -46,7 +50,25 @@ class FrameSource(Protocol):
         """Return how many videos of the data set each decoder reads, by its name and version."""
 
 
-class DecodedFrames:
+class _Decoding:
+    """Counts what is decoded, by all threads."""
+
+    def __init__(self) -> None:
+        self.decoded = 0
+        self._counting = threading.Lock()
+
+    def _decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64]) -> Decoded:
+        frames = POOL.decode(path, index, wanted)
+        with self._counting:
+            self.decoded += 1
+        return frames
+
+    def decodes(self, video: Video) -> bool:
+        """Return whether reading this video now would decode it."""
+        return True
+
+
+class DecodedFrames(_Decoding):
     """Decodes every time.
 
     Args:
@@ -55,20 +77,21 @@ class DecodedFrames:
     """
 
     def __init__(self, manifest: Manifest, indexes: FrameIndexes | None = None) -> None:
+        super().__init__()
         self._manifest = manifest
         self._indexes = indexes or open_indexes(manifest)
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
         index = self._indexes.confirmed(video)
-        return POOL.decode(self._manifest.file(video), index, pick(index.count)).frames
+        return self._decode(self._manifest.file(video), index, pick(index.count)).frames
 
     def decoders(self) -> dict[str, int]:
         """Return how many videos of the data set each decoder reads, by its name and version."""
         return self._indexes.decoders()
 
 
-class DecodedFiles:
+class DecodedFiles(_Decoding):
     """Decodes files that belong to no prepared data set; nothing is written next to them.
 
     Args:
@@ -76,6 +99,7 @@ class DecodedFiles:
     """
 
     def __init__(self, manifest: Manifest) -> None:
+        super().__init__()
         self._manifest = manifest
         self._read: Counter[str] = Counter()
 
@@ -84,98 +108,119 @@ class DecodedFiles:
         path = self._manifest.file(video)
         index = POOL.confirm(path, POOL.index(path))
         self._read[versioned(index.reader)] += 1
-        return POOL.decode(path, index, pick(index.count)).frames
+        return self._decode(path, index, pick(index.count)).frames
 
     def decoders(self) -> dict[str, int]:
         """Return how many of the videos read so far each decoder read, by its name and version."""
         return dict(sorted(self._read.items()))
 
 
-class CachedFrames:
-    """Decodes each video once per machine. Arguments as for ``DecodedFrames``."""
+class CachedFrames(DecodedFrames):
+    """Decodes a video once and keeps all its frames on disk.
 
-    def __init__(self, manifest: Manifest, indexes: FrameIndexes | None = None) -> None:
-        self._manifest = manifest
-        self._indexes = indexes or open_indexes(manifest)
-        self._rows = {(video.split, video.id): row for row, video in enumerate(manifest.videos)}
-        self._shapes = [self._indexes.shape(video) for video in manifest.videos]
-        sizes = np.array([math.prod(shape) for shape in self._shapes], np.int64)
-        header = _CHECKSUM_BYTES * len(sizes)
-        self._offsets = header + np.concatenate([[0], np.cumsum(sizes)])
-        _discard_old(manifest)
-        path = manifest.directory / f".frames-{manifest.content_hash[:16]}-{self._indexes.digest()[:16]}.bin"
-        _create(path, int(self._offsets[-1]))
-        self._bytes = np.memmap(path, np.uint8, "r+")
-        self._checksums = self._bytes[:header].view(np.uint64)
-        self._verified = np.zeros(len(sizes), bool)
+    Args:
+        manifest: the data set.
+        cache: where they are kept.
+        indexes: the videos' frame indexes; by default those stored with the manifest.
+        chosen: of which files, by SHA-256; by default of all.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        cache: DiskCache,
+        indexes: FrameIndexes | None = None,
+        chosen: frozenset[str] | None = None,
+    ) -> None:
+        super().__init__(manifest, indexes)
+        self._cache, self._chosen = cache, chosen
+        self._keys: dict[tuple[str, str], tuple[FrameIndex, str]] = {}
+
+    def decodes(self, video: Video) -> bool:
+        """Return whether reading this video now would decode it."""
+        return not (self._is_chosen(video) and self._cache.has(self._key(video, self._indexes.confirmed(video))))
 
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
         index = self._indexes.confirmed(video)
-        row = self._rows[video.split, video.id]
-        shape = (index.count, index.height, index.width, 3)
-        if shape != self._shapes[row]:  # not known when the cache was laid out
-            return POOL.decode(self._manifest.file(video), index, pick(index.count)).frames
-        stored = self._bytes[self._offsets[row] : self._offsets[row + 1]].reshape(shape)
-        if not self._verified[row]:
-            if self._checksums[row] != _checksum(stored):
-                frames = POOL.decode(self._manifest.file(video), index, np.arange(index.count)).frames
-                if frames.shape != shape:
-                    return frames[pick(index.count)]
-                stored[...] = frames
-                self._checksums[row] = _checksum(frames)
-            self._verified[row] = True
-        return stored[pick(index.count)]
+        path, wanted = self._manifest.file(video), pick(index.count)
+        if not self._is_chosen(video):
+            return self._decode(path, index, wanted).frames
+        key, shape = self._key(video, index), (index.count, index.height, index.width, 3)
+        frames = self._cache.read(key, shape, wanted)
+        if frames is not None:
+            return frames
+        if not self._cache.wants(shape):
+            return self._decode(path, index, wanted).frames
+        decoded = self._decode(path, index, np.arange(index.count))
+        if decoded.frames.shape == shape and versioned(decoded.decoder) == versioned(index.reader):
+            self._cache.write(key, decoded.frames)  # what another decoder had to stand in for is not kept
+        return decoded.frames[wanted]
 
-    def decoders(self) -> dict[str, int]:
-        """Return how many videos of the data set each decoder read, by its name and version."""
-        return self._indexes.decoders()
+    def _is_chosen(self, video: Video) -> bool:
+        return bool(video.sha256) and (self._chosen is None or video.sha256 in self._chosen)
+
+    def _key(self, video: Video, index: FrameIndex) -> str:
+        name = (video.split, video.id)
+        known = self._keys.get(name)
+        if known is None or known[0] is not index:
+            known = self._keys[name] = index, frames_key(video.sha256, index)
+        return known[1]
 
 
-def open_frames(manifest: Manifest, progress: Progress | None = None) -> FrameSource:
-    """Return the fastest source for a data set: cached where it is small and can be written, else decoding.
+def open_frames(manifest: Manifest, data: DataConfig, progress: Progress | None = None) -> FrameSource:
+    """Return the fastest source for a data set: decoded videos are kept on disk as far as its settings allow.
 
     Args:
         manifest: the data set.
+        data: ``cache`` and ``cache_folder`` count.
         progress: called with (files done, files in all) while the frame index of a data set is made that has none yet.
     """
     indexes = open_indexes(manifest, progress)
-    if sum(math.prod(indexes.shape(video)) for video in manifest.videos) <= LIMIT:
-        try:
-            return CachedFrames(manifest, indexes)
-        except (OSError, StorageError) as error:
-            log.warning("%s: no cache, so videos are decoded every time (slower): %s", manifest.directory, error)
+    if data.cache:
+        _discard_old(manifest)
+        folder = manifest.directory / Path(data.cache_folder or FOLDER).expanduser()
+        cache = DiskCache(folder, data.cache, manifest.directory.name)
+        chosen = _chosen(manifest, indexes, cache)
+        if chosen is None or chosen:
+            return CachedFrames(manifest, cache, indexes, chosen)
     return DecodedFrames(manifest, indexes)
 
 
+def _chosen(manifest: Manifest, indexes: FrameIndexes, cache: DiskCache) -> frozenset[str] | None:
+    """Return which files' frames are kept, by SHA-256; None: all of them.
+
+    Of a data set that does not fit, all trials keep the same part, whatever order they read it in: by the order of the
+    hashes, as much as fits. If what was not used for longest went instead, each epoch would remove what the next one
+    reads first.
+    """
+    sizes = indexes.sizes(manifest.videos)
+    total = int(sizes.sum())
+    if total <= cache.limit and sizes.max(initial=0) <= LARGEST:
+        return None
+    least = int(sizes[sizes > 0].min(initial=LARGEST))
+    if least > cache.limit:
+        cache.say(
+            "too small",
+            f"data.cache: {cache.limit} bytes are fewer than the frames of any of its videos take (the smallest: "
+            f"{least}), so videos are decoded every time (slower)",
+        )
+        return frozenset()
+    chosen: set[str] = set()
+    kept = 0
+    for sha256, size in sorted(zip((video.sha256 for video in manifest.videos), sizes.tolist(), strict=True)):
+        if 0 < size <= min(LARGEST, cache.limit - kept) and sha256 not in chosen:
+            chosen.add(sha256)
+            kept += size
+    if kept < LEAST_SHARE * total:
+        log.debug("%s: %d of %d bytes of frames fit in data.cache: nothing is kept", manifest.directory, kept, total)
+        return frozenset()
+    return frozenset(chosen)
+
+
 def _discard_old(manifest: Manifest) -> None:
-    """Remove caches of earlier versions: they are named by the content alone, and may hold other frames."""
+    """Remove caches of earlier versions, which had one file for all videos."""
     with suppress(OSError):
-        for path in manifest.directory.glob(".frames-*.bin"):
+        for path in manifest.directory.iterdir():
             if _OLD.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-
-
-def _checksum(frames: Frames) -> np.uint64:
-    """Return a CRC-32 that is never 0, which is what an empty slot holds."""
-    return np.uint64(zlib.crc32(np.ascontiguousarray(frames).data) | 1 << 32)
-
-
-def _create(path: Path, size: int) -> None:
-    """Create the file in one step, if it is not there, with all its blocks.
-
-    A hole in it would be filled by a write through the map, and a disk that is full by then kills the writer.
-    """
-    if path.exists() and path.stat().st_size == size:
-        with storage_errors(path), path.open("r+b") as stream:  # a copy may have come with holes
-            os.posix_fallocate(stream.fileno(), 0, size)
-        return
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with storage_errors(path):
-        try:
-            with partial.open("wb") as stream:
-                os.posix_fallocate(stream.fileno(), 0, size)
-            if not path.exists() or path.stat().st_size != size:
-                partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)

@@ -7,17 +7,19 @@ its frames a clip asks for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from far.data.decoding.decoder import VideoError, versioned
 from far.data.decoding.frame_index import VERSION, FrameIndex, pack, unpack
@@ -105,25 +107,20 @@ class FrameIndexes:
                 same = decoded.as_json() == index.as_json()
                 self._decoded.add(video, index, index if same else decoded)
 
-    def shape(self, video: Video) -> tuple[int, int, int, int]:
-        """Return the shape (N, H, W, 3) of all frames of a video, of no frames where it is not known yet."""
-        row = self._rows.get((video.split, video.id))
-        if row is None or self._counts[row] is None:
-            return (0, 0, 0, 3)
-        return (self._counts[row], self._heights[row], self._widths[row], 3)
+    def sizes(self, videos: Sequence[Video]) -> NDArray[np.int64]:
+        """Return the bytes of all frames of each video in RGB, 0 where it is not known yet."""
+        unknown = len(self._counts)
+        rows = [self._rows.get((video.split, video.id), unknown) for video in videos]
+        counts, heights, widths = (
+            np.array([*column, 0], np.float64)  # None becomes NaN
+            for column in (self._counts, self._heights, self._widths)
+        )
+        return np.nan_to_num(3 * counts * heights * widths)[rows].astype(np.int64)
 
     def decoders(self) -> dict[str, int]:
         """Return how many videos each decoder reads, by its name and version, e.g. ``{"decord 0.6.0": 100}``."""
         names = [versioned(reader) for reader in self._table["reader"].to_pylist() if reader]
         return dict(sorted(Counter(names).items()))
-
-    def digest(self) -> str:
-        """Return a hash of which frames every video has and how they are read."""
-        digest = hashlib.sha256(f"{VERSION}".encode())
-        columns = ("split", "id", "count", "width", "height", "reader", "timestamps")
-        for row in zip(*(self._table[name].to_pylist() for name in columns), strict=True):
-            digest.update(repr(row).encode())
-        return digest.hexdigest()
 
     def _state(self, video: Video) -> tuple[int, int] | None:
         """Return size and time of a video's file when it was indexed, None if that failed or was not done."""

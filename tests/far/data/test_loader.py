@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import torch
 from far.config.trial import AugmentConfig, DataConfig, DemoConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest, open_manifest
 from far.data.batch import UNREADABLE
-from far.data.decoding.cache import CachedFrames, DecodedFrames, open_frames
+from far.data.decoding.cache import DecodedFrames
 from far.data.loader import EvalStream, TrainStream
-from far.errors import ConfigError, StorageFullError
+from far.errors import ConfigError
 
 
 def collect(manifest: Manifest, trial: TrialConfig, world: int, micro: int, epoch: int = 0, start: int = 0) -> dict:
@@ -133,66 +132,6 @@ def test_unreadable_videos_are_unanswered_in_evaluation(broken_set: Manifest, tr
     assert stream.expected == 10
     assert len(ids) == 9
     assert list(stream.failures) == ["val/00002"]
-
-
-def test_the_cache_gives_what_decoding_gives(demo_set: Manifest) -> None:
-    video = demo_set.split("train")[11]
-    pick = np.array([0, 5, 5, 32])
-    direct = DecodedFrames(demo_set).read(video, lambda n: pick)
-    first, again = CachedFrames(demo_set), CachedFrames(demo_set)
-    assert np.array_equal(first.read(video, lambda n: pick), direct)
-    assert np.array_equal(again.read(video, lambda n: pick), direct)
-
-
-def test_a_torn_cache_entry_is_decoded_again(tmp_path: Path) -> None:
-    manifest = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
-    video = manifest.split("val")[0]
-    pick = np.arange(33)
-    good = CachedFrames(manifest).read(video, lambda n: pick)
-    path = next(manifest.directory.glob(".frames-*.bin"))
-    content = bytearray(path.read_bytes())
-    size = len(content) // 20
-    content[size * 10 + 5000 : size * 10 + 9000] = bytes(4000)  # the first validation clip comes after ten others
-    path.write_bytes(content)
-    assert np.array_equal(CachedFrames(manifest).read(video, lambda n: pick), good)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, mount: Callable[..., Path]) -> Path:
-    """A file system of 1 MiB that keeps the memory map's promises: what is not allocated cannot be written."""
-    place = tmp_path / "small"
-    place.mkdir()
-    return mount(place, "-t", "tmpfs", "-o", "size=1m", "none")
-
-
-def test_a_full_disk_is_an_error_before_anything_is_mapped(
-    tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    # 20 x 33 frames of 32 x 32: 2 MiB of frames in a file system of 1 MiB
-    made = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
-    manifest = replace(made, directory=small_disk)
-    with pytest.raises(StorageFullError, match="no space left to write"):
-        CachedFrames(manifest)
-    assert list(small_disk.glob(".frames-*")) == []
-    frames = open_frames(manifest)  # training goes on, decoding every time, and says so
-    assert "no space left to write" in caplog.text
-    assert isinstance(frames, DecodedFrames)
-    assert frames.read(made.split("val")[0], np.arange).shape == (33, 32, 32, 3)
-
-
-def test_a_cache_with_holes_is_filled_before_it_is_mapped(tmp_path: Path, small_disk: Path) -> None:
-    made = open_manifest(DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=32)), tmp_path)
-    CachedFrames(made)
-    whole = next(made.directory.glob(".frames-*.bin"))
-    with (small_disk / whole.name).open("wb") as sparse:
-        sparse.truncate(whole.stat().st_size)  # as a copying tool that skips zeros leaves it
-    with pytest.raises(StorageFullError):
-        CachedFrames(replace(made, directory=small_disk))
-
-
-def test_large_sets_are_not_cached(demo_set: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("far.data.decoding.cache.LIMIT", 1000)
-    assert isinstance(open_frames(demo_set), DecodedFrames)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from far.data.decoding.cache import CachedFrames, DecodedFrames
+from far.config.trial import DataConfig
+from far.data.decoding.cache import DecodedFrames, open_frames
 from far.data.decoding.decoder import DECODERS, Decoded, VideoError, decode
 from far.data.decoding.pool import Pool
 from far.data.decoding.scan import index_file
@@ -131,7 +132,7 @@ def test_a_damaged_file_is_unreadable_whatever_frames_are_wanted(tmp_path: Path,
     write_video(tmp_path / "train" / "all" / "a.mp4", frames, 10, preset="medium", g="12", bf="2")
     damage(tmp_path / "train" / "all" / "a.mp4")
     manifest = prepare(read_listing("folder", tmp_path), layout="folder", root=tmp_path, directory=tmp_path / "out")
-    for source in (DecodedFrames(manifest), CachedFrames(manifest)):
+    for source in (DecodedFrames(manifest), open_frames(manifest, DataConfig())):
         for wanted in (np.arange(3), np.arange(40)):
             with pytest.raises(VideoError, match=r"a.mp4: frame \d+ does not decode"):
                 source.read(manifest.videos[0], lambda n, wanted=wanted: wanted)

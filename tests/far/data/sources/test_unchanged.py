@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from far.config.trial import TrialConfig
-from far.data.decoding.cache import CachedFrames, DecodedFrames, open_frames
+from far.config.trial import DataConfig, TrialConfig
+from far.data.decoding.cache import DecodedFrames, FrameSource, open_frames
 from far.data.loader import EvalStream
 from far.data.sources.layouts import read_listing
 from far.data.sources.manifest import Manifest
 from far.data.sources.prepare import check, prepare
 from far.data.sources.unchanged import JOURNAL, ChangedError
 
-SOURCES = {"cached": CachedFrames, "decoded": DecodedFrames}
+SOURCES: dict[str, Callable[[Manifest], FrameSource]] = {
+    "cached": partial(open_frames, data=DataConfig()),
+    "decoded": DecodedFrames,
+}
 
 
 @pytest.fixture
@@ -54,10 +59,10 @@ def test_an_exchanged_file_is_an_error_that_names_it_and_the_command(prepared: M
 
 def test_frames_that_were_cached_do_not_outlive_their_files(prepared: Manifest) -> None:
     for video in prepared.videos:
-        open_frames(prepared).read(video, lambda count: np.arange(count))
+        SOURCES["cached"](prepared).read(video, lambda count: np.arange(count))
     exchange(prepared)
     with pytest.raises(ChangedError):
-        open_frames(prepared).read(prepared.videos[0], lambda count: np.arange(2))
+        SOURCES["cached"](prepared).read(prepared.videos[0], lambda count: np.arange(2))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -89,10 +94,10 @@ def test_a_trial_does_not_take_it_for_an_unreadable_video(prepared: Manifest, tr
 def test_a_copy_of_other_times_is_the_same_data_set_and_read_once_to_know_it(prepared: Manifest) -> None:
     for video in prepared.videos:
         os.utime(prepared.file(video), (1, 1))
-    open_frames(prepared).read(prepared.videos[0], lambda count: np.arange(2))
+    SOURCES["cached"](prepared).read(prepared.videos[0], lambda count: np.arange(2))
     journal = prepared.directory / JOURNAL
     assert len(journal.read_text().splitlines()) == 1
-    open_frames(prepared).read(prepared.videos[0], lambda count: np.arange(2))
+    SOURCES["cached"](prepared).read(prepared.videos[0], lambda count: np.arange(2))
     assert len(journal.read_text().splitlines()) == 1
 
 
@@ -110,4 +115,4 @@ def test_a_file_that_was_broken_and_was_replaced_is_another_data_set(prepared: M
     broken = prepare(read_listing("folder", folder), layout="folder", root=folder, directory=directory)
     path.write_bytes(whole)
     with pytest.raises(ChangedError):
-        open_frames(broken).read(broken.videos[0], lambda count: np.arange(2))
+        SOURCES["cached"](broken).read(broken.videos[0], lambda count: np.arange(2))

@@ -1,0 +1,210 @@
+"""A budget for the files of a folder that any number of processes write, on one machine or several.
+
+How many bytes the files take stands in a small file that its writers lock (flock). Each writer counts a file there
+before it writes it, so that a folder never holds more than its budget; what a killed writer had counted, or somebody
+removed by hand, is put right by looking at the files, once a day and whenever the budget seems to be used up.
+
+Where room is needed, the files go that were not used for longest (their modification time is that of their last use),
+but none that was used since this process opened the folder: whoever used it wants it again. So two data sets that do
+not fit together leave each other alone while both are in use.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from far.store.atomic import FULL, is_abandoned, scratch_path
+
+SUFFIX = ".rgb"
+"""Of the files that count."""
+PARTIAL, _LEDGER = "partial", ".usage.json"
+PATIENCE = 2.0
+"""Seconds to wait for the lock, which others hold for milliseconds: one that holds it for longer has been stopped."""
+RESCAN = 24 * 3600.0
+"""Seconds after which the files are looked at again, and after which a disk that was full may have room again."""
+RESERVE, MOST_RESERVED = 0.05, 10 << 30
+"""Share of a file system, and the most bytes of it, that are left for what matters more, such as checkpoints."""
+_SLACK = 20
+"""The part of the budget that is made free at a time is one in so many: looking at the files takes time."""
+
+
+@dataclass
+class _Ledger:
+    """What the folder's small file says.
+
+    Attributes:
+        bytes: that the files take, those that are being written included.
+        scanned: when that was last compared with the files, in seconds since the epoch.
+        ceiling: bytes that fitted when the disk, or the user's share of it, was full; None if it was not.
+        full: when that was.
+    """
+
+    bytes: int = 0
+    scanned: float = 0.0
+    ceiling: int | None = None
+    full: float = 0.0
+
+
+class Budget:
+    """Bytes that the files of a folder may take.
+
+    Args:
+        folder: made if it is not there.
+        limit: bytes.
+
+    Attributes:
+        limit: bytes; fewer than asked for where the disk was full with fewer, less than a day ago.
+        opened: when this process opened the folder, by the clock of its file system, in nanoseconds.
+
+    Raises:
+        OSError: the folder cannot be written, or has no locks.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self.limit = folder, limit
+        with self._ledger() as (ledger, opened):
+            self.opened = opened
+            if ledger.ceiling is not None:
+                if time.time() - ledger.full < RESCAN:
+                    self.limit = min(limit, ledger.ceiling)
+                else:
+                    ledger.ceiling = None
+            self._clear_abandoned(ledger)
+            if ledger.bytes > self.limit:
+                self._make_room(ledger, 0)
+
+    def create(self, path: Path, size: int) -> tuple[Path, int] | None:
+        """Count a file and return where it is to be written before it is renamed, and a descriptor of its size there.
+
+        Returns:
+            None where files that are in use leave no room for it.
+
+        Raises:
+            OSError: it cannot be written; of ``FULL`` where the file system has no room to spare.
+        """
+        with self._ledger() as (ledger, _):
+            if time.time() - ledger.scanned > RESCAN:
+                self._count(ledger)
+            if ledger.bytes + size > self.limit and not self._make_room(ledger, size):
+                return None
+            disk = os.statvfs(self._folder)
+            if disk.f_blocks and disk.f_bavail * disk.f_frsize - size < _reserved(disk):  # 0: it does not say
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+            partial = scratch_path(self._folder / PARTIAL / f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}")
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                os.ftruncate(descriptor, size)  # so that whoever looks at the files counts all of it
+            except OSError:
+                os.close(descriptor)
+                partial.unlink()
+                raise
+            ledger.bytes += size
+        return partial, descriptor
+
+    def release(self, size: int) -> None:
+        """Count a file no longer."""
+        with suppress(OSError), self._ledger() as (ledger, _):
+            ledger.bytes = max(0, ledger.bytes - size)
+
+    def give_way(self) -> None:
+        """Remove what was not used for longest, since the disk or the user's share of it is full, for others' files."""
+        with suppress(OSError), self._ledger() as (ledger, _):
+            room = min(_reserved(os.statvfs(self._folder)) or MOST_RESERVED, ledger.bytes // 2)
+            self._evict(ledger, ledger.bytes - room, sorted(self._count(ledger)))
+            ledger.ceiling, ledger.full = ledger.bytes, time.time()
+
+    def _make_room(self, ledger: _Ledger, size: int) -> bool:
+        """Remove what was not used for longest until there is room for ``size`` bytes; return whether there is."""
+        files = self._count(ledger)
+        if ledger.bytes + size > self.limit:
+            unused = sorted(file for file in files if file[0] < self.opened)
+            self._evict(ledger, self.limit - self.limit // _SLACK - size, unused)
+        return ledger.bytes + size <= self.limit
+
+    def _evict(self, ledger: _Ledger, wanted: int, files: list[tuple[int, str, int]]) -> None:
+        for _, path, size in files:
+            if ledger.bytes <= wanted:
+                return
+            Path(path).unlink(missing_ok=True)
+            ledger.bytes -= size
+
+    def _count(self, ledger: _Ledger) -> list[tuple[int, str, int]]:
+        """Put the ledger right by the files, and return those that are whole: last use, path, bytes."""
+        self._clear_abandoned(ledger)
+        files = []
+        for entry in os.scandir(self._folder):
+            if entry.name.endswith(SUFFIX):
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    files.append((status.st_mtime_ns, entry.path, status.st_size))
+        ledger.bytes = sum(size for *_, size in files)
+        for entry in os.scandir(self._folder / PARTIAL):
+            with suppress(FileNotFoundError):
+                ledger.bytes += entry.stat(follow_symlinks=False).st_size
+        ledger.scanned = time.time()
+        return files
+
+    def _clear_abandoned(self, ledger: _Ledger) -> None:
+        """Remove what killed processes have left."""
+        for entry in os.scandir(self._folder / PARTIAL):
+            with suppress(FileNotFoundError):
+                if is_abandoned(Path(entry.path)):
+                    size = entry.stat(follow_symlinks=False).st_size
+                    Path(entry.path).unlink()
+                    ledger.bytes = max(0, ledger.bytes - size)
+
+    @contextmanager
+    def _ledger(self) -> Iterator[tuple[_Ledger, int]]:
+        """Lock the ledger; yield it, to be changed, and the time by the clock of the file system.
+
+        Raises:
+            OSError: it cannot be written, or somebody holds it for too long (``BlockingIOError``).
+        """
+        (self._folder / PARTIAL).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / _LEDGER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.002)
+            os.utime(descriptor)
+            now = os.fstat(descriptor).st_mtime_ns
+            text = os.pread(descriptor, 4096, 0)
+            ledger = _Ledger()
+            try:
+                ledger = _Ledger(**json.loads(text))
+            except (ValueError, TypeError):  # new, or a power cut
+                self._count(ledger)
+            try:
+                yield ledger, now
+            finally:
+                written = json.dumps(asdict(ledger)).encode()
+                if written != text:
+                    os.pwrite(descriptor, written, 0)
+                    os.ftruncate(descriptor, len(written))
+        finally:
+            os.close(descriptor)
+
+
+def _reserved(disk: os.statvfs_result) -> int:
+    """Return the bytes of a file system that are left free."""
+    return min(int(RESERVE * disk.f_blocks * disk.f_frsize), MOST_RESERVED)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an error says that there is no room."""
+    return error.errno in FULL
