@@ -45,6 +45,10 @@ class UndecidedError(VideoError):
     """A video that could not be read this time: too slow, or its decoder was killed. Another time it may be read."""
 
 
+class KilledError(UndecidedError):
+    """The decoder was killed, by the kernel for want of memory or by a person: the file may have no part in it."""
+
+
 class Worker:
     """One decoding process and the memory that it shares with this one."""
 
@@ -94,7 +98,7 @@ class Worker:
             return content
         except (EOFError, BrokenPipeError, ConnectionResetError):
             code = self._process.wait()
-            kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory
+            kind = KilledError if code == -signal.SIGKILL else VideoError
             raise kind(path, f"the decoder crashed on it (exit status {code})") from None
         except VideoError:
             raise
@@ -165,6 +169,13 @@ class Pool:
         return self._with_worker(lambda worker: worker.index("confirm", path, timeout, index))
 
     def _with_worker(self, work: Callable[[Worker], T]) -> T:
+        """Return what a worker answers; where it is killed meanwhile, another one is asked, once."""
+        try:
+            return self._with_one_worker(work)
+        except KilledError:
+            return self._with_one_worker(work)
+
+    def _with_one_worker(self, work: Callable[[Worker], T]) -> T:
         worker = self._take()
         try:
             return work(worker)
@@ -175,8 +186,11 @@ class Pool:
         with self._lock:
             if self._owner != os.getpid():  # after a fork the idle workers are the parent's
                 self._idle, self._owner = [], os.getpid()
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.usable:
+                    return worker
+                worker.close()  # it died while nobody used it, which is no file's fault
         return Worker()
 
     def _give_back(self, worker: Worker) -> None:

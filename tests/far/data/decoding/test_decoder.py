@@ -16,7 +16,7 @@ import pytest
 from far.config.trial import DataConfig
 from far.data.decoding.cache import DecodedFrames, open_frames
 from far.data.decoding.decoder import DECODERS, Decoded, VideoError, decode
-from far.data.decoding.pool import Pool
+from far.data.decoding.pool import Pool, UndecidedError, Worker
 from far.data.decoding.scan import index_file
 from far.data.decoding.worker import receive, send
 from far.data.sources.demo_writer import write_video
@@ -200,6 +200,44 @@ def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path: Path, pool: Pool
         worker.index("index", tmp_path / "a.mp4", 20)
     pool._give_back(worker)
     assert len(read(pool, tmp_path / "a.mp4").frames) == 40
+
+
+def test_a_decoder_that_is_killed_costs_no_video(tmp_path: Path, pool: Pool, frames: np.ndarray) -> None:
+    write_video(tmp_path / "a.mp4", frames, 10)
+    index = pool.index(tmp_path / "a.mp4")
+    expected = pool.decode(tmp_path / "a.mp4", index, np.arange(40))
+    for number in (signal.SIGKILL, signal.SIGTERM):  # while it is idle
+        (worker,) = pool._idle
+        os.kill(worker._process.pid, number)
+        worker._process.wait()
+        got = pool.decode(tmp_path / "a.mp4", index, np.arange(40))
+        assert (got.decoder, np.array_equal(got.frames, expected.frames)) == (expected.decoder, True)
+    (worker,) = pool._idle
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    killing = threading.Timer(0.3, worker._process.kill)  # while it is asked
+    killing.start()
+    got = pool.decode(tmp_path / "a.mp4", index, np.arange(40))
+    killing.join()
+    assert (got.decoder, np.array_equal(got.frames, expected.frames)) == (expected.decoder, True)
+
+
+def test_a_file_whose_decoder_is_killed_again_is_given_up(
+    tmp_path: Path, pool: Pool, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "a.mp4", frames, 10)
+    index, made = pool.index(tmp_path / "a.mp4"), []
+
+    class OutOfMemory(Worker):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+            self._process.kill()
+
+    pool.close()
+    monkeypatch.setattr("far.data.decoding.pool.Worker", OutOfMemory)
+    with pytest.raises(UndecidedError, match="crashed on it"):
+        pool.decode(tmp_path / "a.mp4", replace(index, reader="pyav"), np.arange(40))
+    assert len(made) == 2
 
 
 def test_workers_retire(tmp_path: Path, pool: Pool, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
