@@ -99,8 +99,9 @@ def measure(folder: Path, trials: int, epochs: int, skip: list[str]) -> dict[str
     """Return all figures of one repetition, in seconds, MiB, or as a ratio."""
     (folder / "study.yaml").write_text(STUDY.format(trials=trials, epochs=epochs))
     (folder / "farlab.toml").write_text("")
-    plan = json.loads(command(folder, "-m", "farlab", "plan", "study.yaml", "--json")[1])  # also generates the data
+    command(folder, "-m", "farlab", "data", "generate", "study.yaml")
     ours, memory = watched(folder, "-m", "farlab", "sweep", "study.yaml")
+    plan = json.loads(command(folder, "-m", "farlab", "plan", "study.yaml", "--json")[1])
     keys = list(dict.fromkeys(trial["key"] for trial in plan["trials"]))
     specs = [json.loads((folder / "runs" / "trials" / key / "trial.json").read_text()) for key in keys]
     one = folder / "one"

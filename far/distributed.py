@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from far.compiler import defer_compiler
 from far.errors import ConfigError
 from far.gpu import usable
 
@@ -116,6 +117,7 @@ def join_world(
             backend, store=_store(rank, size, rendezvous), rank=rank, world_size=size, timeout=TIMEOUT
         )
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+    defer_compiler()
     if cuda:
         torch.cuda.set_device(local_rank)
         # cuDNN's convolutions use TF32 by default, linear layers do not: fp32 would be half of each

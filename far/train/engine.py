@@ -149,7 +149,8 @@ def set_deterministic(enabled: bool) -> None:
     """
     import torch
 
-    torch.use_deterministic_algorithms(enabled)
+    if enabled != torch.are_deterministic_algorithms_enabled():  # to say so imports the compiler: 0.9 s
+        torch.use_deterministic_algorithms(enabled)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # what is read is written
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.enable_mem_efficient_sdp(not enabled)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.errors import FarError
+from far.parquet import read_table
 from far.redaction import redacted
 from far.store.paths import TrialPaths
 from far.store.records import Result, Spec
@@ -120,7 +121,7 @@ def write_videos(predictions: Path, file: Path) -> None:
     """Write ids and labels of the videos that were answered, without their scores."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(predictions, columns=["id", "label"])
+    table = read_table(predictions, ["id", "label"])
     pq.write_table(
         table.group_by("id", use_threads=False)
         .aggregate([("label", "first")])

@@ -28,6 +28,7 @@ from far.data.sources.demo_writer import Progress
 from far.data.sources.manifest import Manifest, Video
 from far.data.sources.unchanged import ChangedError, UnchangedFiles
 from far.errors import StorageError
+from far.parquet import read_table
 from far.store.atomic import append_json_line, read_json_lines, write_atomic
 from far.store.lock import FileLock
 
@@ -146,14 +147,15 @@ def misread(directory: Path) -> tuple[str, dict[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path, some = directory / FILE_NAME, [("read_differently", "!=", "")]
+    path = directory / FILE_NAME
     try:
         header = json.loads((pq.read_schema(path).metadata or {})[_METADATA])
-        table = pq.read_table(path, columns=["split", "id", "read_differently"], filters=some)
+        reasons = read_table(path, ["read_differently"]).column(0).to_pylist()
+        names = read_table(path, ["split", "id"]) if any(reasons) else None
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return "", {}
-    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
-    return str(header["content_hash"]), {f"{split}/{name}": reason for split, name, reason in rows if reason}
+    rows = zip(reasons, *(names[name].to_pylist() for name in ("split", "id")), strict=True) if names else ()
+    return str(header["content_hash"]), {f"{split}/{name}": reason for reason, split, name in rows if reason}
 
 
 def open_indexes(manifest: Manifest, progress: Progress | None = None) -> FrameIndexes:
@@ -234,10 +236,9 @@ def _index(record: dict[str, Any]) -> FrameIndex:
 def _read(manifest: Manifest) -> pa.Table | None:
     """Return the stored indexes, None if they are not there, not whole, or of other content."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(manifest.directory / FILE_NAME)
+        table = read_table(manifest.directory / FILE_NAME)
         header = json.loads((table.schema.metadata or {})[_METADATA])
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None

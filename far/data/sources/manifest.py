@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from far.errors import ConfigError, DataError
+from far.parquet import read_table
 from far.store.atomic import write_atomic
 
 FILE_NAME = "manifest.parquet"
@@ -160,11 +161,10 @@ def read_manifest(path: Path) -> Manifest:
         DataError: the file is not a manifest, or its content no longer is what its hash says.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        table = pq.read_table(path)
+        table = read_table(path)
         header = json.loads(table.schema.metadata[_METADATA])
         rows = table.to_pydict()
         videos = [Video(*row) for row in zip(*(rows[name] for name in Video.__dataclass_fields__), strict=True)]
