@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from far.config.trial import TrialConfig
+from far.data.sharing import leftovers
 from far.errors import (
     CancelledError,
     ConfigError,
@@ -140,6 +141,7 @@ class TrialRunner:
             self.close()
             return Readiness.ENDED
         clear_abandoned(paths.directory, paths.checkpoints)
+        leftovers.clear()  # of whoever was killed on this machine, which no sweep may have started
         try:
             may_start(read_spec(paths), job)
             begin_attempt(job, self.world)

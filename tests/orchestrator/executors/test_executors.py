@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from far.config import TrialConfig
+from far.data.sharing import leftovers
 from far.errors import ConfigError, LostError
 from far.store.atomic import read_json, read_json_lines, write_json
 from far.store.paths import TrialPaths
@@ -105,7 +107,10 @@ def test_good_trials_finish_and_bad_ones_say_why(
         job("impossible", changed(tiny_config, "recipe", precision="fp16")),
         job("good", tiny_config),
     ]
+    left = leftovers.places()[0] / f"{leftovers.PREFIX}{uuid.uuid4().hex}"  # by trials that were killed
+    (left / leftovers.READERS).mkdir(parents=True)
     results = run(executor, *jobs)
+    assert not left.exists()
     assert {key: result["state"] for key, result in results.items()} == {
         "good": "finished",
         "diverges": "diverged",
