@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,12 @@ from far.architecture.sampling import sampler
 from far.config.trial import TrialConfig
 from far.data.batch import UNREADABLE, Batch, EvalBatch
 from far.data.decoding.cache import FrameSource, open_frames
-from far.data.decoding.decoder import VideoError
+from far.data.decoding.decoder import Frames, VideoError
 from far.data.feed import Feed, Made, taken
 from far.data.prefetch import batches_ahead, prefetched
+from far.data.sharing.clips import Kind, Lap
+from far.data.sharing.groups import Groups
+from far.data.sharing.passes import Passes
 from far.data.sources.diagnostics import counted
 from far.data.sources.manifest import Manifest, Video
 from far.data.transforms import geometry, mixup
@@ -66,6 +69,7 @@ class _Stream:
         frames: where frames come from; by default the fastest way to read the data set.
         device: where clips are resized, augmented and mixed.
         dtype: floating type of the clips; default: float32.
+        passes: what is shared with other trials; default: nothing.
     """
 
     manifest: Manifest
@@ -76,6 +80,9 @@ class _Stream:
     frames: FrameSource | None = field(default=None, kw_only=True)
     device: str | torch.device = field(default="cpu", kw_only=True)
     dtype: torch.dtype | None = field(default=None, kw_only=True)
+    passes: Passes | None = field(default=None, kw_only=True)
+    delivered: int = field(default=0, init=False)
+    """Videos read for a batch so far."""
     failures: dict[str, str] = field(default_factory=dict, init=False)
     """Why a video could not be read, by id, as found so far."""
 
@@ -94,9 +101,40 @@ class _Stream:
         """How many videos of the data set each decoder reads, by its name and version."""
         return self.source.decoders()
 
-    def _frames(self, video: Video, pick: Callable[[int], np.ndarray]) -> torch.Tensor:
-        """Return frames of a video on the device, uint8 (3, T, H, W)."""
-        return self.feed.send(geometry.to_tensor(self.source.read(video, pick)))
+    def _reading(
+        self,
+        shared: tuple[Passes, Groups, int] | None,
+        order: Iterable[int],
+        frames_of: Callable[[int], Frames],
+        clips_of: Callable[[int, torch.Tensor], list[torch.Tensor]],
+    ) -> Callable[[int], list[torch.Tensor]]:
+        """Return how the clips of a place of a pass are read: from other trials, if they have them, or from the source.
+
+        Args:
+            shared: what is shared, the groups of these clips, and where the pass begins among a trial's; None: nothing.
+            order: places that this process reads in this pass.
+            frames_of: decodes the frames of a place.
+            clips_of: makes uint8 clips (3, T, H, W) of a place's frames, which lie on the device.
+        """
+
+        def made(place: int, frames: Frames) -> list[torch.Tensor]:
+            return clips_of(place, self.feed.send(geometry.to_tensor(frames)))
+
+        if shared is None:
+            return lambda place: made(place, frames_of(place))
+        (passes, groups, start), places = shared, sorted(set(order))
+        is_on_cpu = self.feed.device.type == "cpu"  # what is made on another device stays there
+        frames = Lap(
+            passes.sharing,
+            Kind(groups.frames, frames_of, np.asarray, np.asarray, apart_from=groups.clips if is_on_cpu else ""),
+            start=start,
+            order=places,
+            is_inner=is_on_cpu,
+        )
+        if not is_on_cpu:
+            return lambda place: made(place, frames.read(place))
+        kind = Kind(groups.clips, lambda place: made(place, frames.read(place)), _packed, _unpacked)
+        return Lap(passes.sharing, kind, start=start, order=places).read
 
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
         return geometry.normalised_batch(clips, self.config.data.mean, self.config.data.std)
@@ -139,15 +177,30 @@ class TrainStream(_Stream):
         """
         order = numpy_rng(self.config.seed, "order", epoch).permutation(len(self._videos))
 
+        def video_at(place: int) -> Video:
+            return self._videos[order[place]]
+
         def micro_batches() -> Iterator[_MicroBatch]:
             for step in range(start_step, self.steps_per_epoch):
                 for first in range(self.rank * self.micro_batch, self._batch, self.world * self.micro_batch):
                     positions = range(first, first + self.micro_batch)
                     wanted = sorted({*positions, *self._partners(positions)})
-                    yield step, positions, {p: self._videos[order[step * self._batch + p]] for p in wanted}
+                    yield step, positions, {p: video_at(step * self._batch + p) for p in wanted}
+
+        shared = None if self.passes is None else (self.passes, *self.passes.of_training(self.config, epoch))
+        read = self._reading(
+            shared,
+            (step * self._batch + p for step, _, videos in micro_batches() for p in videos),
+            lambda place: self._frames(video_at(place), epoch),
+            lambda place, frames: self._augmented(frames, video_at(place), epoch),
+        )
 
         def parts(wanted: _MicroBatch) -> list[Callable[[], _Read]]:
-            return [functools.partial(self._read, video, epoch) for video in wanted[2].values()]
+            step, _, videos = wanted
+            return [
+                functools.partial(self._read, video, epoch, functools.partial(read, step * self._batch + p))
+                for p, video in videos.items()
+            ]
 
         def join(wanted: _MicroBatch, read: list[_Read]) -> Made[Batch]:
             step, positions, videos = wanted
@@ -166,11 +219,12 @@ class TrainStream(_Stream):
             return []
         return [p ^ 1 for p in positions if p ^ 1 < self._batch]
 
-    def _read(self, video: Video, epoch: int) -> _Read:
+    def _read(self, video: Video, epoch: int, read: Callable[[], list[torch.Tensor]]) -> _Read:
         """Read and augment a video, or say why it cannot be read."""
+        self.delivered += 1
         try:
             return self.feed.make(
-                lambda: self._clips(video, epoch),
+                lambda: self._clips(video, epoch, read()),
                 lambda clips: (tensor for clip in clips for tensor in clip.tensors),
             )
         except VideoError as error:
@@ -210,8 +264,8 @@ class TrainStream(_Stream):
             failed,
         )
 
-    def _clips(self, video: Video, epoch: int) -> list[_Clip]:
-        """Decode a video once and return its augmented clips, still of bytes."""
+    def _frames(self, video: Video, epoch: int) -> Frames:
+        """Decode a video once, for all of its clips."""
         augment = self.config.recipe.augment
         cuts = range(1 if augment.repeat_frames == "shared" else augment.repeats)
 
@@ -219,13 +273,25 @@ class TrainStream(_Stream):
             draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]
             return np.concatenate([self._sampler.train(count, self._length, rng) for rng in draws])
 
-        frames = self._frames(video, pick).split(self._length, dim=1)
-        made = []
-        for view in range(augment.repeats):
-            draws, clip = self._draws(video, epoch, view), frames[view % len(frames)]
-            pixels = augmented(clip, augment, self._size, draws, flip=self.config.data.flip)
-            made.append(_Clip(pixels, self._erasure(draws)))
-        return made
+        return self.source.read(video, pick)
+
+    def _augmented(self, whole: torch.Tensor, video: Video, epoch: int) -> list[torch.Tensor]:
+        """Make a video's clips of its frames, still of bytes."""
+        augment, frames = self.config.recipe.augment, whole.split(self._length, dim=1)
+        return [
+            augmented(
+                frames[view % len(frames)],
+                augment,
+                self._size,
+                self._draws(video, epoch, view),
+                flip=self.config.data.flip,
+            )
+            for view in range(augment.repeats)
+        ]
+
+    def _clips(self, video: Video, epoch: int, pixels: list[torch.Tensor]) -> list[_Clip]:
+        """Draw what is put into a video's clips after normalisation."""
+        return [_Clip(clip, self._erasure(self._draws(video, epoch, view))) for view, clip in enumerate(pixels)]
 
     def _erasure(self, draws: Draws) -> Erasure | None:
         """Draw what is put into a box of a clip, if anything is, and send it to the device."""
@@ -293,6 +359,8 @@ class EvalStream(_Stream):
 
     split: str = "val"
     needs_labels: bool = field(default=True, kw_only=True)
+    after: tuple[int, bool] = field(default=(0, False), kw_only=True)
+    """The epochs of the training before it, and whether this is the test at its end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -310,26 +378,38 @@ class EvalStream(_Stream):
 
     def __iter__(self) -> Iterator[EvalBatch]:
         views, workers = self.config.data.views, self.config.run.workers
-        mine = self._videos[self.rank :: self.world]
+        mine = range(self.rank, len(self._videos), self.world)
         group = max(1, self.micro_batch // (views.clips * views.crops))
         groups = [mine[start : start + group] for start in range(0, len(mine), group)]
+        epochs, is_test = self.after
+        shared = (
+            None if self.passes is None else (self.passes, *self.passes.of_validation(self.config, epochs, is_test))
+        )
+        read = self._reading(
+            shared,
+            mine,
+            lambda place: self._frames(self._videos[place]),
+            lambda place, frames: [geometry.resize_to_cover(frames, self._size)],
+        )
 
-        def parts(videos: list[Video]) -> list[Callable[[], _Views]]:
-            return [functools.partial(self._read, video) for video in videos]
+        def parts(places: range) -> list[Callable[[], _Views]]:
+            return [functools.partial(self._read, functools.partial(read, place)) for place in places]
 
-        def join(videos: list[Video], read: list[_Views]) -> Made[list[EvalBatch]]:
+        def join(places: range, made: list[_Views]) -> Made[list[EvalBatch]]:
+            videos = [self._videos[place] for place in places]
             return self.feed.make(
-                lambda: self._batches(videos, read), lambda batches: (batch.clips for batch in batches)
+                lambda: self._batches(videos, made), lambda batches: (batch.clips for batch in batches)
             )
 
         ahead = batches_ahead(workers, group)
         for batches in taken(prefetched(groups, parts, join, workers=workers, ahead=ahead)):
             yield from batches
 
-    def _read(self, video: Video) -> _Views:
+    def _read(self, read: Callable[[], list[torch.Tensor]]) -> _Views:
         """Read a video's views, or say why it cannot be read."""
+        self.delivered += 1
         try:
-            return self.feed.make(lambda: self._views(video), lambda views: (clip for clip, _, _ in views))
+            return self.feed.make(lambda: self._views(read()), lambda views: (clip for clip, _, _ in views))
         except VideoError as error:
             return error.reason
 
@@ -354,16 +434,30 @@ class EvalStream(_Stream):
             for part in (views[n : n + self.micro_batch] for n in range(0, len(views), self.micro_batch))
         ]
 
-    def _views(self, video: Video) -> list[tuple[torch.Tensor, int, int]]:
-        """Decode a video once and return its views: clip of bytes, temporal and spatial number."""
-        views, length = self.config.data.views, self._length
+    def _frames(self, video: Video) -> Frames:
+        """Decode a video once, for all of its views."""
+        clips, length = self.config.data.views.clips, self._length
 
         def pick(count: int) -> np.ndarray:
-            return np.concatenate([self._sampler.view(count, length, view, views.clips) for view in range(views.clips)])
+            return np.concatenate([self._sampler.view(count, length, view, clips) for view in range(clips)])
 
-        whole = geometry.resize_to_cover(self._frames(video, pick), self._size)
+        return self.source.read(video, pick)
+
+    def _views(self, resized: list[torch.Tensor]) -> list[tuple[torch.Tensor, int, int]]:
+        """Return a video's views: clip of bytes, temporal and spatial number."""
+        views, length, (whole,) = self.config.data.views, self._length, resized
         return [
             (geometry.crop(whole[:, c * length : (c + 1) * length], self._size, k, views.crops), c, k)
             for c in range(views.clips)
             for k in range(views.crops)
         ]
+
+
+def _packed(clips: list[torch.Tensor]) -> np.ndarray:
+    return np.stack([clip.numpy() for clip in clips])
+
+
+def _unpacked(clips: np.ndarray) -> list[torch.Tensor]:
+    import torch
+
+    return list(torch.from_numpy(clips))

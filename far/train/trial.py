@@ -23,13 +23,14 @@ from far.data import Manifest, open_manifest
 from far.data.decoding.cache import open_frames
 from far.data.feed import send
 from far.data.loader import TrainStream
+from far.data.sharing.passes import open_passes
 from far.distributed import World
 from far.errors import DivergedError, TrialInterruptedError
 from far.evaluate.predict import Evaluation
 from far.model.drop_path import keep_factors
 from far.model.interaction import check_convolutions
 from far.randomness import key_of
-from far.store.attempts import Attempt
+from far.store.attempts import Attempt, Clips
 from far.store.paths import TrialPaths
 from far.store.records import append_epoch, write_epochs, write_result
 from far.train import checkpoint
@@ -93,7 +94,6 @@ class TrialRun:
         companions: int = 0,
     ) -> None:
         self.config, self.paths, self.world = config, paths, world
-        self.companions = companions
         self.account = Account(paths.key, config, identity, attempts or [])
         self.manifest: Manifest = open_manifest(config.data, data_root)
         check_inputs(config, identity, self.manifest, weights_root, world)
@@ -137,6 +137,17 @@ class TrialRun:
             self.engine.compile()
         self._middle = self._resume()
         self.account.begin_attempt(epoch=self.epochs_done, step=self._saved.step, micro_batch=self.micro)
+        self.passes = open_passes(
+            self.manifest,
+            config,
+            trial=paths.key,
+            code=self.account.source.parts,
+            versions=(f"torch {torch.__version__}", *self.stream.decoders),
+            companions=companions,
+        )
+        self.stream.passes = self.validation.passes = self.passes
+        if self._heartbeat is not None:
+            self._heartbeat.clips = self._clips
 
     # -- progress --
 
@@ -166,6 +177,11 @@ class TrialRun:
     def _saved(self) -> Place:
         """The place of the last checkpoint."""
         return Place(self.epochs_done, self._middle.get("step", 0))
+
+    def _clips(self) -> Clips:
+        """Return how many clips this process was delivered and had decoded."""
+        delivered = self.stream.delivered + self.validation.delivered
+        return {"delivered": delivered, "decoded": self.stream.source.decoded}
 
     def _report(self, phase: str, done: int, total: int, loss: float | None = None) -> None:
         if self._heartbeat is not None:
@@ -356,6 +372,7 @@ class TrialRun:
         predictions, scores = self.validation.on_all_views(
             self.engine, self.epochs_done, partial(self._on_batch, "test")
         )
+        self.account.attempts[-1]["clips"] = self._clips()
         result = self.account.finished(
             scores,
             self.manifest,
@@ -385,6 +402,8 @@ class TrialRun:
 
     def close(self) -> None:
         """Give back what the trial held; the process group stays for the next trial."""
+        if self.passes is not None:
+            self.passes.close()
         release(self.engine)
 
 

@@ -10,6 +10,7 @@ from far.config.trial import TrialConfig
 from far.data import Manifest
 from far.data.decoding.cache import FrameSource
 from far.data.loader import EvalStream
+from far.data.sharing.passes import Passes
 from far.distributed import World
 from far.errors import DataError, DivergedError
 from far.evaluate.predict import Evaluation, Predictions, predict, score_everywhere
@@ -28,6 +29,8 @@ class Validation:
 
     Attributes:
         failures: why videos could not be read by this process, by id.
+        passes: what is shared with other trials.
+        delivered: videos read so far.
     """
 
     def __init__(
@@ -43,12 +46,15 @@ class Validation:
         self.manifest, self.config, self.world = manifest, config, world
         self.micro_batch, self.source, self.dtype = micro_batch, source, dtype
         self.failures: dict[str, str] = {}
+        self.passes: Passes | None = None
+        self.delivered = 0
 
     def on_one_view(self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]) -> Evaluation:
         """Return how the network does on each video's central view; see ``on_all_views``."""
         one_view = {"views": self.config.data.views.model_copy(update={"clips": 1, "crops": 1})}
         data = self.config.data.model_copy(update=one_view)
-        return self._evaluate(self.config.model_copy(update={"data": data}), engine, epochs, on_batch)[1]
+        config = self.config.model_copy(update={"data": data})
+        return self._evaluate(config, engine, epochs, on_batch, is_test=False)[1]
 
     def on_all_views(
         self, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
@@ -64,14 +70,15 @@ class Validation:
             DataError: no video can be read.
             DivergedError: the network's answers are not finite.
         """
-        return self._evaluate(self.config, engine, epochs, on_batch)
+        return self._evaluate(self.config, engine, epochs, on_batch, is_test=True)
 
     def _evaluate(
-        self, config: TrialConfig, engine: Any, epochs: int, on_batch: Callable[[int, int], None]
+        self, config: TrialConfig, engine: Any, epochs: int, on_batch: Callable[[int, int], None], *, is_test: bool
     ) -> tuple[Predictions, Evaluation]:
         place: dict[str, Any] = {"rank": self.world.rank, "world": self.world.size, "micro_batch": self.micro_batch}
         form = {"device": self.world.device, "dtype": self.dtype}
-        stream = EvalStream(self.manifest, config, "val", **place, **form, frames=self.source)
+        shared: dict[str, Any] = {"passes": self.passes, "after": (epochs, is_test)}
+        stream = EvalStream(self.manifest, config, "val", **place, **form, **shared, frames=self.source)
         engine.eval()
         views = stream.expected * config.data.views.clips * config.data.views.crops // self.world.size
         predictions = predict(
@@ -89,6 +96,7 @@ class Validation:
         if not math.isfinite(scores.loss):
             raise DivergedError(f"the network's answers are not finite after epoch {epochs}")
         self.failures |= stream.failures
+        self.delivered += stream.delivered
         return predictions, scores
 
     def _filler(self) -> Any:

@@ -34,12 +34,12 @@ def clear(where: Sequence[Path] | None = None) -> list[Path]:
     Args:
         where: folders to look in; default: ``places()``.
     """
-    return [window for window in _windows(where) if _removed(window)]
+    return [window for window in _windows(where) if remove(window)]
 
 
 def abandoned(where: Sequence[Path] | None = None) -> list[Path]:
     """Return what ``clear`` would remove."""
-    return [window for window in _windows(where) if not any(map(_is_held, _readers(window)))]
+    return [window for window in _windows(where) if not any(map(is_held, _readers(window)))]
 
 
 def _windows(where: Sequence[Path] | None) -> list[Path]:
@@ -47,9 +47,10 @@ def _windows(where: Sequence[Path] | None) -> list[Path]:
     return [window for window in found if _is_ours(window)]
 
 
-def _removed(window: Path) -> bool:
+def remove(window: Path) -> bool:
+    """Remove a window unless it has a living reader; return whether it is gone."""
     with _locked(window) as is_locked:
-        if not is_locked or any(map(_is_held, _readers(window))):
+        if not is_locked or any(map(is_held, _readers(window))):
             return False
         # Nobody opens anything in it under its new name, so that it is empty when its last file has gone.
         away = window.with_name(f"{PREFIX}removed-{uuid.uuid4().hex}")
@@ -87,7 +88,8 @@ def _readers(window: Path) -> list[Path]:
     return []
 
 
-def _is_held(reader: Path) -> bool:
+def is_held(reader: Path) -> bool:
+    """Return whether a living process holds a file."""
     try:
         descriptor = os.open(reader, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

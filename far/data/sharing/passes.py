@@ -1,0 +1,110 @@
+"""A trial's passes over its videos, as places on one line that is the same for all trials of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ByteSize
+
+from far.config.trial import TrialConfig
+from far.data.decoding.indexes import FILE_NAME
+from far.data.sharing.clips import Sharing
+from far.data.sharing.groups import Groups, Sources, training_groups, view_groups
+from far.data.sharing.leftovers import PREFIX, places
+from far.data.sharing.window import Window
+from far.data.sources.manifest import Manifest
+from far.store.atomic import file_sha256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a trial shares of its passes: training, validation after each epoch, and the test.
+
+    Attributes:
+        sharing: what this process shares.
+        sources: what decides a clip's bytes besides the configuration.
+        training: number of videos of the training split.
+        validation: number of videos of the validation split.
+    """
+
+    sharing: Sharing
+    sources: Sources
+    training: int
+    validation: int
+
+    def of_training(self, config: TrialConfig, epoch: int) -> tuple[Groups, int]:
+        """Return the groups of the clips of an epoch, and where on the line it begins; epochs count from 0."""
+        return training_groups(config, self.sources), epoch * self._epoch
+
+    def of_validation(self, config: TrialConfig, epochs: int, is_test: bool) -> tuple[Groups, int]:
+        """Return the groups of the views after so many epochs, and where on the line they begin."""
+        start = epochs * self._epoch - (0 if is_test else self.validation)
+        return view_groups(config, self.sources, "val"), start
+
+    def close(self) -> None:
+        """Share nothing more."""
+        self.sharing.close()
+
+    @property
+    def _epoch(self) -> int:
+        return self.training + self.validation
+
+
+def open_passes(
+    manifest: Manifest,
+    config: TrialConfig,
+    *,
+    trial: str,
+    code: Mapping[str, str],
+    versions: Iterable[str],
+    companions: int = 0,
+) -> Passes | None:
+    """Return what a trial shares with others on this machine; None if it shares nothing.
+
+    Args:
+        manifest: the data set.
+        config: the trial.
+        trial: its key, the same for all of its processes.
+        code: digests of the source that decides its numbers, by part.
+        versions: of the libraries that make clips.
+        companions: how many trials that read the same are started together with it.
+    """
+    if config.data.share == "off":
+        return None
+    index = manifest.directory / FILE_NAME
+    digest = file_sha256(index) if index.exists() else ""
+    sources = Sources(manifest.content_hash, digest, code, tuple(versions))
+    test = view_groups(config, sources, "val")
+    views = config.data.views.model_copy(update={"clips": 1, "crops": 1})
+    one_view = config.model_copy(update={"data": config.data.model_copy(update={"views": views})})
+    groups = (training_groups(config, sources), view_groups(one_view, sources, "val"), test)
+    wants = {name for each in groups for name in (each.frames, each.clips)}
+    try:
+        directory, size = _room(manifest, config.data.share_memory)
+        window = Window(directory, size, trial, wants)
+    except OSError as error:
+        log.warning("clips are not shared with other trials, so each decodes for itself (slower): %s", error)
+        return None
+    sharing = Sharing(window, companions=companions, workers=config.run.workers)
+    return Passes(sharing, sources, len(manifest.split("train")), len(manifest.split("val")))
+
+
+def _room(manifest: Manifest, wanted: int) -> tuple[Path, int]:
+    """Return the directory of a data set's window, and how many bytes its clips may take: half of what there is."""
+    root = next((place for place in places() if os.access(place, os.W_OK | os.X_OK)), places()[0])
+    name = hashlib.sha256(manifest.content_hash.encode()).hexdigest()[:12]
+    directory = root / f"{PREFIX}{name}"
+    taken = sum(path.stat().st_size for path in directory.glob("clips/*")) if directory.exists() else 0
+    size = min(wanted, (shutil.disk_usage(root).free + taken) // 2)
+    if size < wanted:
+        sizes = [ByteSize(each).human_readable() for each in (size, wanted)]
+        log.warning("%s has room for %s of shared clips, not for the %s of data.share_memory", root, *sizes)
+    return directory, size
