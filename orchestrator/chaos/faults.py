@@ -9,12 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from far.data.sharing.leftovers import PREFIX, READERS
 from far.registry import Registry
 from far.store.atomic import read_json
 from orchestrator.chaos.site import Server
@@ -92,11 +94,7 @@ def kill_in_checkpoint(running: Running) -> str | None:
 @FAULTS.register("node lost")
 def kill_node(running: Running) -> str | None:
     """End Ray's node manager with kill -9."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(running.driver.pid).children(recursive=True):
-            if child.name().startswith("raylet"):
-                return _kill(child.pid)
-    return None
+    return _kill(next((child.pid for child in _descendants(running.driver.pid) if _name(child) == "raylet"), 0))
 
 
 @FAULTS.register("killed before its first attempt")
@@ -116,23 +114,14 @@ def kill_newborn(running: Running) -> str | None:
 
 def _workers(running: Running) -> set[int]:
     """Return the processes of Ray that serve trials, or are about to."""
-    found = set()
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(running.driver.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if (child.cmdline() or [""])[0].startswith(("ray::TrialTrainable", "ray::ResourceTrainable")):
-                    found.add(child.pid)
-    return found
+    titles = ("ray::TrialTrainable", "ray::ResourceTrainable")
+    return {child.pid for child in _descendants(running.driver.pid) if _command(child)[0].startswith(titles)}
 
 
 @FAULTS.register("control service killed")
 def kill_control(running: Running) -> str | None:
     """End Ray's control service with kill -9."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(running.driver.pid).children(recursive=True):
-            if child.name() == "gcs_server":
-                return _kill(child.pid)
-    return None
+    return _kill(next((child.pid for child in _descendants(running.driver.pid) if _name(child) == "gcs_server"), 0))
 
 
 @FAULTS.register("search journal torn")
@@ -173,6 +162,60 @@ def stall(running: Running) -> str | None:
     return said
 
 
+@FAULTS.register("reader killed")
+def kill_reader(running: Running) -> str | None:
+    """End one of the processes that share clips with kill -9, and with it what it had begun to decode for others."""
+    return _kill(running.random.choice(_sharing(running) or [0]))
+
+
+@FAULTS.register("reader stalled")
+def stall_reader(running: Running) -> str | None:
+    """Stop one of the processes that share clips for some seconds, whatever the others are waiting for."""
+    pid, seconds = running.random.choice(_sharing(running) or [0]), running.random.uniform(0.5, 12.0)
+    if (said := _kill(pid, signal.SIGSTOP)) is None:
+        return None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.driver.wait(seconds)
+    _kill(pid, signal.SIGCONT)
+    return f"{said} for {seconds:.1f} s"
+
+
+@FAULTS.register("decoder killed")
+def kill_decoder(running: Running) -> str | None:
+    """End the decoding process of a trial that shares clips with kill -9."""
+    decoders = [
+        child.pid for pid in _sharing(running) for child in _descendants(pid) if DECODER in " ".join(_command(child))
+    ]
+    return _kill(running.random.choice(decoders or [0]))
+
+
+SHARING = ("reader killed", "reader stalled", "decoder killed")
+"""Faults that strike trials which share clips at that moment."""
+DECODER = "far.data.decoding.worker"
+"""What a decoding process is started as."""
+
+
+def _sharing(running: Running) -> list[int]:
+    """Return the processes that hold a place among the readers of a window, next to others."""
+    readers: dict[Path, set[int]] = defaultdict(set)
+    for process in _descendants(running.driver.pid):
+        for window in _windows(process.pid):
+            readers[window].add(process.pid)
+    return sorted({pid for pids in readers.values() if len(pids) > 1 for pid in pids})
+
+
+def _windows(pid: int) -> set[Path]:
+    """Return the windows in which a process holds a place (``far.data.sharing``)."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                file = descriptor.readlink()
+                if file.parent.name == READERS and file.parent.parent.name.startswith(PREFIX):
+                    found.add(file.parent.parent)
+    return found
+
+
 @FAULTS.register("tracking server down")
 def stop_server(running: Running) -> str | None:
     """End the tracking server with kill -9; it comes back after up to a minute."""
@@ -202,6 +245,25 @@ def second_driver(running: Running) -> str | None:
         running.command, cwd=running.workspace, env=running.environment, capture_output=True, timeout=300
     )
     return f"exit {second.returncode}"
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """Return what a process has started, and what that has, as far as it still lives."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return process.name()
+    return ""
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline() or [""]
+    return [""]
 
 
 def _kill(pid: int, number: signal.Signals = signal.SIGKILL) -> str | None:

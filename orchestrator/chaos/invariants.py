@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from far.data.sharing.leftovers import abandoned
 from far.store.atomic import read_json_lines
 from far.store.paths import TrialPaths
 from far.store.records import read_result
@@ -80,6 +81,19 @@ def shared_memory() -> set[str]:
                 continue
             names = {name for name in names if f"/dev/shm/{name}" not in maps}
     return names
+
+
+def windows_left(before: Collection[Path], patience: float = 10.0) -> list[str]:
+    """Return the windows of shared clips that a sweep left behind, waiting a little for those that are being removed.
+
+    Args:
+        before: those that were there already (``far.data.sharing.leftovers.abandoned``).
+        patience: seconds.
+    """
+    deadline = time.monotonic() + patience
+    while (found := set(abandoned()) - set(before)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [f"shared memory is left: {window}" for window in sorted(found)]
 
 
 def _belonging(mark: str, workspace: Path) -> dict[int, str]:

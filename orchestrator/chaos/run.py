@@ -13,10 +13,19 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from far.data.sharing.leftovers import abandoned
 from far.errors import FarError
 from far.interpreter import child_environment, python_command
-from orchestrator.chaos.faults import FAULTS, Running
-from orchestrator.chaos.invariants import MARK, finished_marks, leftovers, run_again, shared_memory, violations
+from orchestrator.chaos.faults import FAULTS, SHARING, Running
+from orchestrator.chaos.invariants import (
+    MARK,
+    finished_marks,
+    leftovers,
+    run_again,
+    shared_memory,
+    violations,
+    windows_left,
+)
 from orchestrator.chaos.lost_work import Epochs, epochs_of
 from orchestrator.chaos.site import Server
 from orchestrator.executors.signals import ignore_stops
@@ -24,6 +33,8 @@ from orchestrator.store.store import Store
 
 PERIOD = 10.0
 """Mean seconds between two faults."""
+IN_VAIN = 3
+"""Sweeps in a row without a strike after which there will be none."""
 LIMIT = 3600.0
 """Seconds after which a sweep that does not end is a violation."""
 
@@ -95,6 +106,7 @@ class Chaos:
         period: mean seconds between two faults.
         faults: names of the faults to choose from.
         searches: whether the study has a search.
+        shares: whether its trials may share clips.
         say: called with a line whenever something happens.
     """
 
@@ -109,12 +121,15 @@ class Chaos:
         period: float = PERIOD,
         faults: Sequence[str] | None = None,
         searches: bool = False,
+        shares: bool = True,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.command = python_command("-m", "farlab", "sweep", *arguments)
         self.directory, self.period, self.say = directory, period, say
         self.random = random.Random(seed)
-        self.names, self.searches = list(faults or FAULTS), searches
+        self.names = list(faults or FAULTS)
+        conditions = {"search journal torn": searches, **dict.fromkeys(SHARING, shares)}
+        self.impossible = [name for name in self.names if not conditions.get(name, True)]
         self.mark = uuid.uuid4().hex
         self.server = Server(directory / "server")
         settings = f"data_root = {str(data_root)!r}\ntracking_uri = {self.server.uri!r}\n"
@@ -130,7 +145,9 @@ class Chaos:
         Raises:
             FarError: the undisturbed sweep itself fails.
         """
-        report = Report()
+        if len(self.impossible) == len(self.names):
+            raise FarError(f"this study does not allow: {', '.join(self.impossible)}")
+        report = Report(impossible=self.impossible)
         with ExitStack() as stack:
             stack.callback(self._end_what_is_left)
             stack.callback(self.server.close)
@@ -149,14 +166,17 @@ class Chaos:
         if done.returncode:
             raise FarError(f"the undisturbed sweep ends with {done.returncode}: {done.stderr.decode()[-2000:]}")
         self.say(f"undisturbed: {report.clean_seconds:.1f} s")
+        in_vain = 0
         while len(report.strikes) < kills:
             report.rounds += 1
-            workspace = self._workspace(f"round-{report.rounds}")
-            conditions = {"search journal torn": self.searches}
-            report.impossible = [n for n, works in conditions.items() if not works and n in self.names]
-            if len(report.impossible) == len(self.names):
-                raise FarError(f"this study does not allow: {', '.join(report.impossible)}")
-            self._round(workspace, Store(clean / "runs"), report, kills)
+            before = len(report.strikes)
+            self._round(self._workspace(f"round-{report.rounds}"), Store(clean / "runs"), report, kills)
+            in_vain = 0 if len(report.strikes) > before else in_vain + 1
+            if in_vain == IN_VAIN:
+                raise FarError(
+                    f"{in_vain} sweeps in a row have ended before a fault found anything to strike at "
+                    f"({', '.join(self.names)}); shorten --period, or take a longer study"
+                )
 
     def _end_what_is_left(self) -> None:
         """End what sweeps that were killed have not yet ended themselves."""
@@ -172,6 +192,7 @@ class Chaos:
 
     def _round(self, workspace: Path, clean: Store, report: Report, kills: int) -> None:
         store, memory, started = Store(workspace / "runs"), shared_memory(), time.monotonic()
+        windows = abandoned()
         while True:
             code = self._drive(workspace, store, report, kills)
             if code == INTERNAL:
@@ -182,6 +203,7 @@ class Chaos:
         wrong = [] if code == 0 else [f"the sweep did not end within {LIMIT:.0f} s"]
         wrong += leftovers(self.mark, workspace)
         wrong += [f"shared memory is left: {name}" for name in sorted(shared_memory() - memory)]
+        wrong += windows_left(windows)
         if not self.server.is_up():
             # The sweep has ended without its server, and said so: the same command brings tracking up to date.
             self.server.start()

@@ -64,6 +64,7 @@ def chaos(
             period=period,
             faults=fault,
             searches=any(study.search is not None for study in studies),
+            shares=any(study.search or any(row.config.data.share != "off" for row in study.rows) for study in studies),
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
         report = run.run(kills)
