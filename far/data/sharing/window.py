@@ -2,7 +2,8 @@
 
 There is no server. A window is a directory of a file system in memory, with a file per clip, written once and mapped by
 whoever reads it. What a process holds, it holds by ``flock``, which the kernel gives back when the process ends in
-whatever way: the making of a clip (a claim), and its place among the readers. So a killed process blocks nobody.
+whatever way: the making of a clip (a claim), and its place among the readers. So a killed process blocks nobody; nor
+does one that is stopped: nothing is waited for without end.
 
 A full window gives up first what will be wanted last (Belady, IBM Systems Journal 5(2), 1966: the readers' order is
 known), be that the new clip: a reader far behind costs the others nothing, and one just behind finds what comes next.
@@ -34,6 +35,9 @@ from far.data.sharing.leftovers import LOCK, READERS, is_held, remove
 CLIPS, CLAIMS = "clips", "claims"
 LOOK = 0.5
 """Seconds between two looks at who reads."""
+LOCK_PATIENCE, NO_PATIENCE = 0.5, 10.0
+"""Seconds that one waits for the lock, which is held for milliseconds unless its holder is stopped, and in which one
+does not wait for it any more after that."""
 _NUMBER = struct.Struct("<q")
 _HEADER = 128
 """Bytes of a clip's file before its values."""
@@ -97,7 +101,7 @@ class Window:
         self._others: dict[str, Reader] = {}
         self._looked = -math.inf
         self._looking, self._locking = threading.Lock(), threading.Lock()
-        self._partial = itertools.count()
+        self._partial, self._no_patience_until = itertools.count(), -math.inf
         record = json.dumps({"trial": trial, "wants": sorted(wants)}).encode()
         while (entered := self._entered(record)) is None:
             pass  # its last reader, or who clears up, removed it at this moment
@@ -117,7 +121,8 @@ class Window:
             except FileNotFoundError:
                 return None
             undo.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _takes_within(lock, NO_PATIENCE):
+                raise TimeoutError(f"{self.directory} is locked by a process that does not go on")
             if not _is_at(lock, self.directory / LOCK):
                 return None
             for folder in (self._clips, self._claims, self._readers):
@@ -204,7 +209,7 @@ class Window:
             os.close(descriptor)
 
     def publish(self, name: str, clip: Clip, readers: Collection[Reader], use: float) -> bool:
-        """Put a clip into the window unless all that is there is wanted before it; return whether it is there now.
+        """Put a clip into the window unless all that is there is wanted before it, or the window is locked for long.
 
         Args:
             name: see :func:`name_of`.
@@ -212,12 +217,15 @@ class Window:
             readers: all who may want clips.
             use: how many clips from now it is wanted.
 
+        Returns:
+            Whether it is there now.
+
         Raises:
             OSError: there is no room for it in memory.
         """
         size = clip.nbytes + _HEADER
         with self._locked() as lock:
-            if not self._make_room(lock, size, readers, use):
+            if lock is None or not self._make_room(lock, size, readers, use):
                 return False
             _add(lock, size)
         partial = self._clips / f".{self._path.name}.{next(self._partial)}"
@@ -228,13 +236,16 @@ class Window:
         except OSError:
             partial.unlink(missing_ok=True)
             with self._locked() as lock:
-                _add(lock, -size)
+                if lock is not None:
+                    _add(lock, -size)
             raise
         return True
 
     def discard(self, name: str) -> None:
         """Remove a clip that nobody wants any more."""
         with contextlib.suppress(OSError), self._locked() as lock:
+            if lock is None:
+                return
             size = (self._clips / name).stat().st_size
             (self._clips / name).unlink()
             _add(lock, -size)
@@ -270,10 +281,10 @@ class Window:
         return sizes
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self) -> Iterator[int | None]:
         """Exclude all other threads of all processes; yield the lock's descriptor, whose file holds the total size.
 
-        Nothing slow may be done in it.
+        Nothing slow may be done in it. It is None where another process does not give the lock up.
 
         Raises:
             OSError: the window is closed.
@@ -281,7 +292,12 @@ class Window:
         with self._locking:
             if self._lock is None:
                 raise OSError("the window is closed")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            patience = LOCK_PATIENCE if time.monotonic() > self._no_patience_until else 0.0
+            if not _takes_within(self._lock, patience):
+                if patience:
+                    self._no_patience_until = time.monotonic() + NO_PATIENCE
+                yield None
+                return
             try:
                 yield self._lock
             finally:
@@ -304,6 +320,13 @@ def _takes(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _takes_within(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (is_taken := _takes(descriptor)) and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    return is_taken
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

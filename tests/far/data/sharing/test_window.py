@@ -151,6 +151,32 @@ def test_who_is_killed_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not list((tmp_path / "w" / "clips").glob(".*"))
 
 
+STOPPED = """
+import fcntl, os, sys, time
+fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)
+print("holds", flush=True)
+time.sleep(60)
+"""
+
+
+def test_who_is_stopped_with_the_lock_in_hand_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NO_PATIENCE", 0.2)
+    with opened(tmp_path / "w", "one") as window:
+        assert put(window, 1)
+        command = [sys.executable, "-S", "-c", STOPPED, tmp_path / "w" / "lock"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"holds\n"
+            os.kill(process.pid, signal.SIGSTOP)
+            assert not put(window, 2)
+            window.discard(name_of(GROUP, 1))
+            assert places(window) == [1]
+            with pytest.raises(TimeoutError, match="does not go on"):
+                Window(tmp_path / "w", 1, "two", [])
+            process.kill()
+        assert put(window, 2)
+
+
 def test_a_closed_window_is_not_used_any_more(tmp_path: Path) -> None:
     with opened(tmp_path / "w", "one") as window:
         pass
