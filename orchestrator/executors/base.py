@@ -178,6 +178,14 @@ def places(job: Job, nodes: Sequence[Node]) -> int:
     )
 
 
+def most_on_a_node(job: Job, nodes: Sequence[Node]) -> int:
+    """Return how many trials like this one can have processes on one and the same node if nothing else runs there."""
+    on_all = places(job, nodes) // job.devices
+    on_one = [places(job, [node]) for node in nodes]
+    # A trial that no node can hold has processes on several, next to those of others.
+    return max((number // job.devices or min(number, on_all) for number in on_one), default=0)
+
+
 def _times(have: float, amount: float) -> int:
     """Return how often an amount fits into what a node has; a part of a GPU is a part of one and the same."""
     tiny = 1e-9

@@ -17,7 +17,18 @@ from ray.tune.search import Searcher
 from far.errors import LostError
 from far.store.paths import TrialPaths
 from far.store.records import Failure
-from orchestrator.executors.base import Job, Node, Queue, StopRequest, bundle, describe, fits, places, refuse_unfit
+from orchestrator.executors.base import (
+    Job,
+    Node,
+    Queue,
+    StopRequest,
+    bundle,
+    describe,
+    fits,
+    most_on_a_node,
+    places,
+    refuse_unfit,
+)
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.cluster import cluster, watched_daemons
 from orchestrator.executors.ray.losses import Losses, reason
@@ -70,10 +81,7 @@ class RayTuneExecutor:
 
     def together(self, job: Job) -> int:
         """Return how many trials like this one the fullest node may hold; see ``Executor.together``."""
-        on_all = places(job, self._nodes) // job.devices
-        on_one = [places(job, [node]) for node in self._nodes]
-        # A trial that no node can hold has processes on several, next to those of others.
-        most = max((number // job.devices or min(number, on_all) for number in on_one), default=1)
+        most = most_on_a_node(job, self._nodes)
         return min(most, self.concurrent or most)
 
     def waiting(self) -> dict[str, str]:

@@ -14,7 +14,6 @@ from far.config import TrialConfig, resolve
 from far.config.layers import parse_override
 from orchestrator.executors.base import Job, most_together
 from orchestrator.executors.local import LocalExecutor
-from orchestrator.executors.ray.executor import RayTuneExecutor
 from orchestrator.plan.order import frames_group, priority_order, side_by_side, with_companions
 from orchestrator.plan.plan import Plan, PlannedTrial, make_plan
 from orchestrator.store.store import Store
@@ -157,27 +156,6 @@ def test_what_decides_the_frames_that_are_drawn(settings: list[str], same: bool)
     assert frames_group(usual, "another") != frames_group(usual, "d")
     dense = made("data.sampling=dense")
     assert frames_group(dense, "d") != frames_group(made("data.sampling=dense", "data.stride=2"), "d")
-
-
-@pytest.mark.parametrize(
-    ("nodes", "devices", "concurrent", "together"),
-    [
-        ([{"CPU": 4}], 1, None, 4),
-        ([{"CPU": 4}], 1, 3, 3),
-        ([{"CPU": 4}], 1, 1, 1),
-        ([{"CPU": 2}, {"CPU": 3}], 1, None, 3),
-        ([{"CPU": 1}, {"CPU": 1}], 1, None, 1),
-        ([{"CPU": 4}, {"CPU": 4}], 4, None, 1),
-        ([{"CPU": 2}, {"CPU": 2}, {"CPU": 2}, {"CPU": 2}], 4, None, 2),  # each on two nodes, or more
-        ([{"CPU": 8, "GPU": 2}], 1, None, 2),
-    ],
-)
-def test_how_many_ray_runs_on_one_machine(
-    tmp_path: Path, nodes: list[dict[str, float]], devices: int, concurrent: int | None, together: int
-) -> None:
-    executor = RayTuneExecutor(tmp_path, concurrent=concurrent)
-    executor._nodes = list(nodes)
-    assert executor.together(Job(tmp_path, tmp_path, devices, 1)) == together
 
 
 def test_an_executor_that_does_not_say_runs_one_at_a_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from far.cpus import allowed_cpus
 from far.errors import ConfigError
-from orchestrator.executors.base import Job, fits, places, refuse_unfit
+from orchestrator.executors.base import Job, fits, most_on_a_node, places, refuse_unfit
 from orchestrator.executors.ray.nodes import this_machine
 
 
@@ -35,6 +35,22 @@ def job(devices: int = 1, cpus: float = 1.0, gpus: float = 1.0) -> Job:
 def test_processes_fit_node_by_node(wanted: Job, nodes: list[dict[str, float]], room: int) -> None:
     assert places(wanted, nodes) == room
     assert (fits(wanted, nodes) is None) == (room >= wanted.devices)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "devices", "together"),
+    [
+        ([{"CPU": 4}], 1, 4),
+        ([{"CPU": 2}, {"CPU": 3}], 1, 3),
+        ([{"CPU": 1}, {"CPU": 1}], 1, 1),
+        ([{"CPU": 4}, {"CPU": 4}], 4, 1),
+        ([{"CPU": 2}] * 4, 4, 2),  # each on two nodes, or more
+        ([{"CPU": 8, "GPU": 2}], 1, 2),
+        ([{"CPU": 1}], 2, 0),
+    ],
+)
+def test_how_many_trials_run_on_one_machine(nodes: list[dict[str, float]], devices: int, together: int) -> None:
+    assert most_on_a_node(job(devices=devices), nodes) == together
 
 
 def test_the_refusal_tells_what_there_is() -> None:
