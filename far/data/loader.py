@@ -221,7 +221,6 @@ class TrainStream(_Stream):
 
     def _read(self, video: Video, epoch: int, read: Callable[[], list[torch.Tensor]]) -> _Read:
         """Read and augment a video, or say why it cannot be read."""
-        self.delivered += 1
         try:
             return self.feed.make(
                 lambda: self._clips(video, epoch, read()),
@@ -234,6 +233,7 @@ class TrainStream(_Stream):
         """Join what was read: normalise, erase, mix."""
         import torch
 
+        self.delivered += len(made)
         read = {}
         for (p, video), found in zip(videos.items(), made, strict=True):
             if isinstance(found, str):
@@ -407,7 +407,6 @@ class EvalStream(_Stream):
 
     def _read(self, read: Callable[[], list[torch.Tensor]]) -> _Views:
         """Read a video's views, or say why it cannot be read."""
-        self.delivered += 1
         try:
             return self.feed.make(lambda: self._views(read()), lambda views: (clip for clip, _, _ in views))
         except VideoError as error:
@@ -417,6 +416,7 @@ class EvalStream(_Stream):
         """Normalise what was read, in batches."""
         import torch
 
+        self.delivered += len(read)
         views = []
         for video, made in zip(videos, read, strict=True):
             if isinstance(made, str):

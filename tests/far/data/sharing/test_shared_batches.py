@@ -109,6 +109,22 @@ def test_batches_are_the_same_bit_for_bit_with_and_without_sharing(
     assert decoded == distinct + (2 * 16 if other.recipe.augment.repeats > 1 else 0)
 
 
+def test_on_another_device_frames_are_shared(few: Manifest, trial: TrialConfig) -> None:
+    sources, opens = [DecodedFrames(few) for _ in range(2)], [opened(few, trial, f"t{number}") for number in range(2)]
+    config = trial.model_copy(update={"recipe": trial.recipe.model_copy(update={"batch_size": 8})})
+    shapes: list[tuple[int, ...]] = []
+
+    def work(number: int) -> None:
+        rank: dict = {"rank": 0, "world": 1, "frames": sources[number], "passes": opens[number], "device": "meta"}
+        shapes.extend(batch.clips.shape for batch in TrainStream(few, config, micro_batch=8, **rank).epoch(0))
+
+    together([lambda number=number: work(number) for number in range(2)])  # type: ignore[misc]
+    assert shapes == [(8, 3, 16, 64, 64)] * 4
+    assert sum(source.decoded for source in sources) == 16
+    for passes in opens:
+        passes.close()
+
+
 def test_nothing_is_shared_where_it_is_switched_off(few: Manifest, trial: TrialConfig, tmp_path: Path) -> None:
     off = trial.model_copy(update={"data": trial.data.model_copy(update={"share": "off"})})
     assert open_passes(few, off, trial="t", code={}, versions=[]) is None
