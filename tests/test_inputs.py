@@ -30,6 +30,7 @@ CALLS: dict[tuple[str, ...], list[list[str]]] = {
     ("figure",): [["2"], ["pareto"], ["curves"]],
     ("power",): [["--paper"], ["-t", "5"], []],
     ("predict",): [["0", "--split", "test"], ["0"]],
+    ("data", "prepare"): [["folder", "clips", "--resize", "320"], ["folder", "clips"]],
 }
 """A call of every branch of every command that has some, in the order in which they are declared."""
 
@@ -40,7 +41,7 @@ VALUES = {
     "seeds": ["2"], "store": ["runs"], "video": ["v.mp4"], "difference": ["0.5"], "videos": ["100"], "goal": ["0.9"],
     "seed_sd": ["0.1"], "disagreement": ["5"], "rows": ["4"], "trust": [], "columns": ["top1"],
     "latex_width": ["column"], "latex_engine": ["xelatex"], "latex_siunitx": [], "latex_caption": ["below"],
-    "data": ["mine"], "quoted": [], "port": ["0"], "output": ["x.html"],
+    "data": ["mine"], "into": ["small"], "quoted": [], "port": ["0"], "output": ["x.html"],
 }  # fmt: skip
 """A value that would be right where the parameter has an effect."""
 
@@ -158,6 +159,7 @@ NONSENSE: dict[str, list[str]] = {
     "views": ["nonsense"], "order": ["nonsense"], "split": ["nonsense"], "count": ["0"], "clip": ["0"],
     "family": ["nonsense"], "files": ["nonsense"], "columns": ["nonsense"],
     "latex_width": ["nonsense"], "latex_engine": ["nonsense"], "latex_caption": ["nonsense"],
+    "resize": ["0"],
     "difference": ["0"], "seed_sd": ["-1"], "disagreement": ["200"], "goal": ["2"], "frames": ["0"], "target": ["-1"],
 }  # fmt: skip
 """A value of every parameter that cannot be right, wherever it is looked at."""

@@ -247,7 +247,8 @@ def _read(manifest: Manifest) -> pa.Table | None:
 
 
 def _make(manifest: Manifest, progress: Progress) -> dict[tuple[str, str], dict[str, Any]]:
-    from far.data.sources.prepare import Journal, look  # noqa: PLC0415  (which imports this)
+    from far.data.sources.journal import Journal  # noqa: PLC0415  (what imports this imports it)
+    from far.data.sources.prepare import look  # noqa: PLC0415  (which imports this)
 
     files = {f"{video.split}/{video.id}": (video, manifest.file(video)) for video in manifest.videos}
     journal = Journal(manifest.directory / _JOURNAL)

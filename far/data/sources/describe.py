@@ -17,6 +17,7 @@ from far.data.batch import UNREADABLE
 from far.data.loader import EvalStream, TrainStream
 from far.data.sources.diagnostics import one_line, some
 from far.data.sources.manifest import Manifest, Video
+from far.data.sources.resized import account
 from far.errors import ConfigError, DataError
 from far.pictures import save_picture
 
@@ -31,6 +32,7 @@ def statistics(manifest: Manifest) -> dict[str, Any]:
         "source": manifest.source,
         "content_hash": manifest.content_hash,
         "classes": manifest.classes,
+        "resized": account(manifest.note) or None,
         "splits": {split: _split_statistics(manifest.split(split), manifest) for split in splits},
     }
 

@@ -191,10 +191,12 @@ class Header:
     Attributes:
         labels: names of the classes.
         content_hash: as it was when the manifest was written.
+        note: free facts of the source.
     """
 
     labels: tuple[str, ...]
     content_hash: str
+    note: dict[str, object] = field(default_factory=dict)
 
 
 def read_header(path: Path) -> Header:
@@ -209,6 +211,6 @@ def read_header(path: Path) -> Header:
     path = path / FILE_NAME if path.is_dir() else path
     try:
         header = json.loads(pq.read_schema(path).metadata[_METADATA])
-        return Header(tuple(map(str, header["labels"])), str(header["content_hash"]))
+        return Header(tuple(map(str, header["labels"])), str(header["content_hash"]), dict(header.get("note") or {}))
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a data set manifest: {error}") from None

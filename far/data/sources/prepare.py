@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from far.data.decoding.decoder import VideoError
-from far.data.decoding.frame_index import VERSION, FrameIndex
+from far.data.decoding.frame_index import FrameIndex
 from far.data.decoding.indexes import open_indexes, write_indexes
-from far.data.decoding.pool import POOL, UndecidedError
+from far.data.decoding.pool import POOL
 from far.data.sources.demo_writer import Progress
 from far.data.sources.diagnostics import counted, describe, one_line, some
+from far.data.sources.journal import Journal, Result
 from far.data.sources.listing import Listed, Listing
 from far.data.sources.manifest import Manifest, Video, make_manifest, write_manifest
 from far.data.sources.tree import NO_VIDEO, UNLISTED
 from far.errors import DataError
-from far.store.atomic import append_json_line, file_sha256, finite, read_json_lines, write_atomic
+from far.store.atomic import write_atomic
 
 BAD = ("missing", "truncated", "undecodable", "changed", "short")
 """What can be wrong with a file, worst first."""
 WARNINGS = "warnings.log"
 """Name of the file next to the manifest with everything that is odd in the lists, a line each; no name of a list."""
 
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
 
 def prepare(
-    listing: Listing, *, layout: str, root: Path, directory: Path, progress: Progress = lambda done, total: None
+    listing: Listing,
+    *,
+    layout: str,
+    root: Path,
+    directory: Path,
+    instead: Mapping[Path, Path] = NOTHING,
+    note: Mapping[str, object] = NOTHING,
+    progress: Progress = lambda done, total: None,
 ) -> Manifest:
     """Look into every listed file and write the manifest.
 
@@ -43,33 +49,17 @@ def prepare(
         layout: name of the layout, kept as the manifest's source.
         root: the data set's folder; paths are kept relative to it where they lie in it.
         directory: folder for the manifest.
+        instead: files to use in place of listed ones, by their paths.
+        note: more facts for the manifest's note.
         progress: called with (files done, files in all).
 
     Raises:
         DataError: not one of the listed files is there.
     """
-    present = [video for video in listing.videos if video.path is not None]
-    if not present:
-        sought = some((f"{video.sought} ({video.place})" for video in listing.videos), shown=3)
-        why = [describe(*odd) for odd in listing.warnings.items() if odd[0].startswith((NO_VIDEO, UNLISTED))]
-        none = f"none of the {counted(len(listing.videos), 'listed video')} is there"
-        raise DataError("; ".join([f"{one_line(str(root))}: {none}", f"looked for {sought}", *why]))
-    journal = Journal(directory / ".prepare.jsonl")
-    facts = journal.run([(_name(video), video.path) for video in present if video.path], look, progress)
-    for what, place in _same_content(present, facts):
+    facts = look_into(listing, root, directory, instead=instead, progress=progress)
+    for what, place in _same_content((video for video in listing.videos if video.path is not None), facts):
         listing.warnings.setdefault(what, []).append(place)
-    missing: dict[str, list[str]] = {}
-    videos = []
-    for video in listing.videos:
-        if video.path is None:
-            missing.setdefault(video.split, []).append(video.id)
-            if video.split == "train":
-                continue
-        videos.append(_video(video, facts.get(_name(video), {}), root))
-    note = {"published": listing.published, "missing": missing}
-    manifest = make_manifest(
-        videos, listing.labels, media_root=root.absolute(), source=layout, directory=directory, note=note
-    )
+    manifest = manifest_of(listing, facts, layout, root, directory, instead=instead, note=note)
     write_manifest(manifest)
     names = {f"{video.split}/{video.id}": (video.split, video.id) for video in manifest.videos}
     write_indexes(manifest, {names[name]: fact for name, fact in facts.items() if name in names})
@@ -81,11 +71,58 @@ def prepare(
     return manifest
 
 
-def _same_content(videos: Iterable[Listed], facts: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def look_into(
+    listing: Listing, root: Path, directory: Path, *, instead: Mapping[Path, Path] = NOTHING, progress: Progress
+) -> dict[str, Result]:
+    """Return what is known of each listed file that is there, by ``name_of`` its video: SHA-256 and frame index.
+
+    Where it cannot be opened, there is a ``reason`` in place of the ``index``.
+
+    Raises:
+        DataError: not one of the listed files is there.
+    """
+    present = [
+        (name_of(video), instead.get(video.path, video.path)) for video in listing.videos if video.path is not None
+    ]
+    if not present:
+        sought = some((f"{video.sought} ({video.place})" for video in listing.videos), shown=3)
+        why = [describe(*odd) for odd in listing.warnings.items() if odd[0].startswith((NO_VIDEO, UNLISTED))]
+        none = f"none of the {counted(len(listing.videos), 'listed video')} is there"
+        raise DataError("; ".join([f"{one_line(str(root))}: {none}", f"looked for {sought}", *why]))
+    return Journal(directory / ".prepare.jsonl").run(present, look, progress)
+
+
+def manifest_of(
+    listing: Listing,
+    facts: Mapping[str, Result],
+    layout: str,
+    root: Path,
+    directory: Path,
+    *,
+    instead: Mapping[Path, Path] = NOTHING,
+    note: Mapping[str, object] = NOTHING,
+) -> Manifest:
+    """Return the manifest of what is listed and what is known of the files (``look_into``); nothing is written."""
+    missing: dict[str, list[str]] = {}
+    videos = []
+    for video in listing.videos:
+        if video.path is None:
+            missing.setdefault(video.split, []).append(video.id)
+            if video.split == "train":
+                continue
+        path = video.path and instead.get(video.path, video.path)
+        videos.append(_video(video, path or Path(video.id), facts.get(name_of(video), {}), root))
+    own = {"published": listing.published, "missing": missing, **note}
+    return make_manifest(
+        videos, listing.labels, media_root=root.absolute(), source=layout, directory=directory, note=own
+    )
+
+
+def _same_content(videos: Iterable[Listed], facts: Mapping[str, Result]) -> Iterator[tuple[str, str]]:
     """Yield files that are copies of one another where they should not be: over splits, or under two labels."""
     first: dict[str, Listed] = {}
     for video in videos:
-        content = facts.get(_name(video), {}).get("sha256")
+        content = facts.get(name_of(video), {}).get("sha256")
         other = first.setdefault(content, video) if content else video
         if other.path == video.path or (other.split == video.split and other.label == video.label):
             continue
@@ -96,12 +133,13 @@ def _same_content(videos: Iterable[Listed], facts: Mapping[str, dict[str, Any]])
             yield f"files of {video.split} with two labels, by content", which
 
 
-def _name(video: Listed) -> str:
+def name_of(video: Listed) -> str:
+    """Return what a video is called in journals."""
     return f"{video.split}/{video.id}"
 
 
-def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
-    path, root = listed.path or Path(listed.id), root.absolute()
+def _video(listed: Listed, path: Path, facts: Result, root: Path) -> Video:
+    root = root.absolute()
     index = FrameIndex.from_json(facts["index"]) if "index" in facts else None
     return Video(
         id=listed.id,
@@ -116,7 +154,7 @@ def _video(listed: Listed, facts: dict[str, Any], root: Path) -> Video:
     )
 
 
-def look(path: Path) -> dict[str, Any]:
+def look(path: Path) -> Result:
     """Return what is known of a file without decoding all of it: its frame index."""
     return {"index": POOL.index(path).as_json()}
 
@@ -168,11 +206,11 @@ def check(manifest: Manifest, *, clip: int, progress: Progress = lambda done, to
     return sorted(findings, key=lambda finding: (BAD.index(finding.problem), finding.split, finding.id))
 
 
-def _verify(path: Path) -> dict[str, Any]:
+def _verify(path: Path) -> Result:
     return {"index": POOL.confirm(path, POOL.index(path)).as_json()}
 
 
-def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> VideoFinding | None:
+def _judge(video: Video, record: Result | None, clip: int) -> VideoFinding | None:
     def finding(problem: str, reason: str) -> VideoFinding:
         return VideoFinding(video.id, video.split, problem, reason)
 
@@ -188,91 +226,3 @@ def _judge(video: Video, record: dict[str, Any] | None, clip: int) -> VideoFindi
     if count < clip:
         return finding("short", f"{count} frames, fewer than a clip of {clip}")
     return None
-
-
-class Journal:
-    """Results by file in a file of JSON lines; a file that has not changed since is not looked at again.
-
-    A file that could not be read is looked at again when it changes, when the decoders do, or when the trouble was not
-    the file's (too slow, no permission).
-
-    Args:
-        path: the journal.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._decoders = _decoder_versions()
-        self._known = {
-            (record["name"], record["size"], record["mtime"]): record["result"]
-            for record in read_json_lines(path)
-            if {"name", "size", "mtime", "result"} <= set(record)
-            and record.get("version") == VERSION
-            and ("reason" not in record["result"] or record.get("decoders") == self._decoders)
-        }
-
-    def run(
-        self, files: Iterable[tuple[str, Path]], work: Callable[[Path], dict[str, Any]], progress: Progress
-    ) -> dict[str, dict[str, Any]]:
-        """Return ``work(path)`` of each file by name with the file's SHA-256, from the journal where it is known.
-
-        Where ``work`` fails, the result has a ``reason``.
-        """
-        files = list(files)
-        states = {name: _state(path) for name, path in files}
-        results = {name: self._known[name, *state] for name, state in states.items() if (name, *state) in self._known}
-        rest = [(name, path) for name, path in files if name not in results]
-        progress(len(results), len(files))
-        threads = len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(threads, thread_name_prefix="far-check") as pool:
-            try:
-                # in pieces, so that an interruption waits for a few files only
-                for start in range(0, len(rest), 4 * threads):
-                    piece = rest[start : start + 4 * threads]
-                    done = pool.map(lambda item: _result(item[1], work), piece)
-                    for (name, _), (result, is_lasting) in zip(piece, done, strict=True):
-                        if is_lasting:
-                            self._write(name, *states[name], result)
-                        results[name] = result
-                        progress(len(results), len(files))
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-        return results
-
-    def _write(self, name: str, size: int, mtime: int, result: dict[str, Any]) -> None:
-        record: dict[str, Any] = {"version": VERSION, "name": name, "size": size, "mtime": mtime, "result": result}
-        if "reason" in result:
-            record["decoders"] = self._decoders
-        append_json_line(self._path, record)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return size and time of a file, zeros if it is gone."""
-    try:
-        state = path.stat()
-    except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
-
-
-def _result(path: Path, work: Callable[[Path], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
-    """Return what is known of a file, and whether it will be true next time."""
-    record: dict[str, Any] = {}
-    try:
-        record["sha256"] = file_sha256(path)
-        return {**record, **finite(work(path))}, True
-    except UndecidedError as error:
-        return {**record, "reason": error.reason}, False
-    except VideoError as error:
-        return {**record, "reason": error.reason}, True
-    except OSError as error:
-        return {**record, "reason": f"cannot be read: {error.strerror}"}, False
-
-
-def _decoder_versions() -> str:
-    """Return the video libraries of this installation with their versions, as text."""
-    versions = []
-    for name in ("decord", "decord2", "av"):
-        with suppress(PackageNotFoundError):
-            versions.append(f"{name} {version(name)}")
-    return ", ".join(versions)

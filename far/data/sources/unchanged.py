@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from far.data.sources.manifest import Manifest, Video
+from far.data.sources.resized import account, prepare_command
 from far.errors import DataError, StorageError
 from far.store.atomic import append_json_line, file_sha256, read_json_lines
 
@@ -73,10 +74,8 @@ class UnchangedFiles:
                 append_json_line(self._path, record)
 
     def _message(self, path: Path, what: str) -> str:
-        manifest = self._manifest
-        command = ["farlab", "data", "prepare", manifest.source, str(manifest.media_root)]
-        command += ["--name", manifest.directory.name]
-        again = (
-            "" if manifest.source == "demo" else f", or make another data set of what is there: {shlex.join(command)}"
-        )
-        return f"{path} {what} for '{manifest.directory.name}': put that one back{again}"
+        words, again = prepare_command(self._manifest), ""
+        if words is not None:
+            make = "make it again" if account(self._manifest.note) else "make another data set of what is there now"
+            again = f", or {make}: {shlex.join(words)}"
+        return f"{path} {what} for '{self._manifest.directory.name}': put that one back{again}"

@@ -11,6 +11,7 @@ import typer
 from far.data.decoding.indexes import misread
 from far.data.sources.prepare import BAD
 from far.data.sources.prepare import check as check_files
+from far.data.sources.resized import account, summary
 from orchestrator.cli.datasets import SHOWN, SourceArgument, load, progress_bar
 from orchestrator.cli.options import JsonOption
 
@@ -37,9 +38,11 @@ def check(
     good = len(manifest.videos) - len({(f.split, f.id) for f in findings if f.reason != "listed, but not there"})
     if json_:
         report = {"videos": len(manifest.videos), "good": good, "shares": shares(manifest, findings)}
-        report["misread_by_earlier_versions"] = differ
+        report["misread_by_earlier_versions"], report["resized"] = differ, account(manifest.note) or None
         typer.echo(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return 3 if findings else 0
+    if resized := summary(manifest):
+        typer.echo(resized)
     show_findings(findings)
     show_misread(differ)
     for split, (usable, published) in shares(manifest, findings).items():

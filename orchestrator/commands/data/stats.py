@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from far.data.sources.describe import statistics
+from far.data.sources.resized import summary
 from far.store.atomic import finite
 from orchestrator.cli.console import make_console
 from orchestrator.cli.datasets import SourceArgument, load
@@ -22,11 +23,14 @@ def stats(source: SourceArgument = "demo", json_: JsonOption = False) -> None:
         farlab data stats
         farlab data stats mine --json
     """
-    numbers = statistics(load(source))
+    manifest = load(source)
+    numbers = statistics(manifest)
     if json_:
         typer.echo(json.dumps(finite(numbers), indent=2, allow_nan=False))
         return
     typer.echo(f"{numbers['source']}: {numbers['classes']} classes, content {numbers['content_hash'][:16]}")
+    if resized := summary(manifest):
+        typer.echo(resized)
     splits = numbers["splits"]
     table = Table("", *splits)
     for key in next(iter(splits.values())):

@@ -290,5 +290,7 @@ RECIPES = [
 ]
 
 if __name__ == "__main__":
+    folder, *names = sys.argv[1:]
     for each in RECIPES:
-        write(Path(sys.argv[1]) / each.file, each)
+        if not names or each.name in names:
+            write(Path(folder) / each.file, each)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -19,15 +20,16 @@ from far.architecture.sampling import SAMPLERS, sampler
 from far.config.trial import DataConfig, ModelConfig, RecipeConfig, RunConfig, TrialConfig, ViewsConfig
 from far.data import Manifest
 from far.data.decoding.cache import DecodedFrames, FrameSource, open_frames
-from far.data.decoding.decoder import PyavReader, VideoError, decode
+from far.data.decoding.decoder import PyavReader, VideoError, decode, open_video
 from far.data.decoding.frame_index import FrameIndex, pack, unpack
 from far.data.decoding.indexes import FILE_NAME, open_indexes
 from far.data.decoding.scan import confirmed, index_file
 from far.data.loader import EvalStream, TrainStream
 from far.data.sources.layouts import read_listing
 from far.data.sources.prepare import check, prepare
+from far.data.sources.video_encoder import write_smaller
 from far.randomness import numpy_rng
-from tests.far.data.corpus import BLOCK, COLUMNS, RECIPES, ROWS, VP9, Recipe, number_of, write
+from tests.far.data.corpus import BLOCK, COLUMNS, FPS, RECIPES, ROWS, VP9, Recipe, number_of, write
 
 LENGTH = 16
 BY_ID = {recipe.id: recipe for recipe in RECIPES}
@@ -71,6 +73,38 @@ def test_every_frame_is_the_one_that_a_player_shows(corpus: Path, recipe: Recipe
             unique = np.unique(wanted)
             frames = PyavReader(path, index)._by_seeking(index.timestamps[unique])
             assert [number_of(frame) for frame in frames] == numbers[unique].tolist()
+
+
+def seconds(path: Path, index: FrameIndex) -> list[Fraction]:
+    """Return the times of the frames, none where they have none of their own."""
+    with open_video(path) as container:
+        base = container.streams[index.stream].time_base
+    return [int(time) * base for time in index.timestamps]  # type: ignore[operator]
+
+
+MADE_SMALLER = (
+    "vp9.webm", "vp9_alt.webm", "av1.mkv", "av1_cut.mp4", "mpeg4_bf.avi", "mpeg1.mpg", "mjpeg.avi", "huffyuv.avi",
+    "prores.mov", "hevc_open.mkv", "h264.avi", "h264_vfr.mp4", "h264_gap.mkv", "h264_doubled.mkv", "h264_late.mp4",
+    "h264_frag.mp4", "h264_cut2.mov", "crop.mp4", "rot90.mp4", "hflip.mp4", "antitranspose.mp4",
+)  # fmt: skip
+"""One of each kind of time, order, colour and orientation."""
+
+
+@pytest.mark.parametrize("name", MADE_SMALLER)
+def test_a_video_made_smaller_shows_the_same_frames_at_the_same_times(corpus: Path, name: str, tmp_path: Path) -> None:
+    recipe = next(recipe for recipe in RECIPES if recipe.name == name)
+    path, small = corpus / recipe.file, tmp_path / "small.mp4"
+    index = index_file(path)
+    write_smaller(path, index, small, (COLUMNS * BLOCK // 2, ROWS * BLOCK // 2), lambda: None)
+    made = index_file(small)
+    everything = np.arange(index.count)
+    before, after = (decode(file, of, everything).frames for file, of in ((path, index), (small, made)))
+    assert [number_of(frame.repeat(2, 0).repeat(2, 1)) for frame in after] == recipe.numbers
+    halved = before.reshape(index.count, made.height, 2, made.width, 2, 3).mean((2, 4))
+    assert np.abs(halved - after).mean((1, 2, 3)).max() < 4
+    assert seconds(small, made) == (seconds(path, index) or [Fraction(i, FPS) for i in everything])
+    assert made.reader == "decord"  # whatever it was before: quick to seek
+    assert np.diff(np.searchsorted(made.timestamps, made.seek_points), append=made.count).max() <= 16
 
 
 @pytest.fixture(scope="module")
