@@ -35,8 +35,6 @@ from far.data.sharing.leftovers import LOCK, READERS, is_held, remove
 CLIPS, CLAIMS = "clips", "claims"
 LOOK = 0.5
 """Seconds between two looks at who reads."""
-LOCK_WAIT = 2.0
-"""Seconds to wait for the lock, which nobody holds for long, unless stopped in that moment."""
 LOCK_PATIENCE, NO_PATIENCE = 0.5, 10.0
 """Seconds that one waits for the lock, which is held for milliseconds unless its holder is stopped, and in which one
 does not wait for it any more after that."""
@@ -329,14 +327,6 @@ def _takes_within(descriptor: int, seconds: float) -> bool:
     while not (is_taken := _takes(descriptor)) and time.monotonic() < deadline:
         time.sleep(0.0005)
     return is_taken
-
-
-def _wait_for(lock: int) -> None:
-    deadline = time.monotonic() + LOCK_WAIT
-    while not _takes(lock):
-        if time.monotonic() > deadline:
-            raise TimeoutError("a process holds the lock of the shared clips and does not go on")
-        time.sleep(0.001)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -177,16 +177,6 @@ def test_who_is_stopped_with_the_lock_in_hand_holds_nobody_up(tmp_path: Path, mo
         assert put(window, 2)
 
 
-def test_who_is_stopped_with_the_lock_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_WAIT", 0.05)
-    with opened(tmp_path / "w", "stopped") as stopped, opened(tmp_path / "w", "one") as window:
-        with stopped._locked():
-            assert not put(window, 1)
-            with pytest.raises(TimeoutError):
-                Window(tmp_path / "w", 1, "new", [])
-        assert put(window, 1)
-
-
 def test_a_closed_window_is_not_used_any_more(tmp_path: Path) -> None:
     with opened(tmp_path / "w", "one") as window:
         pass
