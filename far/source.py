@@ -72,6 +72,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.data.decoding.cache": "keeps what was read",
     "far.data.decoding.disk_budget": "keeps what was read",
     "far.data.decoding.disk_cache": "keeps what was read",
+    "far.data.decoding.frame_file": "keeps what was read",
     "far.data.decoding.earlier": "what earlier versions read",
     "far.data.decoding.indexes": "keeps frame indexes, which have a version of their own",
     "far.data.decoding.pool": "processes that decode",

@@ -180,7 +180,11 @@ def open_frames(manifest: Manifest, data: DataConfig, progress: Progress | None 
     if data.cache:
         _discard_old(manifest)
         folder = manifest.directory / Path(data.cache_folder or FOLDER).expanduser()
-        cache = DiskCache(folder, data.cache, manifest.directory.name)
+        try:
+            cache = DiskCache(folder, data.cache, manifest.directory.name)
+        except ValueError as error:  # a byte that no name can have
+            log.warning("data.cache_folder: %r: %s: videos are decoded every time (slower)", data.cache_folder, error)
+            return DecodedFrames(manifest, indexes)
         chosen = _chosen(manifest, indexes, cache)
         if chosen is None or chosen:
             return CachedFrames(manifest, cache, indexes, chosen)

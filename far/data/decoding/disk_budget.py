@@ -17,7 +17,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ class Budget:
     Args:
         folder: made if it is not there.
         limit: bytes.
+        removed: called with the name of each file that is removed.
 
     Attributes:
         limit: bytes; fewer than asked for where the disk was full with fewer, less than a day ago.
@@ -69,8 +70,8 @@ class Budget:
         OSError: the folder cannot be written, or has no locks.
     """
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: int, removed: Callable[[str], None] = lambda name: None) -> None:
+        self._folder, self.limit, self._removed = folder, limit, removed
         with self._ledger() as (ledger, opened):
             self.opened = opened
             if ledger.ceiling is not None:
@@ -131,21 +132,22 @@ class Budget:
         return ledger.bytes + size <= self.limit
 
     def _evict(self, ledger: _Ledger, wanted: int, files: list[tuple[int, str, int]]) -> None:
-        for _, path, size in files:
+        for _, name, size in files:
             if ledger.bytes <= wanted:
                 return
-            Path(path).unlink(missing_ok=True)
+            (self._folder / name).unlink(missing_ok=True)
+            self._removed(name)
             ledger.bytes -= size
 
     def _count(self, ledger: _Ledger) -> list[tuple[int, str, int]]:
-        """Put the ledger right by the files, and return those that are whole: last use, path, bytes."""
+        """Put the ledger right by the files, and return those that are whole: last use, name, bytes."""
         self._clear_abandoned(ledger)
         files = []
         for entry in os.scandir(self._folder):
             if entry.name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    files.append((status.st_mtime_ns, entry.path, status.st_size))
+                    files.append((status.st_mtime_ns, entry.name, status.st_size))
         ledger.bytes = sum(size for *_, size in files)
         for entry in os.scandir(self._folder / PARTIAL):
             with suppress(FileNotFoundError):

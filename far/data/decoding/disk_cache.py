@@ -3,9 +3,6 @@
 A file is written under another name and renamed, so that whoever finds it finds all of it; what a power cut or a disk
 did to it afterwards shows in the checksum of each frame, which every process compares when it first reads the frame. A
 file that is damaged, gone or cannot be read is a video that is not cached: nothing of it is ever served.
-
-Files are read, not mapped: an error of the disk, or a file that another machine has removed on a network file system,
-is then an error of this one read, where a map would kill the process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ import hashlib
 import logging
 import os
 import time
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,21 +19,25 @@ from numpy.typing import NDArray
 
 from far.data.decoding.decoder import Frames, versioned
 from far.data.decoding.disk_budget import SUFFIX, Budget, is_full
+from far.data.decoding.frame_file import DamagedError, FrameFile, is_local, size_on_disk, write_frames
 from far.data.decoding.frame_index import VERSION, FrameIndex
 
 log = logging.getLogger(__name__)
 
 LARGEST = 256 << 20
 """Bytes of frames of the largest video that is cached: while it is decoded, all of it is in memory three times."""
+MOST_MAPPED = 16384
+"""Files that a process maps at once; the kernel allows 65,530 maps by default (vm.max_map_count)."""
 TOUCH = 60.0
 """Seconds after which a use of a file is noted again."""
 _PAUSE = 60.0
 """Seconds for which nothing is written where there was no room between files in use."""
-_CHECKSUM = np.dtype("<u4")
 _FORMAT = 1
 """Raise it when the same frames would lie in a file in another way."""
 
 _said: set[tuple[Path, str]] = set()
+_open: dict[Path, dict[str, tuple[FrameFile, float]]] = {}
+"""Files of a folder that this process has read, by name, and when their use was last noted: its next trial reads on."""
 
 
 def frames_key(sha256: str, index: FrameIndex) -> str:
@@ -50,11 +50,6 @@ def frames_key(sha256: str, index: FrameIndex) -> str:
     shape = (index.count, index.height, index.width)
     how = (_FORMAT, VERSION, sha256, shape, index.stream, versioned(index.reader), index.timestamps.tobytes())
     return hashlib.sha256(repr(how).encode()).hexdigest()[:32]
-
-
-def size_on_disk(shape: tuple[int, ...]) -> int:
-    """Return the bytes that frames (N, H, W, 3) take."""
-    return int(np.prod(shape, dtype=np.int64)) + shape[0] * _CHECKSUM.itemsize
 
 
 class DiskCache:
@@ -73,9 +68,14 @@ class DiskCache:
         self._folder, self._limit, self._name = folder, budget, name
         self._budget: Budget | None = None
         self._paused = 0.0
-        self._verified: dict[str, tuple[int, bytearray]] = {}
+        if not _open.keys() <= {folder}:
+            _open.clear()
+        self._files = _open.setdefault(folder, {})
+        for key in list(self._files):  # what was removed takes room as long as somebody maps it
+            if not self.has(key):
+                self._forget(key)
         try:
-            self._budget = Budget(folder, budget)
+            self._budget = Budget(folder, budget, lambda name: self._forget(name.removesuffix(SUFFIX)))
         except OSError as error:
             self.say(
                 "cannot be written",
@@ -85,6 +85,8 @@ class DiskCache:
         # where nothing is written, nothing is removed: no use need be noted
         self._opened = self._budget.opened if self._budget else 0
         self._skew = self._opened - time.time_ns()
+        self._began = time.monotonic()
+        self._is_local = is_local(folder)
 
     @property
     def limit(self) -> int:
@@ -93,7 +95,7 @@ class DiskCache:
 
     def has(self, key: str) -> bool:
         """Return whether the frames of this name are there."""
-        return self._path(key).exists()
+        return Path(self._path(key)).exists()
 
     def wants(self, shape: tuple[int, ...]) -> bool:
         """Return whether ``write`` would try to keep all frames of a video of this shape."""
@@ -108,48 +110,24 @@ class DiskCache:
             shape: of all its frames, (N, H, W, 3).
             wanted: numbers of the frames, in any order, repeats allowed.
         """
-        path = self._path(key)
+        path, now = self._path(key), time.monotonic()
+        file, noted = self._files.get(key, (None, 0.0))
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if file is None:
+                file = FrameFile(path, shape, mapped=self._is_local and len(self._files) < MOST_MAPPED)
+                if file.used < max(self._opened, time.time_ns() + self._skew - int(TOUCH * 1e9)):
+                    _touch(path)
+                self._files[key] = file, now
+            elif noted < max(self._began, now - TOUCH):
+                _touch(path)
+                self._files[key] = file, now
+            return file.read(wanted)
         except OSError:
-            return None
-        try:
-            frames = self._frames(descriptor, key, shape, wanted)
-        except OSError:  # also of another machine's removal, on a network file system
-            return None
-        finally:
-            os.close(descriptor)
-        if frames is None:
+            self._forget(key)
+        except DamagedError:
+            self._forget(key)
             self._discard(path, size_on_disk(shape))
-        return frames
-
-    def _frames(
-        self, descriptor: int, key: str, shape: tuple[int, int, int, int], wanted: NDArray[np.int64]
-    ) -> Frames | None:
-        """Return frames of an open file, None if it is damaged."""
-        status = os.fstat(descriptor)
-        count, frame = shape[0], shape[1] * shape[2] * shape[3]
-        if status.st_size != size_on_disk(shape):
-            return None
-        frames = np.empty((len(wanted), *shape[1:]), np.uint8)
-        numbers = wanted.tolist()
-        for row, number in zip(frames, numbers, strict=True):
-            if os.preadv(descriptor, [row.data], number * frame) != frame:
-                return None
-        inode, verified = self._verified.get(key, (0, bytearray()))
-        if inode != status.st_ino:
-            verified = bytearray(count)
-        if not all(verified[number] for number in numbers):
-            stored = np.frombuffer(os.pread(descriptor, count * _CHECKSUM.itemsize, count * frame), _CHECKSUM)
-            for row, number in zip(frames, numbers, strict=True):
-                if zlib.crc32(row.data) != stored[number]:
-                    return None
-                verified[number] = 1
-            self._verified[key] = (status.st_ino, verified)
-        if status.st_mtime_ns < max(self._opened, time.time_ns() + self._skew - int(TOUCH * 1e9)):
-            with suppress(OSError):  # another user's
-                os.utime(descriptor)
-        return frames
+        return None
 
     def write(self, key: str, frames: Frames) -> None:
         """Keep all frames of a video, if there is room; nothing is raised where there is none.
@@ -158,11 +136,11 @@ class DiskCache:
             key: the video's ``frames_key``.
             frames: (N, H, W, 3), in order.
         """
-        path = self._path(key)
+        path = Path(self._path(key))
         if self._budget is None or not self.wants(frames.shape) or path.exists():
             return
         try:
-            if not self._written(self._budget, path, np.ascontiguousarray(frames)):
+            if not self._written(self._budget, path, frames):
                 self._paused = time.monotonic() + _PAUSE
         except BlockingIOError:  # somebody was stopped who holds the lock
             self._paused = time.monotonic() + _PAUSE
@@ -187,10 +165,8 @@ class DiskCache:
             return False
         partial, descriptor = created
         try:
-            checksums = np.array([zlib.crc32(frame.data) for frame in frames], _CHECKSUM)
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(frames.data)
-                stream.write(checksums.data)
+                write_frames(stream, frames)
             if path.exists():  # another process was faster
                 raise FileExistsError
             partial.replace(path)
@@ -205,18 +181,36 @@ class DiskCache:
             raise
         return True
 
-    def _discard(self, path: Path, size: int) -> None:
+    def _discard(self, path: str, size: int) -> None:
         """Remove a damaged file, so that it is written again."""
         with suppress(OSError):
-            path.unlink()
+            Path(path).unlink()
             if self._budget is not None:
                 self._budget.release(size)
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}{SUFFIX}"
+    def _forget(self, key: str) -> None:
+        """Let go of a file, so that its room is free once it is removed."""
+        self._files.pop(key, None)
+
+    def _path(self, key: str) -> str:
+        return f"{self._folder}/{key}{SUFFIX}"
 
     def say(self, what: str, text: str) -> None:
         """Log a warning once in this process."""
         if (self._folder, what) not in _said:
             _said.add((self._folder, what))
             log.warning("%s: %s", self._name, text)
+
+
+def _touch(path: str) -> None:
+    """Note that a file was used.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another user's, or a file system that cannot be written
+        pass
