@@ -3,6 +3,8 @@
 - *loader*: clips a second of the whole loader (worker process, sampling, resizing, normalising, batching) over those of
   bare decord ``get_batch`` with the same frame numbers on the same files, which take turns: median of the turns and
   their range; goal 0.9.
+- *cached*: the same once decoded videos lie in the cache on disk, over those that the loader decodes; no goal, the disk
+  decides.
 - *augmented*: the same with the paper's augmentation, per decoded video (two clips each); no goal, it is arithmetic.
 - *waiting*: share of the demo's training time that the training loop waits for data, from the second epoch on (the
   first decodes): goal at most 0.05.
@@ -26,7 +28,7 @@ import numpy as np
 
 from far.architecture.sampling import SAMPLERS
 from far.config import TrialConfig, parse_override, resolve
-from far.data.decoding.cache import DecodedFrames
+from far.data.decoding.cache import DecodedFrames, FrameSource, open_frames
 from far.data.decoding.indexes import open_indexes
 from far.data.decoding.pool import POOL
 from far.data.loader import TrainStream
@@ -118,8 +120,7 @@ def loading(manifest: Manifest, turns: int) -> dict[str, float]:
             rng = numpy_rng(0, "frames", video.id, epoch, 0)
             reader.get_batch(sampler.train(len(reader), 16, rng).tolist()).asnumpy()
 
-    def stream(config: TrialConfig, micro_batch: int) -> Callable[[int], None]:
-        frames = DecodedFrames(manifest)
+    def stream(config: TrialConfig, micro_batch: int, frames: FrameSource) -> Callable[[int], None]:
         made = TrainStream(manifest, config, rank=0, world=1, micro_batch=micro_batch, frames=frames)
 
         def run(epoch: int) -> None:
@@ -129,7 +130,12 @@ def loading(manifest: Manifest, turns: int) -> dict[str, float]:
         return run
 
     # augmented in twos, since neighbours are mixed: one at a time, each would be read twice
-    works = {"decord_clips_s": bare, "loader_clips_s": stream(plain, 1), "augmented_videos_s": stream(augmented, 2)}
+    works = {
+        "decord_clips_s": bare,
+        "loader_clips_s": stream(plain, 1, DecodedFrames(manifest)),
+        "cached_clips_s": stream(plain, 1, open_frames(manifest, plain.data)),
+        "augmented_videos_s": stream(augmented, 2, DecodedFrames(manifest)),
+    }
     rates: dict[str, list[float]] = {name: [] for name in works}
     for epoch in range(turns + 1):
         for name, work in works.items():
@@ -143,6 +149,7 @@ def loading(manifest: Manifest, turns: int) -> dict[str, float]:
         "loader": float(np.median(ratios)),
         "loader_least": float(ratios.min()),
         "loader_most": float(ratios.max()),
+        "cached": float(np.median(np.divide(rates["cached_clips_s"], rates["loader_clips_s"]))),
         "augmented": float(np.median(np.divide(rates["augmented_videos_s"], rates["decord_clips_s"]))),
     }
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.data.decoding.decoder import Decoded, Frames, Pick, versioned
-from far.data.decoding.disk_cache import LARGEST, DiskCache, frames_key
+from far.data.decoding.disk_cache import LARGEST, DiskCache, frames_key, say_once
 from far.data.decoding.indexes import FrameIndexes, open_indexes
 from far.data.decoding.pool import POOL
 from far.data.sources.demo_writer import Progress
@@ -40,9 +40,6 @@ class FrameSource(Protocol):
     def decoded(self) -> int:
         """How many times this source has decoded frames of a video; the first check of a whole file does not count."""
 
-    def decodes(self, video: Video) -> bool:
-        """Return whether reading this video now would decode it."""
-
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
 
@@ -62,10 +59,6 @@ class _Decoding:
         with self._counting:
             self.decoded += 1
         return frames
-
-    def decodes(self, video: Video) -> bool:
-        """Return whether reading this video now would decode it."""
-        return True
 
 
 class DecodedFrames(_Decoding):
@@ -136,10 +129,6 @@ class CachedFrames(DecodedFrames):
         self._cache, self._chosen = cache, chosen
         self._keys: dict[tuple[str, str], tuple[FrameIndex, str]] = {}
 
-    def decodes(self, video: Video) -> bool:
-        """Return whether reading this video now would decode it."""
-        return not (self._is_chosen(video) and self._cache.has(self._key(video, self._indexes.confirmed(video))))
-
     def read(self, video: Video, pick: Pick) -> Frames:
         """Return the frames that ``pick`` asks for, in its order, or raise ``VideoError``."""
         index = self._indexes.confirmed(video)
@@ -177,48 +166,50 @@ def open_frames(manifest: Manifest, data: DataConfig, progress: Progress | None 
         progress: called with (files done, files in all) while the frame index of a data set is made that has none yet.
     """
     indexes = open_indexes(manifest, progress)
-    if data.cache:
-        _discard_old(manifest)
-        folder = manifest.directory / Path(data.cache_folder or FOLDER).expanduser()
-        try:
-            cache = DiskCache(folder, data.cache, manifest.directory.name)
-        except ValueError as error:  # a byte that no name can have
-            log.warning("data.cache_folder: %r: %s: videos are decoded every time (slower)", data.cache_folder, error)
-            return DecodedFrames(manifest, indexes)
-        chosen = _chosen(manifest, indexes, cache)
-        if chosen is None or chosen:
-            return CachedFrames(manifest, cache, indexes, chosen)
-    return DecodedFrames(manifest, indexes)
+    sizes = indexes.sizes(manifest.videos)
+    if not data.cache or not _is_worth_it(manifest, sizes, data.cache):
+        return DecodedFrames(manifest, indexes)
+    _discard_old(manifest)
+    folder = manifest.directory / Path(data.cache_folder or FOLDER).expanduser()
+    try:
+        cache = DiskCache(folder, data.cache, manifest.directory.name)
+    except ValueError as error:  # a byte that no name can have
+        log.warning("data.cache_folder: %r: %s: videos are decoded every time (slower)", data.cache_folder, error)
+        return DecodedFrames(manifest, indexes)
+    return CachedFrames(manifest, cache, indexes, _chosen(manifest, sizes, cache.limit))
 
 
-def _chosen(manifest: Manifest, indexes: FrameIndexes, cache: DiskCache) -> frozenset[str] | None:
+def _is_worth_it(manifest: Manifest, sizes: NDArray[np.int64], budget: int) -> bool:
+    """Return whether a budget holds enough of a data set; where it holds nothing at all, say so."""
+    least, total = int(sizes[sizes > 0].min(initial=LARGEST)), int(sizes.sum())
+    if budget < least:
+        say_once(
+            f"{manifest.directory.name}: data.cache: {budget} bytes are fewer than the frames of any video take (the "
+            f"smallest: {least}), so videos are decoded every time (slower)"
+        )
+        return False
+    fitting = min(budget, int(sizes[sizes <= LARGEST].sum()))
+    if fitting < LEAST_SHARE * total:
+        log.debug("%s: %d of %d bytes of frames could be cached: none are", manifest.directory, fitting, total)
+        return False
+    return True
+
+
+def _chosen(manifest: Manifest, sizes: NDArray[np.int64], limit: int) -> frozenset[str] | None:
     """Return which files' frames are kept, by SHA-256; None: all of them.
 
     Of a data set that does not fit, all trials keep the same part, whatever order they read it in: by the order of the
     hashes, as much as fits. If what was not used for longest went instead, each epoch would remove what the next one
     reads first.
     """
-    sizes = indexes.sizes(manifest.videos)
-    total = int(sizes.sum())
-    if total <= cache.limit and sizes.max(initial=0) <= LARGEST:
+    if sizes.sum() <= limit and sizes.max(initial=0) <= LARGEST:
         return None
-    least = int(sizes[sizes > 0].min(initial=LARGEST))
-    if least > cache.limit:
-        cache.say(
-            "too small",
-            f"data.cache: {cache.limit} bytes are fewer than the frames of any of its videos take (the smallest: "
-            f"{least}), so videos are decoded every time (slower)",
-        )
-        return frozenset()
     chosen: set[str] = set()
     kept = 0
     for sha256, size in sorted(zip((video.sha256 for video in manifest.videos), sizes.tolist(), strict=True)):
-        if 0 < size <= min(LARGEST, cache.limit - kept) and sha256 not in chosen:
+        if 0 < size <= min(LARGEST, limit - kept) and sha256 not in chosen:
             chosen.add(sha256)
             kept += size
-    if kept < LEAST_SHARE * total:
-        log.debug("%s: %d of %d bytes of frames fit in data.cache: nothing is kept", manifest.directory, kept, total)
-        return frozenset()
     return frozenset(chosen)
 
 

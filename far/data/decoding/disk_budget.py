@@ -111,9 +111,10 @@ class Budget:
             ledger.bytes += size
         return partial, descriptor
 
-    def release(self, size: int) -> None:
-        """Count a file no longer."""
+    def remove(self, path: Path, size: int) -> None:
+        """Remove a file that counts, if it can be removed."""
         with suppress(OSError), self._ledger() as (ledger, _):
+            path.unlink()
             ledger.bytes = max(0, ledger.bytes - size)
 
     def give_way(self) -> None:
@@ -142,16 +143,16 @@ class Budget:
     def _count(self, ledger: _Ledger) -> list[tuple[int, str, int]]:
         """Put the ledger right by the files, and return those that are whole: last use, name, bytes."""
         self._clear_abandoned(ledger)
-        files = []
+        total, files = 0, []
+        for entry in os.scandir(self._folder / PARTIAL):  # before the others: what is renamed meanwhile counts twice
+            with suppress(FileNotFoundError):
+                total += entry.stat(follow_symlinks=False).st_size
         for entry in os.scandir(self._folder):
             if entry.name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     files.append((status.st_mtime_ns, entry.name, status.st_size))
-        ledger.bytes = sum(size for *_, size in files)
-        for entry in os.scandir(self._folder / PARTIAL):
-            with suppress(FileNotFoundError):
-                ledger.bytes += entry.stat(follow_symlinks=False).st_size
+        ledger.bytes = total + sum(size for *_, size in files)
         ledger.scanned = time.time()
         return files
 

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ _PAUSE = 60.0
 _FORMAT = 1
 """Raise it when the same frames would lie in a file in another way."""
 
-_said: set[tuple[Path, str]] = set()
+_said: set[str] = set()
 _open: dict[Path, dict[str, tuple[FrameFile, float]]] = {}
 """Files of a folder that this process has read, by name, and when their use was last noted: its next trial reads on."""
 
@@ -77,10 +76,9 @@ class DiskCache:
         try:
             self._budget = Budget(folder, budget, lambda name: self._forget(name.removesuffix(SUFFIX)))
         except OSError as error:
-            self.say(
-                "cannot be written",
-                f"data.cache_folder: {folder} cannot be written ({error.strerror}): decoded videos are not kept there, "
-                "and those that it does not have are decoded every time (slower)",
+            say_once(
+                f"{name}: data.cache_folder: {folder} cannot be written ({error.strerror}): decoded videos are not "
+                "kept there, and those that it does not have are decoded every time (slower)"
             )
         # where nothing is written, nothing is removed: no use need be noted
         self._opened = self._budget.opened if self._budget else 0
@@ -126,7 +124,8 @@ class DiskCache:
             self._forget(key)
         except DamagedError:
             self._forget(key)
-            self._discard(path, size_on_disk(shape))
+            if self._budget is not None:
+                self._budget.remove(Path(path), size_on_disk(shape))
         return None
 
     def write(self, key: str, frames: Frames) -> None:
@@ -147,10 +146,9 @@ class DiskCache:
         except OSError as error:
             self._paused = float("inf")
             what = "the disk is full" if is_full(error) else f"it cannot be written ({error.strerror})"
-            self.say(
-                what,
-                f"data.cache_folder: {self._folder}: {what}, so no more decoded videos are kept there: those that it "
-                "does not have are decoded every time (slower)",
+            say_once(
+                f"{self._name}: data.cache_folder: {self._folder}: {what}, so no more decoded videos are kept there: "
+                "those that it does not have are decoded every time (slower)"
             )
 
     def _written(self, budget: Budget, path: Path, frames: Frames) -> bool:
@@ -171,22 +169,13 @@ class DiskCache:
                 raise FileExistsError
             partial.replace(path)
         except BaseException as error:
-            with suppress(OSError):
-                partial.unlink()
-            budget.release(size)
+            budget.remove(partial, size)
             if isinstance(error, FileExistsError):
                 return True
             if isinstance(error, OSError) and is_full(error):
                 budget.give_way()
             raise
         return True
-
-    def _discard(self, path: str, size: int) -> None:
-        """Remove a damaged file, so that it is written again."""
-        with suppress(OSError):
-            Path(path).unlink()
-            if self._budget is not None:
-                self._budget.release(size)
 
     def _forget(self, key: str) -> None:
         """Let go of a file, so that its room is free once it is removed."""
@@ -195,11 +184,12 @@ class DiskCache:
     def _path(self, key: str) -> str:
         return f"{self._folder}/{key}{SUFFIX}"
 
-    def say(self, what: str, text: str) -> None:
-        """Log a warning once in this process."""
-        if (self._folder, what) not in _said:
-            _said.add((self._folder, what))
-            log.warning("%s: %s", self._name, text)
+
+def say_once(text: str) -> None:
+    """Log a warning once in this process."""
+    if text not in _said:
+        _said.add(text)
+        log.warning("%s", text)
 
 
 def _touch(path: str) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,13 +97,11 @@ def test_each_video_is_decoded_once_for_all_processes_and_epochs(
     made: Manifest, expected: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     first = opened(made, tmp_path)
-    assert all(first.decodes(video) for video in made.videos)
     for _ in range(2):
         check_frames(first, made, expected)
     assert first.decoded == len(made.videos)
     restarted()
     again = opened(made, tmp_path)
-    assert not any(again.decodes(video) for video in made.videos)
     check_frames(again, made, expected)
     assert again.decoded == 0
     assert sum(path.stat().st_size for path in files(tmp_path)) == len(made.videos) * SIZE
@@ -210,7 +209,14 @@ def test_what_another_decoder_had_to_stand_in_for_is_not_kept(
 
 
 def held(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.*") if path.suffix in (".rgb", ".partial"))
+    """Bytes in a folder that processes write to."""
+    total = 0
+    with (folder / ".usage.json").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # else something could go and another come in between
+        for path in [*files(folder), *(folder / "partial").iterdir()]:
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+    return total
 
 
 @pytest.mark.parametrize("fits", [0, 1, 2, 7, 19, 20])
