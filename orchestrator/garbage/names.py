@@ -59,18 +59,22 @@ def read_names(workspace: Workspace) -> Names:
 
 def _pinned(workspace: Workspace) -> Iterator[str]:
     """Yield the trials among whose files somebody's initial weights lie."""
-    store, root = workspace.store, workspace.store.trials.resolve()
-    configs: list[tuple[Path, Any]] = []
-    for name in store.studies():
-        for path in store.study(name).submissions():
-            rows: Collection[Any] = read_lockfile(path).get("rows", {}).values()
-            configs += [(workspace.settings.weights_root, row.get("config")) for row in rows]
-    keys = store.keys()
-    for key in keys:
-        spec = store.trial(key)
-        configs.append((Path(spec.get("weights_root") or workspace.settings.weights_root), spec.get("config")))
-    for folder, config in configs:
+    root = workspace.store.trials.resolve()
+    for folder, config in configs(workspace):
         weights = ((config or {}).get("init") or {}).get("weights")
         place = (folder / Path(str(weights)).expanduser()).resolve() if weights else None
         if place is not None and place.is_relative_to(root) and place != root:
             yield place.relative_to(root).parts[0]
+
+
+def configs(workspace: Workspace) -> Iterator[tuple[Path, Any]]:
+    """Yield the configuration of each submitted row and of each trial, and where its weights are looked for."""
+    store = workspace.store
+    for name in store.studies():
+        for path in store.study(name).submissions():
+            rows: Collection[Any] = read_lockfile(path).get("rows", {}).values()
+            yield from ((workspace.settings.weights_root, row.get("config")) for row in rows)
+    keys = store.keys()
+    for key in keys:
+        spec = store.trial(key)
+        yield Path(spec.get("weights_root") or workspace.settings.weights_root), spec.get("config")

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from far.data.decoding.disk_budget import Budget
 from far.errors import FarError
 from far.store.atomic import is_abandoned, scratch_path, storage_errors
 from far.store.lock import LockedError
@@ -79,7 +80,10 @@ def _remove(store: Store, item: Item, names: ReadNames) -> str | None:
     """Remove something that is no whole trial; return why not, if it was left."""
     if item.key is None:
         with storage_errors(item.path):
-            _delete(item.path)
+            try:
+                Budget.clear(item.path) if item.category == "frames" else _delete(item.path)
+            except BlockingIOError:
+                return f"{item.text}: another process holds its lock"
         return None
     if not item.path.exists():
         return None  # and a lock would make the trial's folder again

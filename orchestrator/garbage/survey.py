@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from far.data.decoding.disk_budget import FOLDER, SUFFIX
 from far.errors import FarError
 from far.store.atomic import is_abandoned
 from far.store.paths import TrialPaths
 from far.train.checkpoint import complete
 from far.train.network_only import removable
-from orchestrator.garbage.names import Names
+from orchestrator.garbage.names import Names, configs
 from orchestrator.monitor.trial import folder_size
 from orchestrator.store.store import is_held
 
@@ -27,6 +28,7 @@ CATEGORIES = {
     "scratch": "half-written files of processes that are gone, damaged checkpoints, copies read from MLflow",
     "artifacts": "MLflow's files of runs that its data base does not have",
     "optimizer": "the optimiser's state of finished trials; their networks stay",
+    "frames": "decoded videos (data.cache), which trials decode again where they need them",
     "earlier": "what trials had come to before they were run again",
     "checkpoints": "checkpoints of trials that no study names; their numbers stay",
     "trials": "trials that no study names, with all they have come to",
@@ -93,6 +95,7 @@ def survey(
         show(place, len(keys))
     found += _scratch(store)
     found += _artifacts(workspace)
+    found += _frames(workspace)
     return Survey(tuple(item for item in found if item.category in wanted), tuple(problems))
 
 
@@ -157,3 +160,20 @@ def _artifacts(workspace: Workspace) -> Iterator[Item]:
     for path in folders:
         if path.name not in known:
             yield Item("artifacts", f"of run {path.name} of {path.parent.name}", path, folder_size(path))
+
+
+def _frames(workspace: Workspace) -> Iterator[Item]:
+    """Yield the folders of decoded videos: of the workspace's data sets, and those that configurations name."""
+    folders = set(workspace.settings.data_root.glob(f"*/{FOLDER}"))
+    for _, config in configs(workspace):
+        named = ((config or {}).get("data") or {}).get("cache_folder")
+        with suppress(OSError, RuntimeError, ValueError):  # no user of this name, or no name for a folder
+            if named and (folder := Path(str(named)).expanduser()).is_absolute() and folder.is_dir():
+                folders.add(folder)
+    for folder in sorted(folders):
+        size = 0
+        for path in folder.glob(f"*{SUFFIX}"):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        if size:
+            yield Item("frames", f"in {folder}", folder, size)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from far.data.decoding.decoder import Decoded, Frames, Pick, versioned
+from far.data.decoding.disk_budget import FOLDER
 from far.data.decoding.disk_cache import LARGEST, DiskCache, frames_key, say_once
 from far.data.decoding.indexes import FrameIndexes, open_indexes
 from far.data.decoding.pool import POOL
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = ".frames"
-"""Folder next to the manifest where decoded videos are kept, unless the configuration names another."""
 LEAST_SHARE = 0.1
 """Share of a data set's frames from which it is cached: less would save next to nothing."""
 _OLD = re.compile(r"\.frames-[0-9a-f]{16}(-[0-9a-f]{16})?\.bin(\.[0-9a-f]{8}\.partial)?")

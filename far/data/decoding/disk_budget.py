@@ -24,6 +24,8 @@ from pathlib import Path
 
 from far.store.atomic import FULL, is_abandoned, scratch_path
 
+FOLDER = ".frames"
+"""Folder next to a data set's manifest where decoded videos are kept, unless the configuration names another."""
 SUFFIX = ".rgb"
 """Of the files that count."""
 PARTIAL, _LEDGER = "partial", ".usage.json"
@@ -110,6 +112,17 @@ class Budget:
                 raise
             ledger.bytes += size
         return partial, descriptor
+
+    @classmethod
+    def clear(cls, folder: Path) -> None:
+        """Remove all files of a folder that are not being written, also while others use it.
+
+        Raises:
+            OSError: they cannot be removed.
+        """
+        budget = cls(folder, 1 << 62)
+        with budget._ledger() as (ledger, _):
+            budget._evict(ledger, 0, budget._count(ledger))
 
     def remove(self, path: Path, size: int) -> None:
         """Remove a file that counts, if it can be removed."""

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import farlab
+from far.config.trial import DataConfig, DemoConfig
+from far.data import open_manifest
+from far.data.decoding.cache import open_frames
 from far.errors import ConfigError
 from far.store.atomic import machine, write_json
 from far.store.lock import FileLock
@@ -213,6 +217,25 @@ def test_artifacts_of_runs_that_nobody_has_go(workspace: Workspace, capsys: pyte
         (root / "mlartifacts" / "q" / run / "artifacts" / "result.json").write_text("{}")
     assert said(capsys, "--apply")["bytes"]["artifacts"] == 2
     assert [path.name for path in (root / "mlartifacts" / "q").iterdir()] == ["a" * 32]
+
+
+def test_decoded_videos_go_where_they_are_named_and_are_decoded_again(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = DataConfig(demo=DemoConfig(train_clips=10, val_clips=10, size=16))
+    manifest = open_manifest(data, workspace.settings.data_root)
+    named = tmp_path / "scratch"
+    finish(workspace.store, "1" * 16, {"data": {"cache_folder": str(named)}})
+    sources = [open_frames(manifest, data.model_copy(update={"cache_folder": place})) for place in (None, str(named))]
+    frames = [source.read(manifest.videos[0], np.arange) for source in sources]
+    (named / "notes.txt").write_text("somebody's own")
+    size = next(named.glob("*.rgb")).stat().st_size
+    assert said(capsys, "--apply")["bytes"]["frames"] == 0
+    assert said(capsys)["bytes"]["frames"] == 2 * size
+    assert said(capsys, "frames", "--apply")["bytes"]["frames"] == 2 * size
+    assert said(capsys)["bytes"]["frames"] == 0 and (named / "notes.txt").exists()
+    again = [source.read(manifest.videos[0], np.arange) for source in sources]
+    assert all(np.array_equal(one, other) for one, other in zip(frames, again, strict=True))
 
 
 def test_a_store_at_a_url_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from far.config.trial import DataConfig, DemoConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding import disk_budget, disk_cache, frame_file
-from far.data.decoding.cache import FOLDER, CachedFrames, DecodedFrames, FrameSource, open_frames
+from far.data.decoding.cache import CachedFrames, DecodedFrames, FrameSource, open_frames
 from far.data.decoding.decoder import DECODERS, decode
+from far.data.decoding.disk_budget import FOLDER
 from far.data.decoding.disk_cache import DiskCache, frames_key
 from far.data.decoding.frame_file import size_on_disk
 from far.data.decoding.indexes import open_indexes
