@@ -1,7 +1,8 @@
-"""What every test stands on: a home that stays clean, and a tiny demo data set that is generated once."""
+"""What every test stands on: a home that stays clean, and what takes seconds to make, made once for all workers."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -55,20 +56,50 @@ def tiny_config() -> TrialConfig:
     return resolve([Layer(TINY, lambda keys: "tests")])
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_config: TrialConfig) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return ``once(name, make)``: a folder that the first of the workers to want it has filled, for all to read."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = base / name, base / f"{name}.made"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def tiny_data(once: Once, tiny_config: TrialConfig) -> Path:
     """The data root that holds the tiny demo set."""
     from far.data import open_manifest
 
-    root = tmp_path_factory.getbasetemp() / "data"
-    open_manifest(tiny_config.data, root)
-    return root
+    return once("tiny-data", lambda root: open_manifest(tiny_config.data, root))
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(once: Once) -> Path:
+    """An empty data base of MLflow's, to be copied: making one takes seconds."""
+    from orchestrator.tracking.mirror import connect
+
+    return once("mlflow", lambda folder: connect(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path, mlflow_database: Path) -> Iterator[Server]:
     """Return a real MLflow server on loopback."""
     made = Server(tmp_path / "server")
+    shutil.copy(mlflow_database, made.database)
     made.start()
     yield made
     made.close()

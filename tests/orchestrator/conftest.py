@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,8 @@ from typing import Any
 
 import pytest
 
+import farlab
+from far.data.decoding.pool import POOL
 from far.errors import ConfigError
 from far.store.atomic import read_json
 from orchestrator.chaos.invariants import MARK, leftovers, violations
@@ -40,13 +44,14 @@ seeds: 1
 
 
 class Lab:
-    """A workspace, and ``farlab`` run in it as a user runs it."""
+    """A workspace, and ``farlab`` run in it as a user runs it: in a process of its own, or, for less, in this one."""
 
     def __init__(self, directory: Path, data: Path, study: str = STUDY) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.store, self.mark = directory, Store(directory / "runs"), uuid.uuid4().hex
-        (directory / "study.yaml").write_text(study)
-        (directory / "farlab.toml").write_text(f"data_root = '{data}'\nmlflow_report = false\n")
+        if not (directory / "farlab.toml").exists():  # else another worker has made it
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "study.yaml").write_text(study)
+            (directory / "farlab.toml").write_text(f"data_root = '{data}'\nmlflow_report = false\n")
         self.environment = {**os.environ, MARK: self.mark}
         self.uri = f"sqlite:///{self.store.root / 'mlflow.db'}"
 
@@ -73,9 +78,26 @@ class Lab:
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
-    def sweep(self, *arguments: str, **options: Any) -> Any:
-        """Run the study in this process's executor: the same trials as on Ray, without its start."""
-        return self.run("study.yaml", "--executor", "local", *arguments, **options)
+    def call(self, *arguments: str, command: str = "sweep") -> Any:
+        """Run the command to its end in this process, which has imported already what takes most of its time."""
+        output, errors, before = io.StringIO(), io.StringIO(), dict(os.environ)
+        os.environ[MARK] = self.mark
+        try:
+            with (
+                contextlib.chdir(self.directory),
+                contextlib.redirect_stdout(output),
+                contextlib.redirect_stderr(errors),
+            ):
+                code = farlab.run([command, *arguments])
+        finally:
+            POOL.close()  # as the end of the command's own process does
+            os.environ.clear()
+            os.environ.update(before)
+        return subprocess.CompletedProcess([command, *arguments], code, output.getvalue(), errors.getvalue())
+
+    def sweep(self, *arguments: str) -> Any:
+        """Run the study with the in-process executor, here: the same trials as on Ray, without its start."""
+        return self.call("study.yaml", "--executor", "local", *arguments)
 
     def writers(self) -> list[int]:
         """Return the processes that hold a trial's lock."""
@@ -106,11 +128,14 @@ def wait_for(condition: Callable[[], object], timeout: float = 120.0, every: flo
 
 
 @pytest.fixture(scope="session")
-def make_lab(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Callable[..., Lab]:
+def make_lab(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, mlflow_database: Path) -> Callable[..., Lab]:
     """Make workspaces with the small study, or another one."""
 
     def make(study: str = STUDY) -> Lab:
-        return Lab(tmp_path_factory.mktemp("lab"), tiny_data, study)
+        made = Lab(tmp_path_factory.mktemp("lab"), tiny_data, study)
+        made.store.root.mkdir()
+        shutil.copy(mlflow_database, made.store.root)
+        return made
 
     return make
 
@@ -192,12 +217,14 @@ def ray_cluster() -> Iterator[Callable[..., RayCluster]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(make_lab: Callable[..., Lab]) -> Lab:
-    """The small study, finished without any fault."""
-    made = make_lab()
-    done = made.sweep()
-    assert done.returncode == 0, done.stderr
-    return made
+def undisturbed(once: Callable[..., Path], tiny_data: Path) -> Lab:
+    """The small study, finished without any fault, in a process of its own; not to be written to."""
+
+    def make(directory: Path) -> None:
+        done = Lab(directory, tiny_data).run("study.yaml", "--executor", "local")
+        assert done.returncode == 0, done.stderr
+
+    return Lab(once("undisturbed", make), tiny_data)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def holding(directory: Path) -> list[str]:
 
 
 def test_a_tracking_servers_password_is_nowhere(lab: Any, undisturbed: Any, server: Server) -> None:
-    shutil.copytree(undisturbed.store.root, lab.store.root)
+    shutil.copytree(undisturbed.store.root, lab.store.root, dirs_exist_ok=True)
     uri = server.uri.replace("http://", f"http://bob:{SECRET}@")
     with (lab.directory / "farlab.toml").open("a") as settings:
         settings.write(f"tracking_uri = '{uri}'\n")
@@ -32,10 +32,10 @@ def test_a_tracking_servers_password_is_nowhere(lab: Any, undisturbed: Any, serv
     assert synced.returncode == 0, synced.stderr  # it was used
     said = [
         synced,
-        lab.run(command="ui"),
-        lab.run("--study", "study.yaml", "-f", "html", "-o", "page.html", command="report"),
-        lab.run("--study", "study.yaml", "--explain", "one", "top1", command="report"),
-        lab.run("--study", "study.yaml", "-f", "json", "--from", "mlflow", command="report"),
+        lab.call(command="ui"),
+        lab.call("--study", "study.yaml", "-f", "html", "-o", "page.html", command="report"),
+        lab.call("--study", "study.yaml", "--explain", "one", "top1", command="report"),
+        lab.call("--study", "study.yaml", "-f", "json", "--from", "mlflow", command="report"),
     ]
     assert all(done.returncode == 0 for done in said), [done.stderr for done in said]
     assert f"{server.uri}/#/experiments/" in said[3].stdout
@@ -44,7 +44,7 @@ def test_a_tracking_servers_password_is_nowhere(lab: Any, undisturbed: Any, serv
     down = [
         lab.run("--timeout", "1", command="sync"),
         lab.sweep(),
-        lab.run("--study", "study.yaml", "--from", "mlflow", command="report"),
+        lab.call("--study", "study.yaml", "--from", "mlflow", command="report"),
     ]
     assert "not up to date" in down[0].stderr and "not up to date" in down[1].stderr
     assert down[2].returncode == 1 and server.uri in down[2].stderr

@@ -39,7 +39,7 @@ class Losses(FIFOScheduler):
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.trials: list[Trial] = []
         self._stop = stop
         self._seen: dict[str, int] = {}

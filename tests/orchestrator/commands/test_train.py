@@ -47,7 +47,7 @@ def test_a_killed_trial_keeps_its_first_start(lab: Any, wait: Callable[..., Any]
     assert [attempt["epoch"] for attempt in spec["attempts"]] == [0]
     spec["attempts"][0]["code"]["git"] = "0" * 40  # as if the code had been committed since
     write_json(paths.trial, spec)
-    done = lab.run("short.yaml", command="train")
+    done = lab.call("short.yaml", command="train")
     assert done.returncode == 0, done.stderr
     assert "initial weights w.pth: mvd, fine-tuned, positions sincos-3d: " in done.stdout
     first, second = read_json(paths.trial)["attempts"]
@@ -60,7 +60,7 @@ def test_a_trial_is_repeated_from_its_record_alone(lab: Any, tmp_path: Path) -> 
     """Elsewhere, without profile and study: the same key, metrics and answers, bit for bit."""
     (lab.directory / "short.yaml").write_text(PROFILE)
     settings = ("recipe.epochs=2", "init={weights: null, family: null}")
-    done = lab.run("short.yaml", *settings, "--seed", "3", command="train")
+    done = lab.call("short.yaml", *settings, "--seed", "3", command="train")
     assert done.returncode == 0, done.stderr
     (key,) = lab.store.keys()
     again = type(lab)(tmp_path / "again", lab.directory)
@@ -77,7 +77,7 @@ def test_a_trial_is_repeated_from_its_record_alone(lab: Any, tmp_path: Path) -> 
         assert first[part] == second[part], part
     scores = [pq.read_table(store.paths(key).predictions) for store in (lab.store, again.store)]
     assert scores[0].equals(scores[1])
-    done = again.run(str(lab.store.paths(key).directory), command="train")
+    done = again.call(str(lab.store.paths(key).directory), command="train")
     assert "is finished" in done.stdout
 
 

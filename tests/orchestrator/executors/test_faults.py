@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 def test_a_worker_killed_mid_epoch_is_started_again(lab: Any, undisturbed: Any, wait: Callable[..., Any]) -> None:
     process = lab.start("study.yaml")
     wait(lambda: _kill_in_training(lab))
-    second = lab.run("study.yaml")  # while it is at it: another driver on the same study
+    second = lab.call("study.yaml")  # while it is at it: another driver on the same study
     assert (second.returncode, "in use by" in second.stderr) == (2, True)
     done = lab.finish(process)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ def test_a_driver_killed_at_a_random_moment(lab: Any, undisturbed: Any, wait: Ca
     assert run_again(before, lab.store) == []
     assert lab.wrong(undisturbed) == []
     table = ("--study", "study.yaml", "--format", "csv")
-    assert lab.run(*table, command="report").stdout == undisturbed.run(*table, command="report").stdout != ""
+    assert lab.call(*table, command="report").stdout == undisturbed.call(*table, command="report").stdout != ""
 
 
 def test_a_kill_in_the_middle_of_a_checkpoint(lab: Any, undisturbed: Any) -> None:
@@ -120,13 +120,11 @@ def test_a_tracking_server_that_is_down(lab: Any, undisturbed: Any, server: Serv
 @pytest.fixture
 def small_disk(lab: Any, mount: Callable[..., Path]) -> Path:
     """The store on a file system of 1.5 MiB."""
-    store = lab.store.root
-    store.mkdir()
-    return mount(store, "-t", "tmpfs", "-o", "size=1536k", "none")
+    return mount(lab.store.root, "-t", "tmpfs", "-o", "size=1536k", "none")
 
 
 def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbed: Any, small_disk: Path) -> None:
-    stopped = lab.sweep()
+    stopped = lab.run("study.yaml", "--executor", "local")
     assert stopped.returncode == 3
     assert "no space left to write" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -143,7 +141,6 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(lab: Any, undisturbe
 def write_protected(lab: Any, mount: Callable[..., Path]) -> Callable[[], None]:
     """Protect the store from writing; what is open stays open, as when a file system is remounted after an error."""
     store = lab.store.root
-    store.mkdir()
 
     def protect() -> None:
         mount(store, "--bind", store)
@@ -163,7 +160,7 @@ def test_a_store_that_turns_read_only(
     assert stopped.returncode == 3
     assert "cannot be written (Read-only file system)" in stopped.stderr
     assert "Traceback" not in stopped.stdout + stopped.stderr
-    again = lab.run("study.yaml", "--executor", executor, timeout=60)
+    again = lab.call("study.yaml", "--executor", executor)
     assert (again.returncode, "store: " in again.stderr) == (2, True)  # before anything has begun: a wrong setting
     subprocess.run(["umount", "-l", lab.store.root], check=True)
     shutil.rmtree(lab.store.trials)  # of another study
@@ -186,7 +183,7 @@ def test_the_control_service_is_killed(lab: Any, undisturbed: Any, wait: Callabl
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
     assert "RUNNING" not in {run.info.status for run in client.search_runs([experiment.experiment_id])}
-    done = lab.run("study.yaml")
+    done = lab.sweep()
     assert done.returncode == 0, done.stderr
     assert lab.wrong(undisturbed) == []
 

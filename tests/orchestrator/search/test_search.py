@@ -101,12 +101,12 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
     assert best.values[0] == min(trial.values[0] for trial in after.trials if trial.values)
     assert set(after.importances["loss"]) <= {"recipe.lr", "model.interaction"}
     for arguments in ((), ("--rebuild",)):  # the proposals of earlier sweeps are mirrored as well
-        synced = lab.run(*arguments, command="sync")
+        synced = lab.call(*arguments, command="sync")
         assert synced.returncode == 0, synced.stderr
         runs = tracked(lab)
         assert sorted(runs) == sorted(["sweep", *lab.store.keys()])
         assert runs["sweep"].info.status == "FINISHED"
-    table, searched, importance = json.loads(lab.run(*REPORT, command="report").stdout)
+    table, searched, importance = json.loads(lab.call(*REPORT, command="report").stdout)
     assert [row["row"] for row in table["rows"]] == ["given"]  # a search's trials are no rows of the table
     finished = {f"search {trial.number}": trial for trial in after.trials if trial.values}
     assert {row["row"]: row["key"] for row in searched["rows"]} == {name: t.key for name, t in finished.items()}
@@ -130,7 +130,7 @@ def test_accuracy_against_cost_over_layouts_of_each_block(
     for trial in finished:
         layouts = lab.store.trial(trial.key)["config"]["model"]["attention"]
         assert [layouts[0], layouts[1]] == [json.loads(trial.parameters[f"model.attention[{b}]"]) for b in range(2)]
-    (searched, _) = json.loads(lab.run(*REPORT, "recipe.epochs=1", command="report").stdout)  # there are no rows
+    (searched, _) = json.loads(lab.call(*REPORT, "recipe.epochs=1", command="report").stdout)  # there are no rows
     assert [row["values"]["flops"] for row in searched["rows"] if row["front"]] == [t.values[1] for t in front(after)]
     for a in after.front:
         assert not any(

@@ -143,7 +143,7 @@ def test_a_sweep_that_one_machine_began_is_finished_by_another(
     wait(lambda: first.epochs() >= 4)  # in the middle of the second trial
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    told = second.run("--json", command="status")
+    told = second.call("--json", command="status")
     assert '"finished"' in told.stdout, told.stderr
     done = second.sweep()
     assert done.returncode == 0, done.stderr
@@ -152,4 +152,4 @@ def test_a_sweep_that_one_machine_began_is_finished_by_another(
     starts = [len(second.store.trial(key)["attempts"]) for key in sorted(second.store.keys())]
     assert sorted(starts) == [1, 1, 2]
     table = ("--study", "study.yaml", "--format", "csv")
-    assert first.run(*table, command="report").stdout == second.run(*table, command="report").stdout != ""
+    assert first.call(*table, command="report").stdout == second.call(*table, command="report").stdout != ""

@@ -16,7 +16,7 @@ from mlflow.entities import Run, ViewType
 from far.errors import FarError
 from far.store.atomic import append_json_line, read_json, write_json
 from far.store.paths import TrialPaths
-from orchestrator.tracking.mirror import Mirror, connect
+from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.mlflow_backend import SweepMirror
 from orchestrator.tracking.tracked import Sweep, TrackedTrial
 
@@ -99,17 +99,9 @@ class Workspace:
         return [m.step for m in MlflowClient(self.uri).get_metric_history(run.info.run_id, "train/loss")]
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty data base of MLflow's, to be copied: making one takes seconds."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, database: Path) -> Workspace:
-    shutil.copy(database, tmp_path / "mlflow.db")
+def workspace(tmp_path: Path, mlflow_database: Path) -> Workspace:
+    shutil.copy(mlflow_database, tmp_path)
     return Workspace(tmp_path)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,8 @@ def test_workers_that_the_memory_monitor_kills_end_with_its_words(
     lab = make_lab(study + RETRY)
     done = lab.run("study.yaml", RAY_memory_usage_threshold="0.01")
     assert done.returncode == 3
-    for text in (done.stdout, done.stderr, lab.run(command="status").stdout + lab.run(command="status").stderr):
+    told = lab.call(command="status")
+    for text in (done.stdout, done.stderr, told.stdout + told.stderr):
         assert "running low on memory" in text
     for key in sorted(lab.store.keys()):
         result = lab.store.result(key)
@@ -107,7 +108,7 @@ def test_workers_that_the_memory_monitor_kills_end_with_its_words(
         assert "running low on memory" in result["error"]["message"]
         assert result["starts"] == 2
         assert "running low on memory" in lab.store.paths(key).log.read_text()
-    again = lab.run("study.yaml")  # the memory is there now: the same command goes on
+    again = lab.sweep()  # the memory is there now
     assert again.returncode == 0, again.stderr
     assert lab.wrong(undisturbed) == []
 
@@ -192,14 +193,19 @@ def test_nobody_answers(lab: Any) -> None:
             ("head-node", "is no address"),
             ("127.0.0.1:0", "is no address"),
         ):
-            done = lab.run("study.yaml", "--address", address, timeout=30)
+            done = lab.call("study.yaml", "--address", address)
             assert (done.returncode, "Traceback" in done.stderr) == (2, False)
             assert word in done.stderr
         silent.listen()
         done = lab.run("study.yaml", "--address", f"127.0.0.1:{port}", timeout=60)
         assert (done.returncode, "did not answer as one within" in done.stderr) == (2, True)
+        silent.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()
         process = lab.start("study.yaml", "--address", f"127.0.0.1:{port}")
-        time.sleep(6)
+        silent.settimeout(60)
+        silent.accept()  # it waits for an answer now
         process.send_signal(signal.SIGTERM)
         assert lab.finish(process, timeout=10).returncode == 130
     assert not lab.store.trials.exists()
