@@ -118,12 +118,12 @@ def test_an_installed_wheel_runs_reports_and_sweeps_from_any_directory(
     run([farlab, "sweep", *study], tmp_path)
     result = json.loads(next(tmp_path.glob("runs/trials/*/result.json")).read_text())
     assert result["code"]["git"] == built.commit and result["code"]["dirty"] is False
-    run([farlab, "new", "mine", "--plugin"], tmp_path)
     mine = ["mine.yaml", "--seeds", "1", *tiny_overrides]
-    run([farlab, "sweep", *mine, "--executor", "local"], tmp_path)
     video = next(tmp_path.glob("data/*/**/*.mp4"))
     asked = ["-t", "5", "--seeds", "1", *tiny_overrides]
     commands = [
+        ["new", "mine", "--plugin"],
+        ["sweep", *mine, "--executor", "local"],
         ["report", *asked, "-f", "html", "-o", "tables.html"],
         ["report", *asked, "-o", "page"],
         ["report", *asked, "-f", "latex", "-o", "table.tex"],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,17 @@ DEMO = DataConfig(demo=DemoConfig(train_clips=400, val_clips=200))
 
 
 @pytest.fixture(scope="session")
-def demo_set(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+def demo_set(once: Callable[..., Path]) -> Manifest:
     """A small demo set, really generated, shared by the tests."""
-    return open_manifest(DEMO, tmp_path_factory.mktemp("data"))
+    return open_manifest(DEMO, once("demo-data", lambda root: open_manifest(DEMO, root)))
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(once: Callable[..., Path]) -> Path:
     """A folder with a video of each recipe, by its name; not to be written to."""
-    folder = tmp_path_factory.mktemp("corpus")
     # in a process of its own: where decord has been imported, its libvpx stands in for PyAV's, whose encoder then fails
-    environment = {**os.environ, "SVT_LOG": "0"}
-    subprocess.run([sys.executable, Path(__file__).with_name("corpus.py"), folder], env=environment, check=True)
-    return folder
+    command, environment = [sys.executable, Path(__file__).with_name("corpus.py")], {**os.environ, "SVT_LOG": "0"}
+    return once("corpus", lambda folder: subprocess.run([*command, folder], env=environment, check=True))
 
 
 @pytest.fixture

@@ -234,52 +234,71 @@ def package(tmp_path: Path) -> Iterator[Path]:
     """A copy of the package whose code can be edited."""
     root = Path(far.__file__).parents[1]
     for name in ("far", "farlab", "orchestrator", "reports", "studies"):
-        shutil.copytree(root / name, tmp_path / "package" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / name, tmp_path / "package" / name)
     yield tmp_path / "package"
+
+
+SEVERAL = """
+import contextlib, io, json, sys
+import farlab
+
+said = []
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = farlab.run(command)
+    assert code == 0, err.getvalue()
+    said += [out.getvalue(), err.getvalue()]
+print(json.dumps(said))
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_loop_of_everybody_with_an_idea(package: Path, tmp_path: Path, tiny_data: Path) -> None:
+def test_the_loop_of_everybody_with_an_idea(
+    package: Path, tmp_path: Path, tiny_data: Path, mlflow_database: Path
+) -> None:
     """Edit a pattern, run one more seed: the table does not average two patterns; accept, or run again."""
     folder = tmp_path / "lab"
     folder.mkdir()
     (folder / "small.yaml").write_text(STUDY.replace("epochs: 2", "epochs: 1"))
     (folder / "farlab.toml").write_text(f"data_root = '{tiny_data}'\n")
+    (folder / "runs").mkdir()
+    shutil.copy(mlflow_database, folder / "runs")
     patterns = package / "far" / "architecture" / "patterns.py"
 
-    def run(*arguments: str) -> tuple[str, str]:
+    def run(*commands: tuple[str, ...]) -> list[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "farlab", *arguments],
+            [sys.executable, "-c", SEVERAL, json.dumps(commands)],
             cwd=folder, env={**os.environ, "PYTHONPATH": str(package)}, text=True, capture_output=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return done.stdout, done.stderr
+        return list(json.loads(done.stdout.splitlines()[-1]))
 
-    def reported() -> tuple[dict[str, int], str]:
-        table = json.loads(run("report", "small.yaml", "-f", "json")[0])
+    def counted(said: str) -> tuple[dict[str, int], str]:
+        table = json.loads(said)
         return {row["row"]: row["metrics"]["top1"]["n"] for row in table["rows"]}, json.dumps(table["notes"])
 
-    sweep = ("sweep", "small.yaml", "--executor", "local")
-    run(*sweep, "--seeds", "1")
+    sweep, report = ("sweep", "small.yaml", "--executor", "local"), ("report", "small.yaml", "-f", "json")
+    run((*sweep, "--seeds", "1"))
     text = patterns.read_text()
     patterns.write_text(text.replace("np.arange(h * w).reshape", "np.arange(h * w)[::-1].copy().reshape"))
     assert patterns.read_text() != text
-    assert "the code of 'temporal' has changed since: 1 trial is stale" in run(*sweep)[1]
-    counted, notes = reported()
-    assert counted == {"A": 2, "B": 1}
+    _, swept, reported, _, _, planned = run(sweep, report, ("plan", "small.yaml"))
+    assert "the code of 'temporal' has changed since: 1 trial is stale" in swept
+    numbers, notes = counted(reported)
+    assert numbers == {"A": 2, "B": 1}
     assert "Stale, and left out of every number: B seed 0: the code of 'temporal' has changed since" in notes
-    key = next(iter(re.findall(r"[0-9a-f]{16}", run("plan", "small.yaml")[1])))
-    assert "old weights in new code: the code of 'temporal' has changed since" in run("evaluate", key)[1]
+    key = next(iter(re.findall(r"[0-9a-f]{16}", planned)))
 
     shutil.copytree(folder / "runs", tmp_path / "kept")
-    run("accept-code", "small.yaml")
-    counted, notes = reported()
-    assert counted == {"A": 2, "B": 2} and "was accepted by" in notes
+    _, evaluated, _, _, reported, _ = run(("evaluate", key), ("accept-code", "small.yaml"), report)
+    assert "old weights in new code: the code of 'temporal' has changed since" in evaluated
+    numbers, notes = counted(reported)
+    assert numbers == {"A": 2, "B": 2} and "was accepted by" in notes
     shutil.rmtree(folder / "runs")
     shutil.move(tmp_path / "kept", folder / "runs")
 
-    run(*sweep, "--rerun", "changed")
-    counted, notes = reported()
-    assert counted == {"A": 2, "B": 2} and "changed since" not in notes
+    _, _, reported, _ = run((*sweep, "--rerun", "changed"), report)
+    numbers, notes = counted(reported)
+    assert numbers == {"A": 2, "B": 2} and "changed since" not in notes
     assert read_result(TrialPaths(folder / "runs" / "trials" / key / "earlier" / "1"), key) is not None

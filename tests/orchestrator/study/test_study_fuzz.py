@@ -79,7 +79,7 @@ def test_a_seed_in_place_of_their_number_is_refused(folder: Path) -> None:
         load_study("head_ratio", seeds=10**9)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), junk=JUNK, rename=st.booleans())
 def test_one_wrong_place_is_refused_or_harmless(folder: Path, place: tuple, junk: object, rename: bool) -> None:
     tree = copy.deepcopy(RICH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -39,13 +39,13 @@ FOR_DECORD = {"h264.mp4", "h264.mkv", "h264.mov", "h264_1gop.mp4", "vp8.webm", "
 
 
 def picks(count: int) -> list[np.ndarray]:
-    """Return the frames of every sampling rule, tested and drawn, and some without order."""
+    """Return the frames of every sampling rule, tested or drawn, and some without order."""
     rng = np.random.default_rng(count)
     chosen = [rng.integers(0, count, 12), np.arange(count)[::-7]]
-    for name in SAMPLERS:
+    for number, name in enumerate(SAMPLERS):
         scheme = sampler(DataConfig(sampling=name))
-        chosen += [scheme.view(count, LENGTH, view, views) for views in (1, 3) for view in range(views)]
-        chosen.append(scheme.train(count, LENGTH, rng))
+        tested = (number + count) % 2  # a file's other rules are drawn; the next file's the other way round
+        chosen.append(scheme.view(count, LENGTH, count % 3, 3) if tested else scheme.train(count, LENGTH, rng))
     return chosen
 
 
@@ -108,21 +108,31 @@ def test_a_video_made_smaller_shows_the_same_frames_at_the_same_times(corpus: Pa
     assert np.diff(np.searchsorted(made.timestamps, made.seek_points), append=made.count).max() <= 16
 
 
-@pytest.fixture(scope="module")
-def data_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """The whole corpus as a data set: trained and tested on."""
-    folder = tmp_path_factory.mktemp("set")
+def prepared(corpus: Path, recipes: Sequence[Recipe], folder: Path) -> Manifest:
+    """Make a data set of them: trained and tested on."""
     for split in ("train", "val"):
-        (folder / f"{split}.csv").write_text("".join(f"{corpus / recipe.file} 0\n" for recipe in RECIPES))
+        (folder / f"{split}.csv").write_text("".join(f"{corpus / recipe.file} 0\n" for recipe in recipes))
     listing = read_listing("csv", folder)
     return prepare(listing, layout="csv", root=folder, directory=folder / "out")
 
 
-def configured(sampling: str, views: int) -> TrialConfig:
+@pytest.fixture(scope="module")
+def data_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The whole corpus as a data set."""
+    return prepared(corpus, RECIPES, tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="module")
+def small_set(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A sixth of it, which holds decord's and PyAV's."""
+    return prepared(corpus, RECIPES[::6], tmp_path_factory.mktemp("small"))
+
+
+def configured(sampling: str, videos: int) -> TrialConfig:
     return TrialConfig(
         model=ModelConfig.model_validate({"backbone": "tiny", "clip": [LENGTH, ROWS * BLOCK, COLUMNS * BLOCK]}),
-        data=DataConfig(source="corpus", classes=1, sampling=sampling, views=ViewsConfig(clips=views, crops=1)),
-        recipe=RecipeConfig(batch_size=len(RECIPES)),
+        data=DataConfig(source="corpus", classes=1, sampling=sampling, views=ViewsConfig(clips=2, crops=1)),
+        recipe=RecipeConfig(batch_size=videos),
         run=RunConfig(workers=1),
     )
 
@@ -136,25 +146,34 @@ def numbers_of(clip: torch.Tensor, config: TrialConfig) -> list[int]:
 @pytest.mark.parametrize("source", [DecodedFrames, partial(open_frames, data=DataConfig())])
 @pytest.mark.parametrize("sampling", list(SAMPLERS))
 def test_training_and_testing_see_those_frames_with_and_without_a_cache(
-    data_set: Manifest, source: Callable[[Manifest], FrameSource], sampling: str
+    small_set: Manifest, source: Callable[[Manifest], FrameSource], sampling: str
 ) -> None:
-    config = configured(sampling, views=2)
+    see_those_frames(small_set, source(small_set), sampling)
+
+
+def test_training_and_testing_see_those_frames_of_every_file(data_set: Manifest) -> None:
+    see_those_frames(data_set, DecodedFrames(data_set), next(iter(SAMPLERS)))
+
+
+def see_those_frames(data_set: Manifest, frames: FrameSource, sampling: str) -> None:
+    videos = len(data_set.split("train"))
+    config = configured(sampling, videos)
     scheme = sampler(config.data)
-    train = TrainStream(data_set, config, rank=0, world=1, micro_batch=len(RECIPES), frames=source(data_set))
+    train = TrainStream(data_set, config, rank=0, world=1, micro_batch=videos, frames=frames)
     batch = next(iter(train.epoch(3)))
-    assert len(batch.ids) == len(RECIPES)
+    assert len(batch.ids) == videos
     for clip, name in zip(batch.clips, batch.ids, strict=True):
         numbers = np.array(BY_ID[name].numbers)
         wanted = scheme.train(len(numbers), LENGTH, numpy_rng(config.seed, "frames", name, 3, 0))
         assert numbers_of(clip, config) == numbers[wanted].tolist(), name
-    test = EvalStream(data_set, config, "val", rank=0, world=1, micro_batch=16, frames=source(data_set))
+    test = EvalStream(data_set, config, "val", rank=0, world=1, micro_batch=16, frames=frames)
     seen = 0
     for views in test:
         for clip, name, view in zip(views.clips, views.ids, views.clip, strict=True):
             numbers = np.array(BY_ID[name].numbers)
             assert numbers_of(clip, config) == numbers[scheme.view(len(numbers), LENGTH, view, 2)].tolist(), name
             seen += 1
-    assert (seen, test.failures) == (2 * len(RECIPES), {})
+    assert (seen, test.failures) == (2 * videos, {})
 
 
 def test_checking_agrees_with_preparing(data_set: Manifest) -> None:
@@ -179,16 +198,16 @@ def test_which_decoder_reads_a_video_is_told(data_set: Manifest) -> None:
     assert [name.split()[0] for name in decoders] == ["decord", "pyav"]
 
 
-def test_a_data_set_prepared_earlier_is_indexed_at_first_use(data_set: Manifest, tmp_path: Path) -> None:
+def test_a_data_set_prepared_earlier_is_indexed_at_first_use(small_set: Manifest, tmp_path: Path) -> None:
     directory = tmp_path / "earlier"
-    shutil.copytree(data_set.directory, directory, ignore=shutil.ignore_patterns(FILE_NAME, ".*"))
-    earlier = replace(data_set, directory=directory)
+    shutil.copytree(small_set.directory, directory, ignore=shutil.ignore_patterns(FILE_NAME, ".*"))
+    earlier = replace(small_set, directory=directory)
     told: list[tuple[int, int]] = []
-    made, stored = open_indexes(earlier, lambda done, total: told.append((done, total))), open_indexes(data_set)
+    made, stored = open_indexes(earlier, lambda done, total: told.append((done, total))), open_indexes(small_set)
     assert told[-1] == (len(earlier.videos), len(earlier.videos))
     for video in earlier.videos:
         assert frames_key(video.sha256, made.get(video)) == frames_key(video.sha256, stored.get(video))
-    assert earlier.content_hash == data_set.content_hash
+    assert earlier.content_hash == small_set.content_hash
     open_indexes(earlier, lambda done, total: pytest.fail("made again"))
 
 

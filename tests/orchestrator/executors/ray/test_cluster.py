@@ -17,14 +17,13 @@ prepare_environment(None)
 import ray
 
 with cluster(None, Path(sys.argv[1])):
-    references = [ray.put(number) for number in range(20_000)]
+    references = [ray.put(number) for number in range(7_000)]
 
     def litter():  # as Tune does, whose references are in cycles; any thread's allocations start the search for them
         while True:
-            for _ in range(3):
-                cycle = [references.pop()]
-                cycle.append(cycle)
-                del cycle
+            cycle = [references.pop()]
+            cycle.append(cycle)
+            del cycle
             [[] for _ in range(2000)]
             time.sleep(0.0005)
 
