@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -91,6 +92,8 @@ def test_the_page_of_the_tracking_server(stranger: Any, wait: Callable[..., Any]
                 return False
 
         wait(answers, every=0.3)
+        page.send_signal(signal.SIGINT)
+        done = stranger.finish(page, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     finally:
-        page.terminate()
-        stranger.finish(page, timeout=30)
+        page.kill()

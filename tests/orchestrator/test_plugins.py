@@ -45,6 +45,7 @@ N = 3
 def stripes(grid):
     return np.broadcast_to(np.arange(grid[2]) * min(N, grid[2]) // grid[2], grid).astype(np.int64)
 """
+EVERY_AXIS = Path(__file__).parent / "plugins" / "every_axis.py"
 CHANGED = "the code of 'stripes' has changed since"
 
 
@@ -290,81 +291,11 @@ def test_plugins_of_the_workspace_are_there_for_every_study(place: Path, capsys:
     assert "no such file (named in" in said(["validate", "own.yaml"], capsys, code=2)
 
 
-EVERYTHING = '''
-import json
-from pathlib import Path
-
-from far.architecture.backbones import BACKBONES, Backbone
-from far.data.sources.layouts import LAYOUTS
-from far.evaluate.metrics import METRICS, Metric
-from orchestrator.executors.local import LocalExecutor
-from orchestrator.executors.registry import EXECUTORS, Local
-from orchestrator.tracking.base import TRACKERS
-from reports.figures import FIGURES, Drawing, FigureSpec
-from reports.renderers import RENDERERS
-
-BACKBONES.register("mini")(Backbone(width=48, depth=1, heads=4))
-METRICS.register("right")(Metric(lambda p, labels, expected: float((p.argmax(1) == labels).sum())))
-
-
-class Own(Local):
-    builder = f"{__name__}:OwnExecutor"
-
-
-class OwnExecutor(LocalExecutor):
-    def run(self, queue, stop):
-        Path("executed").touch()
-        super().run(queue, stop)
-
-
-EXECUTORS.register("own")(Own())
-
-
-@TRACKERS.register("lines")
-class Lines:
-    problem, reason, troubles = None, "", ()
-
-    def __init__(self, uri, sweeps, rebuild):
-        self.sweeps = sweeps
-
-    def start(self):
-        """Nothing."""
-
-    def add(self, study, trial):
-        """Nothing."""
-
-    def close(self, **limits):
-        Path("tracked").write_text(str(sum(len(sweep.trials) for sweep in self.sweeps)))
-        return True
-
-
-@RENDERERS.register("count")
-def count(tables):
-    return f"{len(tables)} tables\\n"
-
-
-def draw(results, options):
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    figure.text(0, 0, f"{len(results.rows)} rows")
-    return Drawing(figure, "Rows", "How many rows there are", "a number")
-
-
-FIGURES.register("rows")(FigureSpec(draw, "How many rows"))
-
-
-@LAYOUTS.register("own")
-def read(root, diagnostics):
-    raise OSError(5, "read by the plug-in")
-'''
-
-
 @pytest.mark.slow  # trains two trials
 def test_every_axis_of_the_orchestrator_and_of_reports_takes_an_entry(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("every.py").write_text(EVERYTHING)
+    shutil.copy(EVERY_AXIS, "every.py")
     Path("own.yaml").write_text(
         STUDY.replace("ideas.py", "every.py").replace("stripes", "spatial").replace("depth: 1", "backbone: mini")
     )

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from far.cpus import whole_cpus
-from far.errors import ConfigError
+from far.errors import ConfigError, LostError
 from far.interpreter import child_environment
 from orchestrator.executors.ray.reaper import MARK, Reaper
 from orchestrator.executors.signals import handlers_restored, ignore_stops, signals_ignored
@@ -74,6 +74,9 @@ def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
     Args:
         address: of an existing cluster, or None.
         logs: where a log of the driver's side goes.
+
+    Raises:
+        LostError: Ray's daemons did not come up in time.
     """
     import ray
     from ray.job_config import JobConfig
@@ -90,14 +93,23 @@ def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
             else:
                 # What everything that Ray starts here inherits.
                 with _environment({**child_environment(), MARK: reaper.mark}), _on_loopback():
-                    ray.init(
-                        address="local",
-                        _temp_dir=str(reaper.ray_folder),
-                        num_cpus=whole_cpus(),
-                        object_store_memory=OBJECT_STORE_BYTES,
-                        include_dashboard=False,
-                        **options,
-                    )
+                    try:
+                        ray.init(
+                            address="local",
+                            _temp_dir=str(reaper.ray_folder),
+                            num_cpus=whole_cpus(),
+                            object_store_memory=OBJECT_STORE_BYTES,
+                            include_dashboard=False,
+                            **options,
+                        )
+                    except Exception as error:
+                        if type(error) not in (Exception, RuntimeError):  # Ray's own, of daemons that did not come up
+                            raise
+                        why = str(error).strip().partition("\n")[0]
+                        raise LostError(
+                            f"Ray did not start on this machine: {why} Where much else runs, it may the next time: "
+                            "run the same command again"
+                        ) from error
         yield None if reaper is None else reaper.scratch
     finally:
         with signals_ignored():

@@ -1,4 +1,4 @@
-"""The end of a cluster that a sweep started."""
+"""The beginning and the end of a cluster that a sweep started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from far.errors import LostError
+
+
+def test_daemons_that_do_not_come_up_in_time_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray says it, after half a minute on a machine that has much else to do."""
+    import ray
+
+    from orchestrator.executors.ray.cluster import cluster
+
+    def too_slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because the GCS is overloaded.")
+
+    monkeypatch.setattr(ray, "init", too_slow)
+    said = "Ray did not start on this machine: The current node timed out .* run the same command again"
+    with pytest.raises(LostError, match=said), cluster(None, tmp_path):
+        pass
+
 
 LITTERING = """
 import sys, threading, time
