@@ -8,11 +8,10 @@ makes the clip for itself, and so does everybody where nothing can be shared.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -81,7 +80,7 @@ class Sharing:
         """Return who else will read clips of a group, those included that are still expected."""
         if not self.is_on:
             return []
-        others = self.window.others()
+        others = [each for each in self.window.others() if each.trial != self.window.me.trial]
         found = [each for each in others if group in each.wants and apart_from not in each.wants]
         missing = self.companions - len({each.trial for each in others})
         if missing > 0 and not apart_from and time.monotonic() - self._began < COMING:
@@ -91,7 +90,7 @@ class Sharing:
     def give_up(self, why: str) -> None:
         """Share nothing from now on, and say so once."""
         if self.is_on:
-            self.is_on = False
+            self.close()  # nobody is to keep anything for it
             log.warning("clips are not shared with other trials, so each decodes for itself (slower): %s", why)
 
     def close(self) -> None:
@@ -117,8 +116,7 @@ class Lap(Generic[T]):
         self._sharing, self._window, self._kind = sharing, sharing.window, kind
         self._start, self._order, self._is_inner = start, order, is_inner
         self._lock = threading.Lock()
-        self._in_hand: set[int] = set()
-        self._done = order[0] - 1 if order else -1
+        self._first, self._done = 0, set[int]()
         self._kept: dict[int, T] = {}
         self._failed: set[int] = set()
         self._made, self._seconds, self._bytes = 0, 0.0, 0
@@ -127,34 +125,25 @@ class Lap(Generic[T]):
 
     def read(self, place: int) -> T:
         """Return the clip of a place; raises what making it raises."""
-        with self._at(place):
-            try:
-                return self._obtained(place)
-            except OSError as error:
-                self._sharing.give_up(str(error))
-            return self._kind.make(place)
-
-    @contextlib.contextmanager
-    def _at(self, place: int) -> Iterator[None]:
-        """Let others know that this place is being read."""
-        if self._is_inner or not self._sharing.is_on:
-            yield
-            return
-        self._move(begun=place)
         try:
-            yield
+            return self._obtained(place)
+        except OSError as error:
+            self._sharing.give_up(str(error))
         finally:
-            self._move(done=place)
+            self._has_read(place)
+        return self._kind.make(place)
 
-    def _move(self, *, begun: int | None = None, done: int | None = None) -> None:
+    def _has_read(self, place: int) -> None:
+        """Let others know which is the first place that has not been read, whatever threads may be ahead of it."""
+        if self._is_inner or not self._sharing.is_on:
+            return
         with self._lock:
-            if begun is not None:
-                self._in_hand.add(begun)
-            if done is not None:
-                self._in_hand.discard(done)
-                self._done = max(self._done, done)
-            if self._sharing.is_on:
-                self._window.move(self._start + min(self._in_hand, default=self._done + 1))
+            self._done.add(place)
+            while self._first < len(self._order) and self._order[self._first] in self._done:
+                self._done.remove(self._order[self._first])
+                self._first += 1
+            is_over = self._first == len(self._order)
+            self._window.move(self._start + (self._order[-1] + 1 if is_over else self._order[self._first]))
 
     def _obtained(self, place: int) -> T:
         """Take a clip from the window, or make it if nobody does, or wait for it and make others meanwhile."""
@@ -214,7 +203,8 @@ class Lap(Generic[T]):
                 f"the memory for them ({room}) does not hold two of {ByteSize(clip.nbytes).human_readable()}"
             )
             return made, False
-        return made, self._window.publish(name, clip, [*readers, self._window.me], use)
+        everybody = [*readers, *self._window.others(), self._window.me]  # they decide what else may go
+        return made, self._window.publish(name, clip, everybody, use)
 
     def _help(self, place: int, readers: Sequence[Reader]) -> bool:
         """Make the next clip of this order that nobody has begun; return whether there was one."""

@@ -20,7 +20,8 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 PREFIX = f"farlab-{os.getuid()}-"
 """How the name of a window's folder begins."""
-LOCK, READERS = "lock", "readers"
+LOCK, READERS, CLIPS, CLAIMS = "lock", "readers", "clips", "claims"
+"""All that a window consists of."""
 
 
 def places() -> list[Path]:
@@ -39,18 +40,18 @@ def clear(where: Sequence[Path] | None = None) -> list[Path]:
 
 def abandoned(where: Sequence[Path] | None = None) -> list[Path]:
     """Return what ``clear`` would remove."""
-    return [window for window in _windows(where) if not any(map(is_held, _readers(window)))]
+    return [window for window in _windows(where) if not any(map(is_held, readers_in(window)))]
 
 
 def _windows(where: Sequence[Path] | None) -> list[Path]:
     found = [window for place in where or places() for window in sorted(place.glob(f"{PREFIX}*"))]
-    return [window for window in found if _is_ours(window)]
+    return [window for window in found if _is_window(window)]
 
 
 def remove(window: Path) -> bool:
     """Remove a window unless it has a living reader; return whether it is gone."""
     with _locked(window) as is_locked:
-        if not is_locked or any(map(is_held, _readers(window))):
+        if not is_locked or any(map(is_held, readers_in(window))):
             return False
         # Nobody opens anything in it under its new name, so that it is empty when its last file has gone.
         away = window.with_name(f"{PREFIX}removed-{uuid.uuid4().hex}")
@@ -76,13 +77,16 @@ def _locked(window: Path) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _is_ours(window: Path) -> bool:
+def _is_window(folder: Path) -> bool:
+    """Return whether a folder is this user's and has nothing in it but what a window has."""
     with contextlib.suppress(OSError):
-        return window.is_dir() and not window.is_symlink() and window.stat().st_uid == os.getuid()
+        is_ours = folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+        return is_ours and {path.name for path in folder.iterdir()} <= {LOCK, READERS, CLIPS, CLAIMS}
     return False
 
 
-def _readers(window: Path) -> list[Path]:
+def readers_in(window: Path) -> list[Path]:
+    """Return the files of a window's readers, living or dead."""
     with contextlib.suppress(OSError):
         return list((window / READERS).iterdir())
     return []

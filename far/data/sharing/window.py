@@ -18,6 +18,7 @@ import json
 import math
 import mmap
 import os
+import shutil
 import stat
 import struct
 import tempfile
@@ -30,9 +31,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from far.data.sharing.leftovers import LOCK, READERS, is_held, remove
+from far.data.sharing.leftovers import CLAIMS, CLIPS, LOCK, READERS, is_held, readers_in, remove
 
-CLIPS, CLAIMS = "clips", "claims"
 LOOK = 0.5
 """Seconds between two looks at who reads."""
 LOCK_PATIENCE, NO_PATIENCE = 0.5, 10.0
@@ -102,6 +102,7 @@ class Window:
         self._looked = -math.inf
         self._looking, self._locking = threading.Lock(), threading.Lock()
         self._partial, self._no_patience_until = itertools.count(), -math.inf
+        self._too_late, self._full_until = math.inf, -math.inf
         record = json.dumps({"trial": trial, "wants": sorted(wants)}).encode()
         while (entered := self._entered(record)) is None:
             pass  # its last reader, or who clears up, removed it at this moment
@@ -111,8 +112,13 @@ class Window:
 
     def _entered(self, record: bytes) -> tuple[int, int, Path] | None:
         """Make the directory if need be and this process a reader; return the lock's and the reader's descriptors."""
-        self.directory.mkdir(mode=0o700, exist_ok=True)
-        found = self.directory.lstat()
+        try:
+            self.directory.mkdir(mode=0o700, exist_ok=True)
+            found = self.directory.lstat()
+        except FileNotFoundError:
+            if self.directory.parent.is_dir():
+                return None
+            raise
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise PermissionError(f"{self.directory} is not a folder of this user's")
         with contextlib.ExitStack() as undo:
@@ -125,6 +131,8 @@ class Window:
                 raise TimeoutError(f"{self.directory} is locked by a process that does not go on")
             if not _is_at(lock, self.directory / LOCK):
                 return None
+            if not any(map(is_held, readers_in(self.directory))):  # what there is was left by killed ones
+                self._begin_anew(lock)
             for folder in (self._clips, self._claims, self._readers):
                 folder.mkdir(exist_ok=True)
             reader, path = tempfile.mkstemp(dir=self._readers)
@@ -134,6 +142,11 @@ class Window:
             fcntl.flock(lock, fcntl.LOCK_UN)
             undo.pop_all()
             return lock, reader, Path(path)
+
+    def _begin_anew(self, lock: int) -> None:
+        for folder in (self._clips, self._claims, self._readers):
+            shutil.rmtree(folder, ignore_errors=True)
+        os.ftruncate(lock, 0)
 
     def close(self) -> None:
         """Be a reader no longer; the last one takes the directory with it."""
@@ -154,7 +167,7 @@ class Window:
         _NUMBER.pack_into(self.me.where, 0, place)
 
     def others(self) -> list[Reader]:
-        """Return the living readers of other trials, as they were half a second ago at most."""
+        """Return the other living readers, as they were half a second ago at most."""
         with self._looking:
             if time.monotonic() - self._looked > LOOK:
                 self._others = dict(self._look())
@@ -164,7 +177,7 @@ class Window:
     def _look(self) -> Iterator[tuple[str, Reader]]:
         """Find the living readers and remove the dead."""
         for path in self._readers.iterdir():
-            with contextlib.suppress(OSError, ValueError, KeyError):  # it comes, or goes, at this moment
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it comes, or goes, at this moment
                 if path == self._path:
                     continue
                 if not is_held(path):
@@ -176,18 +189,26 @@ class Window:
                     with path.open("rb") as stream:
                         where = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
                     record = json.loads(where[_NUMBER.size :])
-                    if record["trial"] != self.me.trial:
-                        yield path.name, Reader(record["trial"], frozenset(record["wants"]), where)
+                    yield path.name, Reader(record["trial"], frozenset(record["wants"]), where)
 
     # -- clips --
 
     def take(self, name: str) -> Clip | None:
         """Return a clip that is in the window as a private map of it: what is written there nobody else sees."""
+        import torch
+
+        path = self._clips / name
         try:
-            clip: Clip = np.load(self._clips / name, mmap_mode="c")
+            with path.open("rb") as stream:
+                shape, size = json.loads(stream.read(_HEADER)), os.fstat(stream.fileno()).st_size
+            # NumPy's maps, and Python's, each keep a descriptor, of which a process has few
+            whole = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+            return whole.numpy()[_HEADER:].reshape(shape)
         except FileNotFoundError:
             return None
-        return clip.view(np.ndarray)
+        except (ValueError, TypeError, RuntimeError):  # no whole clip, or it went at this moment
+            self.discard(name)
+            return None
 
     def has(self, name: str) -> bool:
         """Return whether a clip is in the window."""
@@ -213,7 +234,7 @@ class Window:
 
         Args:
             name: see :func:`name_of`.
-            clip: its values, in C order.
+            clip: its values.
             readers: all who may want clips.
             use: how many clips from now it is wanted.
 
@@ -224,14 +245,20 @@ class Window:
             OSError: there is no room for it in memory.
         """
         size = clip.nbytes + _HEADER
+        if use >= self._too_late and time.monotonic() < self._full_until:
+            return False
         with self._locked() as lock:
-            if lock is None or not self._make_room(lock, size, readers, use):
+            if lock is None:
+                return False
+            if not self._make_room(lock, size, readers, use):
+                self._too_late, self._full_until = use, time.monotonic() + LOOK
                 return False
             _add(lock, size)
         partial = self._clips / f".{self._path.name}.{next(self._partial)}"
         try:
-            with partial.open("xb", buffering=0) as stream:
-                np.save(stream, clip, allow_pickle=False)
+            with partial.open("xb") as stream:  # np.save says nothing of a last page that found no room
+                stream.write(json.dumps(clip.shape).encode().ljust(_HEADER))
+                stream.write(np.ascontiguousarray(clip).data)
             partial.rename(self._clips / name)
         except OSError:
             partial.unlink(missing_ok=True)
@@ -307,7 +334,7 @@ class Window:
 def _total(lock: int) -> int:
     """Return the bytes of all clips: an estimate, if somebody was killed, until all are looked at again."""
     written = os.pread(lock, _NUMBER.size, 0)
-    return int(_NUMBER.unpack(written)[0]) if written else 0
+    return int(_NUMBER.unpack(written)[0]) if len(written) == _NUMBER.size else 0
 
 
 def _add(lock: int, size: int) -> None:

@@ -98,3 +98,11 @@ def test_it_runs_by_the_standard_library_alone(tmp_path: Path) -> None:
     assert f"removed {dead}" in done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     assert not dead.exists()
+
+
+def test_a_folder_of_that_name_with_anything_else_in_it_stays(tmp_path: Path) -> None:
+    other = tmp_path / f"{PREFIX}results"
+    other.mkdir()
+    (other / "table.tex").write_text("weeks of work")
+    assert abandoned([tmp_path]) == clear([tmp_path]) == []
+    assert (other / "table.tex").exists()
