@@ -1,4 +1,4 @@
-"""Readers of shared clips under faults: ``python -m tests.orchestrator.chaos [--kills 30] [--seed 0] [--period 4]``.
+"""Readers of shared clips under faults: ``python -m tests.orchestrator.chaos [--kills 30] [--seed 0] [--fault …]``.
 
 Writes small videos, prepares them as a data set, and has ``farlab chaos`` kill and stop the processes of four trials
 that read the same clips at the same time, and their decoders. Every result must be that of the undisturbed sweep, bit
@@ -25,7 +25,7 @@ study: shared
 base:
   model: {depth: 1, clip: [8, 32, 32], tubelet: [2, 8, 8], attention: {global: 1}}
   data: {source: shared, classes: 2, cache: 0}
-  recipe: {epochs: 8, batch_size: 6, warmup_epochs: 0, lr_reference_batch: 8, precision: fp32}
+  recipe: {epochs: 16, batch_size: 6, warmup_epochs: 0, lr_reference_batch: 8, precision: fp32}
   run: {workers: 2, checkpoint_minutes: 0.05}
 rows:
   one: {}
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--period", type=float, default=4.0)
     parser.add_argument("--videos", type=int, default=24)
+    parser.add_argument("--fault", action="append", help="only these; default: those of sharing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="farlab-shared-") as name:
         folder = Path(name)
@@ -54,7 +55,7 @@ def main() -> int:
         farlab = [sys.executable, "-m", "farlab"]
         prepare = [*farlab, "data", "prepare", "folder", "videos", "--name", "shared"]
         subprocess.run(prepare, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        chosen = [word for fault in SHARING for word in ("--fault", fault)]
+        chosen = [word for fault in arguments.fault or SHARING for word in ("--fault", fault)]
         options = {name: str(getattr(arguments, name)) for name in ("kills", "seed", "period")}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         return subprocess.run([*farlab, "chaos", "study.yaml", *chosen, *words], cwd=folder).returncode
