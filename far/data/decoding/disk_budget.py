@@ -19,10 +19,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from far.store.atomic import FULL, is_abandoned, scratch_path
+from pydantic import ByteSize
+
+from far.store.atomic import FULL, is_abandoned, parse_json, scratch_path
 
 FOLDER = ".frames"
 """Folder next to a data set's manifest where decoded videos are kept, unless the configuration names another."""
@@ -35,6 +37,8 @@ RESCAN = 24 * 3600.0
 """Seconds after which the files are looked at again, and after which a disk that was full may have room again."""
 RESERVE, MOST_RESERVED = 0.05, 10 << 30
 """Share of a file system, and the most bytes of it, that are left for what matters more, such as checkpoints."""
+_PAUSE = 60.0
+"""Seconds after which a disk that is full once more means that more has to go."""
 _SLACK = 20
 """The part of the budget that is made free at a time is one in so many: looking at the files takes time."""
 
@@ -54,6 +58,9 @@ class _Ledger:
     scanned: float = 0.0
     ceiling: int | None = None
     full: float = 0.0
+
+
+_FIELDS = {field.name for field in fields(_Ledger)}
 
 
 class Budget:
@@ -76,11 +83,7 @@ class Budget:
         self._folder, self.limit, self._removed = folder, limit, removed
         with self._ledger() as (ledger, opened):
             self.opened = opened
-            if ledger.ceiling is not None:
-                if time.time() - ledger.full < RESCAN:
-                    self.limit = min(limit, ledger.ceiling)
-                else:
-                    ledger.ceiling = None
+            self._heed(ledger)
             self._clear_abandoned(ledger)
             if ledger.bytes > self.limit:
                 self._make_room(ledger, 0)
@@ -97,11 +100,14 @@ class Budget:
         with self._ledger() as (ledger, _):
             if time.time() - ledger.scanned > RESCAN:
                 self._count(ledger)
+            self._heed(ledger)
             if ledger.bytes + size > self.limit and not self._make_room(ledger, size):
                 return None
             disk = os.statvfs(self._folder)
-            if disk.f_blocks and disk.f_bavail * disk.f_frsize - size < _reserved(disk):  # 0: it does not say
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+            reserved = _reserved(disk)
+            if disk.f_blocks and disk.f_bavail * disk.f_frsize - size < reserved:  # 0: it does not say
+                text = f"less than {ByteSize(reserved).human_readable()} would stay free on its disk"
+                raise OSError(errno.ENOSPC, text, str(self._folder))
             partial = scratch_path(self._folder / PARTIAL / f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}")
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
@@ -123,6 +129,7 @@ class Budget:
         budget = cls(folder, 1 << 62)
         with budget._ledger() as (ledger, _):
             budget._evict(ledger, 0, budget._count(ledger))
+            ledger.ceiling = None
 
     def remove(self, path: Path, size: int) -> None:
         """Remove a file that counts, if it can be removed."""
@@ -133,9 +140,19 @@ class Budget:
     def give_way(self) -> None:
         """Remove what was not used for longest, since the disk or the user's share of it is full, for others' files."""
         with suppress(OSError), self._ledger() as (ledger, _):
+            if ledger.ceiling is not None and time.time() - ledger.full < _PAUSE:
+                return  # another process has just done so
             room = min(_reserved(os.statvfs(self._folder)) or MOST_RESERVED, ledger.bytes // 2)
             self._evict(ledger, ledger.bytes - room, sorted(self._count(ledger)))
             ledger.ceiling, ledger.full = ledger.bytes, time.time()
+
+    def _heed(self, ledger: _Ledger) -> None:
+        """Keep to what fitted when the disk was full."""
+        if ledger.ceiling is not None:
+            if time.time() - ledger.full < RESCAN:
+                self.limit = min(self.limit, ledger.ceiling)
+            else:
+                ledger.ceiling = None
 
     def _make_room(self, ledger: _Ledger, size: int) -> bool:
         """Remove what was not used for longest until there is room for ``size`` bytes; return whether there is."""
@@ -200,10 +217,9 @@ class Budget:
             os.utime(descriptor)
             now = os.fstat(descriptor).st_mtime_ns
             text = os.pread(descriptor, 4096, 0)
-            ledger = _Ledger()
-            try:
-                ledger = _Ledger(**json.loads(text))
-            except (ValueError, TypeError):  # new, or a power cut
+            known = parse_json(text, _Ledger)
+            ledger = _Ledger(**known) if isinstance(known, dict) and known.keys() <= _FIELDS else _Ledger()
+            if not ledger.scanned:  # new, or a power cut
                 self._count(ledger)
             try:
                 yield ledger, now

@@ -145,10 +145,9 @@ class DiskCache:
             self._paused = time.monotonic() + _PAUSE
         except OSError as error:
             self._paused = float("inf")
-            what = "the disk is full" if is_full(error) else f"it cannot be written ({error.strerror})"
             say_once(
-                f"{self._name}: data.cache_folder: {self._folder}: {what}, so no more decoded videos are kept there: "
-                "those that it does not have are decoded every time (slower)"
+                f"{self._name}: data.cache_folder: {self._folder}: {error.strerror}, so no more decoded videos are "
+                "kept there: those that it does not have are decoded every time (slower)"
             )
 
     def _written(self, budget: Budget, path: Path, frames: Frames) -> bool:
