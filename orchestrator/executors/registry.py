@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from far.errors import ConfigError
 from far.registry import Registry, instance_of, named
+from orchestrator.executors import collector
 
 if TYPE_CHECKING:
     from orchestrator.executors.base import Executor
@@ -89,7 +90,9 @@ class Ray(ExecutorSpec):
         prepare_environment(address)  # before Ray is imported
         limits = [study.resources.concurrent for study in plan.studies if study.resources.concurrent]
         concurrent = min(limits, default=None)
-        executor: Executor = named(self.builder)(workspace.store.root, address=address, concurrent=concurrent)
+        with collector.paused():  # while Ray is imported
+            build = named(self.builder)
+        executor: Executor = build(workspace.store.root, address=address, concurrent=concurrent)
         return executor
 
 

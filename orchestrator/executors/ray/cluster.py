@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import secrets
@@ -20,6 +19,8 @@ import psutil
 from far.cpus import whole_cpus
 from far.errors import ConfigError, LostError
 from far.interpreter import child_environment
+from orchestrator.executors import collector
+from orchestrator.executors.ray.lean import held_port, lean_start
 from orchestrator.executors.ray.reaper import MARK, Reaper
 from orchestrator.executors.signals import handlers_restored, ignore_stops, signals_ignored
 
@@ -86,36 +87,52 @@ def cluster(address: str | None, logs: Path) -> Iterator[Path | None]:
     # Ray puts the driver's working directory first on its workers' path, except for a job of its client.
     options["job_config"] = JobConfig(ray_namespace="farlab", _client_job=True, _py_driver_sys_path=_code_paths())
     reaper = Reaper(_scratch_parent()) if address is None else None
+    with held_port() as port:
+        try:
+            with handlers_restored():  # ray.init puts its own handlers in place
+                if reaper is None:
+                    ray.init(address=address, **options)
+                else:
+                    # What everything that Ray starts here inherits.
+                    with _environment({**child_environment(), MARK: reaper.mark}), _on_loopback(), lean_start(port):
+                        _start(reaper.ray_folder, options)
+            yield None if reaper is None else reaper.scratch
+        finally:
+            with signals_ignored():
+                _shut_down()
+                if reaper is not None:
+                    reaper.reap()
+
+
+def _start(folder: Path, options: dict[str, Any]) -> None:
+    """Start Ray on this machine.
+
+    Args:
+        folder: for its files.
+        options: of ``ray.init``.
+
+    Raises:
+        LostError: it did not come up in time.
+    """
+    import ray
+
     try:
-        with handlers_restored():  # ray.init puts its own handlers in place
-            if reaper is None:
-                ray.init(address=address, **options)
-            else:
-                # What everything that Ray starts here inherits.
-                with _environment({**child_environment(), MARK: reaper.mark}), _on_loopback():
-                    try:
-                        ray.init(
-                            address="local",
-                            _temp_dir=str(reaper.ray_folder),
-                            num_cpus=whole_cpus(),
-                            object_store_memory=OBJECT_STORE_BYTES,
-                            include_dashboard=False,
-                            **options,
-                        )
-                    except Exception as error:
-                        if type(error) not in (Exception, RuntimeError):  # Ray's own, of daemons that did not come up
-                            raise
-                        why = str(error).strip().partition("\n")[0]
-                        raise LostError(
-                            f"Ray did not start on this machine: {why} Where much else runs, it may the next time: "
-                            "run the same command again"
-                        ) from error
-        yield None if reaper is None else reaper.scratch
-    finally:
-        with signals_ignored():
-            _shut_down()
-            if reaper is not None:
-                reaper.reap()
+        ray.init(
+            address="local",
+            _temp_dir=str(folder),
+            num_cpus=whole_cpus(),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            **options,
+        )
+    except Exception as error:
+        if type(error) not in (Exception, RuntimeError):  # Ray's own, of daemons that did not come up
+            raise
+        why = str(error).strip().partition("\n")[0]
+        raise LostError(
+            f"Ray did not start on this machine: {why} Where much else runs, it may the next time: "
+            "run the same command again"
+        ) from error
 
 
 def _code_paths() -> list[str]:
@@ -160,7 +177,7 @@ def _shut_down() -> None:
     """
     import ray
 
-    with _gc_paused():
+    with collector.paused():
         thread = threading.Thread(target=ray.shutdown, name="ray-shutdown")
         thread.start()
         while thread.is_alive():
@@ -269,15 +286,3 @@ def _log_to_file(path: Path) -> None:
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-
-
-@contextlib.contextmanager
-def _gc_paused() -> Iterator[None]:
-    """Pause the interpreter's search for cyclic garbage, in all threads: no finaliser runs meanwhile."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.exceptions import OutOfMemoryError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -33,15 +34,16 @@ class Losses(FIFOScheduler):
 
     Args:
         stop: set if the account cannot be written.
+        is_ours: whether the cluster was started by this process, on this machine.
 
     Attributes:
         trials: Tune's current trials.
     """
 
-    def __init__(self, stop: StopRequest) -> None:
+    def __init__(self, stop: StopRequest, *, is_ours: bool = False) -> None:
         super().__init__()
         self.trials: list[Trial] = []
-        self._stop = stop
+        self._stop, self._is_ours = stop, is_ours
         self._seen: dict[str, int] = {}
         self._ended: list[Trial] = []
 
@@ -50,6 +52,8 @@ class Losses(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Note how many attempts a trial has before this sweep's first."""
+        if self._is_ours:
+            _take_waiting_processes(tune_controller, trial)
         job: Job = trial.config["job"]
         if job.key not in self._seen:
             self._seen[job.key] = _attempts(job)
@@ -73,6 +77,18 @@ class Losses(FIFOScheduler):
                 tune_controller._set_trial_status(trial, Trial.TERMINATED)
                 tune_controller.search_alg.on_trial_complete(trial.trial_id)
         return super().choose_trial_to_run(tune_controller)
+
+
+def _take_waiting_processes(tune_controller: Any, trial: Trial) -> None:
+    """Let trials have the processes that wait for work and have loaded what they need.
+
+    Tune asks for an environment with some of this process's variables, for which another interpreter is started, twice;
+    the processes of a cluster that was started here have them all.
+    """
+    known = getattr(getattr(tune_controller, "_class_cache", None), "_cache", None)
+    trainable = trial.get_trainable_cls()
+    if isinstance(known, dict) and trainable not in known:
+        known[trainable] = ray.remote(trainable)
 
 
 def account(job: Job, error: object, seen: int) -> bool:

@@ -7,6 +7,7 @@ done, and a trial resumes from its own checkpoint wherever it is started again.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from typing import Any
@@ -45,6 +46,7 @@ class Worker:
             rank, size, rendezvous = self._place
             world = join_world(rank, size, rendezvous=rendezvous, cpus=job.threads, gpus=_has_gpu())
             self._host = TrialRunner(world, interruption=self._interruption)
+            gc.freeze()
         self._host.start(job)
 
     def step(self) -> bool:
@@ -55,6 +57,11 @@ class Worker:
 
 class TrialTrainable(tune.Trainable):
     """Runs one trial after another in warm processes."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return what a trial takes: the same for each of its processes."""
+        return tune.PlacementGroupFactory([config["bundle"]] * config["job"].devices, strategy="PACK")
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the slot's processes."""
@@ -83,6 +90,7 @@ class TrialTrainable(tune.Trainable):
                 write_failure(job.directory, error)
                 raise
             self._host = TrialRunner(world, interruption=interruption)
+        gc.freeze()  # what is imported stays: it is not searched after each trial
         self._start(job, pending)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

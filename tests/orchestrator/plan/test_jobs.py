@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from far.config import TrialConfig
-from orchestrator.executors.base import ChainedQueue, Job, ListQueue
+from orchestrator.executors.base import ChainedQueue, Job, ListQueue, Node, bundle
 from orchestrator.plan.jobs import make_job, submit
 from orchestrator.plan.plan import PlannedTrial
 from orchestrator.study.schema import ResourcesConfig
@@ -44,13 +44,17 @@ def test_resources_of_a_trial_become_those_of_its_processes(
 def test_bundles_are_one_a_process_and_ask_for_gpus_only_where_there_are_any(
     workspace: Workspace, tiny_config: TrialConfig
 ) -> None:
-    from orchestrator.executors.ray.executor import _bundles
+    from orchestrator.executors.ray.trainable import TrialTrainable
+
+    def bundles(job: Job, nodes: list[Node]) -> list[dict[str, float]]:
+        request = TrialTrainable.default_resource_request({"job": job, "bundle": bundle(job, nodes)})
+        return list(request.bundles)
 
     job = make_job(workspace, planned(tiny_config, gpus=0.5, cpus=2))
-    assert _bundles(job, [{"CPU": 8, "GPU": 1}]).bundles == [{"CPU": 2.0, "GPU": 0.5}]
-    assert _bundles(job, [{"CPU": 8}]).bundles == [{"CPU": 2.0}]
+    assert bundles(job, [{"CPU": 8, "GPU": 1}]) == [{"CPU": 2.0, "GPU": 0.5}]
+    assert bundles(job, [{"CPU": 8}]) == [{"CPU": 2.0}]
     pair = make_job(workspace, planned(tiny_config, gpus=2))
-    assert _bundles(pair, [{"CPU": 8, "GPU": 2}]).bundles == [{"CPU": 1.0, "GPU": 1.0}] * 2
+    assert bundles(pair, [{"CPU": 8, "GPU": 2}]) == [{"CPU": 1.0, "GPU": 1.0}] * 2
 
 
 def test_a_trial_that_somebody_writes_is_not_touched(workspace: Workspace, tiny_config: TrialConfig) -> None:

@@ -71,6 +71,8 @@ with cluster(None, Path(sys.argv[1])) as scratch:
         if connection.status == "LISTEN" and connection.pid in mine:
             print("listens", connection.laddr.ip)
     print("mode", oct(scratch.stat().st_mode & 0o777))
+    for child in me.children(recursive=True):
+        print("runs", *child.cmdline()[:3])
 """
 
 
@@ -82,3 +84,7 @@ def test_ray_on_this_machine_is_for_this_machine_and_this_user(tmp_path: Path) -
     addresses = {line.split()[1].removeprefix("::ffff:") for line in said if line.startswith("listens")}
     assert addresses == {"127.0.0.1"}
     assert "mode 0o700" in said
+    runs = [line for line in said if line.startswith("runs")]
+    assert any("raylet" in line for line in runs)
+    superfluous = ("dashboard.py", "monitor.py", "default_worker.py", "IDLE")  # nothing is to be run yet
+    assert not [line for line in runs if any(name in line for name in superfluous)]
