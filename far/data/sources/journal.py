@@ -29,14 +29,16 @@ class Journal:
     Args:
         path: the journal.
         made_with: what decides the results besides the files; results of other values do not count.
+        also: journals of other data sets that may hold the same files; a file is the same by name, size and time.
     """
 
-    def __init__(self, path: Path, made_with: object = VERSION) -> None:
+    def __init__(self, path: Path, made_with: object = VERSION, also: Iterable[Path] = ()) -> None:
         self._path, self._made_with = path, made_with
         self._decoders = _decoder_versions()
         self._known = {
             (record["name"], record["size"], record["mtime"]): record["result"]
-            for record in read_json_lines(path)
+            for each in (*also, path)
+            for record in read_json_lines(each)
             if {"name", "size", "mtime", "result"} <= set(record)
             and record.get("version") == made_with
             and ("reason" not in record["result"] or record.get("decoders") == self._decoders)

@@ -25,6 +25,7 @@ BAD = ("missing", "truncated", "undecodable", "changed", "short")
 WARNINGS = "warnings.log"
 """Name of the file next to the manifest with everything that is odd in the lists, a line each; no name of a list."""
 
+_JOURNAL = ".prepare.jsonl"
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -72,11 +73,25 @@ def prepare(
 
 
 def look_into(
-    listing: Listing, root: Path, directory: Path, *, instead: Mapping[Path, Path] = NOTHING, progress: Progress
+    listing: Listing,
+    root: Path,
+    directory: Path,
+    *,
+    instead: Mapping[Path, Path] = NOTHING,
+    also: Iterable[Path] = (),
+    progress: Progress,
 ) -> dict[str, Result]:
     """Return what is known of each listed file that is there, by ``name_of`` its video: SHA-256 and frame index.
 
     Where it cannot be opened, there is a ``reason`` in place of the ``index``.
+
+    Args:
+        listing: what should be there.
+        root: the data set's folder.
+        directory: folder of the manifest; what is found out is kept in it.
+        instead: files to look into in place of listed ones.
+        also: folders of manifests of the same files.
+        progress: called with (files done, files in all).
 
     Raises:
         DataError: not one of the listed files is there.
@@ -89,7 +104,7 @@ def look_into(
         why = [describe(*odd) for odd in listing.warnings.items() if odd[0].startswith((NO_VIDEO, UNLISTED))]
         none = f"none of the {counted(len(listing.videos), 'listed video')} is there"
         raise DataError("; ".join([f"{one_line(str(root))}: {none}", f"looked for {sought}", *why]))
-    return Journal(directory / ".prepare.jsonl").run(present, look, progress)
+    return Journal(directory / _JOURNAL, also=[folder / _JOURNAL for folder in also]).run(present, look, progress)
 
 
 def manifest_of(

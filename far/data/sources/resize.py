@@ -6,8 +6,10 @@ A video that is not larger is taken over as it is, and so is one that cannot be 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -66,10 +68,9 @@ def short_side(text: str) -> int:
         ConfigError: it is no number, odd, which H.264 with 4:2:0 chroma cannot be, or no size of a video.
     """
     right = "an even one, e.g. 320"
-    try:
-        pixels = int(text)
-    except ValueError:
-        raise _refused("--resize", f"{text!r} is no number of pixels: {right}") from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise _refused("--resize", f"{text!r} is no number of pixels: {right}")
+    pixels = int(text)
     if not SMALLEST <= pixels <= LARGEST:
         raise _refused(
             "--resize", f"{pixels} is no short side of a video, from {SMALLEST} to {LARGEST} pixels: {right}"
@@ -97,7 +98,9 @@ def check_place(resize: Resize, folder: Path) -> None:
     """
     into, source = resize.into.resolve(), folder.resolve()
     if into == source or source in into.parents or into in source.parents:
-        raise _refused("--into", f"{into} and the folder that is read, {source}, must not lie in one another")
+        raise _refused(
+            "--into", f"{into} and the folder that is read, {source}, must not lie in one another: name another"
+        )
     place = next(path for path in (into, *into.parents) if os.path.lexists(path))
     if not place.is_dir():
         raise _refused("--into", f"{into} cannot be made: {place} is no folder")
@@ -219,8 +222,10 @@ def resize_videos(
         StorageError: the folder cannot be written, e.g. because it is full; what is made is kept.
     """
     root, into = root.absolute(), resize.into.absolute()
+    # as they are, and with other sizes
+    prepared = sorted(directory.parent.glob(f"{glob.escape(root.resolve().name)}*"))
     with show("looking into files") as progress:
-        facts = look_into(listing, root, directory, progress=progress)
+        facts = look_into(listing, root, directory, also=prepared, progress=progress)
     known = {video.path: facts[name_of(video)] for video in listing.videos if video.path is not None}
     jobs = {path: _job(into / stem, known[path], resize.short_side) for path, stem in _stems(known, root).items()}
     _check_sizes(jobs.values(), resize.short_side, root)

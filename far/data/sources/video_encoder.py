@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -141,21 +142,29 @@ def _keep_colours(frame: Any, encoder: Any) -> None:
     encoder.color_range = frame.color_range
     if not frame.format.is_rgb:
         encoder.colorspace = frame.colorspace
-        encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
+        for name in ("color_primaries", "color_trc"):
+            if hasattr(frame, name):  # PyAV 17
+                setattr(encoder, name, getattr(frame, name))
 
 
-_REFORMATTERS: dict[str, Any] = {}
-
-
-def _smaller(frame: Any, size: tuple[int, int], pix_fmt: str) -> Any:
-    """Return a frame of this size, turned and mirrored as its display matrix says (bicubic, as ``ffmpeg`` scales)."""
+@cache
+def _scaler() -> Callable[..., Any]:
+    """Return what scales a frame; it keeps its tables from frame to frame."""
     import av
     from av.video.reformatter import Interpolation, VideoReformatter
 
+    # bicubic, as ``ffmpeg`` scales; PyAV 17 and later would start a thread per CPU
+    one_thread: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+    return partial(VideoReformatter().reformat, interpolation=Interpolation.BICUBIC, **one_thread)
+
+
+def _smaller(frame: Any, size: tuple[int, int], pix_fmt: str) -> Any:
+    """Return a frame of this size, turned and mirrored as its display matrix says."""
+    import av
+
     turn, flip_rows, flip_columns = orientation(frame)
     width, height = size[::-1] if turn else size
-    reformatter = _REFORMATTERS.setdefault("", VideoReformatter())  # it keeps its tables from frame to frame
-    smaller = reformatter.reformat(frame, width, height, pix_fmt, interpolation=Interpolation.BICUBIC)
+    smaller = _scaler()(frame, width, height, pix_fmt)
     if not (turn or flip_rows or flip_columns):
         return smaller
     rows = smaller.to_ndarray()
