@@ -23,7 +23,7 @@ from typing import TypedDict
 from far.data.decoding.frame_index import FrameIndex
 from far.data.decoding.pool import UndecidedError
 from far.data.sources.demo_writer import Progress
-from far.data.sources.diagnostics import one_line
+from far.data.sources.diagnostics import counted, one_line, some
 from far.data.sources.encoder_pool import EncoderPool
 from far.data.sources.journal import Journal, Result, state_of
 from far.data.sources.listing import Listing
@@ -216,7 +216,7 @@ def resize_videos(
         What ``prepare`` is to be given.
 
     Raises:
-        DataError: not one of the listed files is there.
+        DataError: not one of the listed files is there, or can be re-encoded.
         ConfigError: not one of them has a larger short side.
         LockedError: another process is at it.
         StorageError: the folder cannot be written, e.g. because it is full; what is made is kept.
@@ -315,6 +315,10 @@ def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Prog
             results = journal.run(files, make, progress, hashed=False, holds=holds, stop=encoders.end)
     finally:
         clear_abandoned(*folders)
+    larger = [name for name, job in by_name.items() if job.kept is None]
+    if all("reason" in results[name] for name in larger):
+        reasons = some((f"{one_line(name)}: {results[name]['reason']}" for name in larger), shown=3)
+        raise DataError(f"none of the {counted(len(larger), 'larger video')} can be re-encoded: {reasons}")
     return {
         path: Made(_take_over(path, jobs[path]), reason=result["reason"])
         if "reason" in (result := results[name])

@@ -105,6 +105,8 @@ def _encode(source: Path, index: FrameIndex, stream: IO[bytes], size: tuple[int,
                 encoder.width, encoder.height = size
                 encoder.time_base, encoder.thread_count = base, 1
                 _keep_colours(frame, encoder)
+                if aspect := _pixel_aspect(source, index, turned=orientation(frame)[0]):
+                    encoder.sample_aspect_ratio = aspect
             times.append((frame.pts if has_times else number) * base)
             smaller = _smaller(frame, size, encoder.pix_fmt)
             smaller.pts, smaller.time_base = (frame.pts if has_times else number), base
@@ -145,6 +147,14 @@ def _keep_colours(frame: Any, encoder: Any) -> None:
         for name in ("color_primaries", "color_trc"):
             if hasattr(frame, name):  # PyAV 17
                 setattr(encoder, name, getattr(frame, name))
+
+
+def _pixel_aspect(source: Path, index: FrameIndex, *, turned: bool) -> Fraction | None:
+    """Return the width of a pixel over its height, upright, None where the file does not say; players go by it."""
+    with open_video(source) as container:
+        stream: Any = container.streams[index.stream]
+        aspect: Fraction | None = stream.codec_context.sample_aspect_ratio
+    return 1 / aspect if turned and aspect else aspect
 
 
 @cache

@@ -187,6 +187,19 @@ def cropped(left: int) -> Callable[[Path], None]:
     return change
 
 
+def damage(path: Path) -> None:
+    """Overwrite what is coded of the frames in the middle, but nothing that says where frames are."""
+    import av
+
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
+        places = [(packet.pos + 8, packet.size - 8) for packet in packets[20:25]]
+    data = bytearray(path.read_bytes())
+    for start, size in places:
+        data[start : start + size] = bytes([0x55]) * size
+    path.write_bytes(data)
+
+
 def x264(**parameters: object) -> dict[str, str]:
     """Return options for libx264."""
     text = ":".join(f"{name.replace('_', '-')}={value}" for name, value in parameters.items())

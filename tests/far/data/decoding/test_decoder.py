@@ -22,6 +22,7 @@ from far.data.decoding.worker import receive, send
 from far.data.sources.demo_writer import write_video
 from far.data.sources.layouts import read_listing
 from far.data.sources.prepare import check, prepare
+from tests.far.data.corpus import damage
 
 SHARED = Path(__file__).parents[5] / "shared" / "data" / "decode"
 
@@ -112,19 +113,6 @@ def test_frames_that_are_not_coded_are_no_frames(tmp_path: Path, frames: np.ndar
     got = decode(tmp_path / "a.mp4", index, np.arange(30))
     assert (index.count < 40, got.decoder) == (True, "pyav")
     np.testing.assert_allclose(got.frames.mean((1, 2, 3)), frames[:30].mean((1, 2, 3)), atol=9)
-
-
-def damage(path: Path) -> None:
-    """Overwrite what is coded of the frames in the middle, but nothing that says where frames are."""
-    import av
-
-    with av.open(str(path)) as container:
-        packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
-        places = [(packet.pos + 8, packet.size - 8) for packet in packets[20:25]]
-    data = bytearray(path.read_bytes())
-    for start, size in places:
-        data[start : start + size] = bytes([0x55]) * size
-    path.write_bytes(data)
 
 
 def test_a_damaged_file_is_unreadable_whatever_frames_are_wanted(tmp_path: Path, frames: np.ndarray) -> None:

@@ -222,6 +222,21 @@ def test_the_demo_is_not_prepared(workspace: Path, capsys: pytest.CaptureFixture
     assert "the demo data set is generated, not prepared" in capsys.readouterr().err
 
 
+def test_where_no_video_can_be_re_encoded_there_is_no_data_set(
+    clips: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workspace / "damaged"
+    for split in ("train", "val"):
+        (folder / split / "a").mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
+        write_video(folder / split / "a/1.mp4", noise, 25, preset="medium", g="12", bf="2")
+        corpus.damage(folder / split / "a/1.mp4")
+    assert farlab.run(["data", "prepare", "folder", "damaged", "--resize", "32"]) == 3
+    said = capsys.readouterr().err
+    assert "none of the 2 larger videos can be re-encoded: train/a/1: frame " in said
+    assert not (workspace / "data/damaged-32/manifest.parquet").exists()
+
+
 def start(clips: Path, *options: str) -> subprocess.Popen[str]:
     command = python_command("-m", "farlab", "data", "prepare", "folder", str(clips), "--resize", "48", *options)
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment())
