@@ -79,6 +79,7 @@ LEFT_OUT: Mapping[str, str] = {
     "far.data.decoding.worker": "processes that decode",
     "far.data.feed": "hands batches to the device, in the same order",
     "far.data.prefetch": "reads ahead, in the same order",
+    "far.data.recycling": "memory that batches are made in",
     "far.data.sharing": "hands over what another process has read",
     "far.data.sources": "the data's content counts in the key",
     "far.distributed": "starts processes",

@@ -21,6 +21,7 @@ from far.data.decoding.cache import FrameSource, open_frames
 from far.data.decoding.decoder import Frames, VideoError
 from far.data.feed import Feed, Made, taken
 from far.data.prefetch import batches_ahead, prefetched
+from far.data.recycling import RecycledMemory
 from far.data.sharing.clips import Kind, Lap
 from far.data.sharing.groups import Groups
 from far.data.sharing.passes import Passes
@@ -92,6 +93,7 @@ class _Stream:
         self.dtype = self.dtype or torch.float32
         self.feed = Feed(self.device)
         self.source: FrameSource = self.frames or open_frames(self.manifest, self.config.data)
+        self._memory = RecycledMemory()
         self._sampler = sampler(self.config.data)
         self._length, height, width = self.config.model.clip
         self._size = (height, width)
@@ -137,7 +139,10 @@ class _Stream:
         return Lap(passes.sharing, kind, start=start, order=places).read
 
     def _normalised(self, clips: list[torch.Tensor]) -> torch.Tensor:
-        return geometry.normalised_batch(clips, self.config.data.mean, self.config.data.std)
+        """Return clips of bytes as one normalised batch (B, 3, T, H, W) in float32."""
+        batch = self._memory.empty((len(clips), *clips[0].shape), clips[0].device)
+        geometry.normalise_into(batch, clips, self.config.data.mean, self.config.data.std)
+        return batch
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ Frames = NDArray[np.uint8]
 """RGB frames (N, H, W, 3), upright."""
 Pick = Callable[[int], NDArray[np.int64]]
 """Maps a video's number of frames to the numbers of the frames wanted, in any order, repeats allowed."""
+Allocate = Callable[[tuple[int, ...]], Frames]
+"""Returns memory for frames of a shape (N, H, W, 3)."""
 
 
 class VideoError(DataError):
@@ -50,8 +53,8 @@ class VideoError(DataError):
 class Reader(Protocol):
     """An open video."""
 
-    def get(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames of these numbers, which ascend without repeats.
+    def get(self, indices: NDArray[np.int64], allocate: Allocate) -> Frames:
+        """Return the frames of these numbers, which ascend without repeats, in memory from ``allocate``.
 
         Whatever it raises means that this decoder cannot read them.
         """
@@ -62,6 +65,14 @@ class Reader(Protocol):
 
 DECODERS: Registry[Callable[[Path, FrameIndex], Reader]] = Registry("video decoder")
 
+_NEAR = 6
+"""Frames from here to a key frame up to which decord decodes them sooner than it seeks there."""
+
+
+def new_array(shape: tuple[int, ...]) -> Frames:
+    """Return memory of its own for frames."""
+    return np.empty(shape, np.uint8)
+
 
 @DECODERS.register(DECORD)
 class DecordReader:
@@ -71,11 +82,44 @@ class DecordReader:
         self._reader = open_decord(path)
         if len(self._reader) != index.count:
             raise ValueError(f"it finds {len(self._reader)} frames, not {index.count}")
+        self._position = 0
 
-    def get(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames of these numbers."""
-        frames: Frames = self._reader.get_batch(indices.tolist()).asnumpy()
+    def get(self, indices: NDArray[np.int64], allocate: Allocate) -> Frames:
+        """Return the frames of these numbers in memory from ``allocate``.
+
+        What decord's ``get_batch`` gives, which seeks to every key frame that it passes, and converts it to RGB, and
+        whose result has to be copied twice before another process has it.
+        """
+        from decord.ndarray import zerocopy_from_numpy
+
+        frames = None
+        for row, number in enumerate(indices.tolist()):
+            self._go_to(number)
+            picture = self._reader.next()
+            if frames is None:
+                frames = allocate((len(indices), *picture.shape))
+            picture.copyto(zerocopy_from_numpy(frames[row]))
+            self._position = number + 1
+        assert frames is not None
         return frames
+
+    def _go_to(self, number: int) -> None:
+        """Make a frame the next to be read."""
+        keys = self._reader.get_key_indices()
+        passed = keys[bisect_right(keys, self._position) : bisect_right(keys, number)]
+        if passed and passed[0] - self._position > _NEAR:
+            self._reader.seek_accurate(number)
+            return
+        for key in passed:  # skipping over a key frame is seeking as well
+            self._skip_to(key - 1)
+            self._reader.next()
+            self._position = key
+        self._skip_to(number)
+
+    def _skip_to(self, number: int) -> None:
+        if number > self._position:
+            self._reader.skip_frames(number - self._position)
+            self._position = number
 
     def close(self) -> None:
         """Close the file."""
@@ -102,14 +146,18 @@ class PyavReader:
     def __init__(self, path: Path, index: FrameIndex) -> None:
         self._path, self._index = path, index
 
-    def get(self, indices: NDArray[np.int64]) -> Frames:
-        """Return the frames of these numbers."""
+    def get(self, indices: NDArray[np.int64], allocate: Allocate) -> Frames:
+        """Return the frames of these numbers in memory from ``allocate``."""
+        found = self._found(indices)
+        return np.stack(found, out=allocate((len(found), *found[0].shape)))
+
+    def _found(self, indices: NDArray[np.int64]) -> list[Frames]:
         if self._index.seek_points.size:
             with suppress(Exception):  # whatever it is, decoding in order decides
                 return self._by_seeking(self._index.timestamps[indices])
         return self._in_order(indices)
 
-    def _by_seeking(self, wanted: NDArray[np.int64]) -> Frames:
+    def _by_seeking(self, wanted: NDArray[np.int64]) -> list[Frames]:
         points = self._index.seek_points[np.searchsorted(self._index.seek_points, wanted, "right") - 1]
         found: list[Frames] = []
         with open_video(self._path) as container:
@@ -124,9 +172,9 @@ class PyavReader:
                 if frame.pts != time or frame.is_corrupt:
                     raise LookupError
                 found.append(upright(frame, self._index.width, self._index.height))
-        return np.stack(found)
+        return found
 
-    def _in_order(self, wanted: NDArray[np.int64]) -> Frames:
+    def _in_order(self, wanted: NDArray[np.int64]) -> list[Frames]:
         found, numbers = [], iter(wanted.tolist())
         number = next(numbers)
         with open_video(self._path) as container:
@@ -137,7 +185,7 @@ class PyavReader:
                     found.append(upright(frame, self._index.width, self._index.height))
                     number = next(numbers, -1)
                     if number < 0:
-                        return np.stack(found)
+                        return found
         raise ValueError(f"it ends before frame {number} of {self._index.count}")
 
     def close(self) -> None:
@@ -218,8 +266,14 @@ class Decoded:
     decoder: str
 
 
-def decode(path: Path, index: FrameIndex, wanted: NDArray[np.int64]) -> Decoded:
+def decode(path: Path, index: FrameIndex, wanted: NDArray[np.int64], allocate: Allocate = new_array) -> Decoded:
     """Decode frames with the reader of the index, or with PyAV where that one fails.
+
+    Args:
+        path: the file.
+        index: its frame index.
+        wanted: numbers of the frames, in any order, repeats allowed.
+        allocate: called once or more for memory; the frames are in what it returned last.
 
     Raises:
         VideoError: none can read them.
@@ -227,16 +281,18 @@ def decode(path: Path, index: FrameIndex, wanted: NDArray[np.int64]) -> Decoded:
     if not path.is_file():
         raise VideoError(path, "no such file")
     unique, inverse = np.unique(wanted, return_inverse=True)
+    as_read = len(unique) == len(wanted) and bool((unique == wanted).all())
     reasons = []
     for decoder in dict.fromkeys((index.reader, PYAV)):
         try:
             with closing(DECODERS[decoder](path, index)) as reader:
-                frames = reader.get(unique)
+                frames = reader.get(unique, allocate if as_read else new_array)
         except Exception as error:  # decord's errors derive from nothing narrower
             reasons.append(f"{decoder} cannot decode it ({explain(error, path)})")
         else:
-            same = len(unique) == len(wanted) and (unique == wanted).all()
-            return Decoded(frames if same else frames[inverse], decoder)
+            if not as_read:
+                frames = np.take(frames, inverse, axis=0, out=allocate((len(wanted), *frames.shape[1:])), mode="clip")
+            return Decoded(frames, decoder)
     raise VideoError(path, reasons[-1])
 
 

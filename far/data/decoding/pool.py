@@ -3,20 +3,22 @@
 decord is known to hang on some files and to leak over long runs. A worker process that does not answer in time is
 killed, one that dies is replaced, and each is retired after a number of files.
 
-Frames come back through memory that both processes map. ``pebble.ProcessPool`` does the rest as well, but sends them
-through a pipe: 67 clips per second instead of 81 (pebble 5.2.3; 24 clips of 16 frames and 1 MB, medians of 7
-interleaved rounds with one worker on two cores that other work shared).
+Frames come back in memory that both processes map, and stay there while anyone reads them. ``pebble.ProcessPool`` does
+the rest as well, but sends them through a pipe: 67 clips per second instead of 81 (pebble 5.2.3; 24 clips of 16 frames
+and 1 MB, medians of 7 interleaved rounds with one worker on two cores that other work shared).
 """
 
 from __future__ import annotations
 
 import atexit
+import math
 import mmap
 import os
 import select
 import signal
 import subprocess
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -26,9 +28,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from far.data.decoding.decoder import Decoded, VideoError
+from far.data.decoding.decoder import Decoded, Frames, VideoError
 from far.data.decoding.frame_index import DECORD, PYAV, FrameIndex
-from far.data.decoding.worker import receive, send
+from far.data.decoding.worker import KEPT, receive, send
 from far.interpreter import child_environment, python_command
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ CHECK_TIMEOUT = 600.0
 """Seconds that decoding all of a file may take."""
 RETIRE_AFTER = 1000
 """Files after which a worker is replaced, which bounds what its decoders leak."""
+MEMORIES = 3
+"""Memories of a worker for frames: all but one of them may be in use while it decodes the next file."""
 
 
 class UndecidedError(VideoError):
@@ -49,30 +53,62 @@ class KilledError(UndecidedError):
     """The decoder was killed, by the kernel for want of memory or by a person: the file may have no part in it."""
 
 
+class _Memory:
+    """A file of memory that a worker writes frames to."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.memfd_create("far-frames", os.MFD_CLOEXEC)
+        self._map: mmap.mmap | None = None
+        self._lent: Callable[[], Frames | None] = lambda: None
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody reads the frames that are in it."""
+        return self._lent() is None
+
+    @property
+    def size(self) -> int:
+        """Bytes that were once in it at most."""
+        return 0 if self._map is None else len(self._map)
+
+    def frames(self, shape: tuple[int, ...]) -> Frames:
+        """Return the frames that are in it; it is not free until nobody refers to them, or to parts of them."""
+        size = math.prod(shape)
+        if self._map is None or len(self._map) < size:  # a new map costs three times a copy
+            self._map = mmap.mmap(self.descriptor, size)
+        whole = np.frombuffer(self._map, np.uint8, size)  # what is made of it refers to this array
+        self._lent = weakref.ref(whole)
+        return whole.reshape(shape)
+
+    def close(self) -> None:
+        """Give the memory back, as soon as nobody reads it."""
+        self._map = None
+        os.close(self.descriptor)
+
+
 class Worker:
     """One decoding process and the memory that it shares with this one."""
 
     def __init__(self) -> None:
-        self._memory = os.memfd_create("far-frames", os.MFD_CLOEXEC)
-        self._map: mmap.mmap | None = None
+        self._memories = [_Memory() for _ in range(MEMORIES)]
+        descriptors = [memory.descriptor for memory in self._memories]
         self._process = subprocess.Popen(
-            python_command("-m", "far.data.decoding.worker", str(self._memory)),
+            python_command("-m", "far.data.decoding.worker", *map(str, descriptors)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            pass_fds=[self._memory],
+            pass_fds=descriptors,
             env=child_environment(),
         )
         self.files = 0
 
     def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float) -> Decoded:
         """Return frames of one file, or raise ``VideoError``; if it hung or crashed, the worker is dead after that."""
-        shape, decoder = self._ask("decode", path, timeout, index, wanted)
-        frames = np.empty(shape, np.uint8)
-        if self._map is None or len(self._map) < frames.nbytes:  # a new map costs three times the copy
-            self._map = mmap.mmap(self._memory, frames.nbytes, prot=mmap.PROT_READ)
-        frames.data.cast("B")[:] = memoryview(self._map)[: frames.nbytes]
-        return Decoded(frames, decoder)
+        free = [number for number, memory in enumerate(self._memories) if memory.free]
+        chosen = max(free, key=lambda number: self._memories[number].size > KEPT)  # of which a small file gives back
+        shape, decoder = self._ask("decode", path, timeout, index, wanted, chosen)
+        frames = self._memories[chosen].frames(shape)
+        return Decoded(frames if len(free) > 1 else frames.copy(), decoder)
 
     def index(self, task: str, path: Path, timeout: float, *needs: Any) -> FrameIndex:
         """Return the answer to ``index`` or ``confirm`` for one file, or raise ``VideoError`` like ``decode``."""
@@ -120,10 +156,8 @@ class Worker:
             with suppress(OSError):
                 if stream:
                     stream.close()
-        self._map = None
-        if self._memory >= 0:
-            os.close(self._memory)
-            self._memory = -1
+        while self._memories:
+            self._memories.pop().close()
 
 
 class Pool:

@@ -19,6 +19,7 @@ from far.data.decoding.decoder import (
     VideoError,
     decoded_frames,
     explain,
+    new_array,
     open_video,
     orientation,
     same_picture,
@@ -276,7 +277,7 @@ def _first_frame(path: Path, stream: int) -> tuple[NDArray[np.uint8], bool]:
 def _decord_agrees(path: Path, index: FrameIndex, first: NDArray[np.uint8]) -> bool:
     """Return whether decord opens the file, counts as many frames, and shows the same first one."""
     try:
-        return same_picture(DECODERS[DECORD](path, index).get(np.arange(1))[0], first)
+        return same_picture(DECODERS[DECORD](path, index).get(np.arange(1), new_array)[0], first)
     except Exception:  # decord's errors derive from nothing narrower
         return False
 

@@ -1,11 +1,12 @@
 """The process that decodes for ``far.data.decoding.pool``: reads requests on stdin, writes frames into shared memory.
 
-Started as ``python -m far.data.decoding.worker <descriptor of the shared memory>``. It ends when its stdin closes, and
+Started as ``python -m far.data.decoding.worker <descriptors of shared memory>``. It ends when its stdin closes, and
 its own alarm kills it if its parent dies while a decoder hangs.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -25,7 +26,7 @@ from far.data.decoding.scan import confirmed, index_file
 
 HEADER = struct.Struct("<I")
 KEPT = 64 << 20
-"""Bytes of shared memory that a worker keeps from one file to the next."""
+"""Bytes of each shared memory that a worker keeps from one file to the next."""
 
 _INDEXING: dict[str, Callable[..., FrameIndex]] = {"index": index_file, "confirm": confirmed}
 
@@ -51,12 +52,12 @@ def receive(stream: IO[bytes]) -> Any:
     return pickle.loads(body)
 
 
-def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(memories: list[SharedMemory], requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until the parent goes.
 
-    A request is (task, path, seconds, what the task needs). The answer to ``decode`` is the shape of the frames and the
-    decoder that read them; to ``index`` and ``confirm`` it is the frame index; to ``compare`` how
-    earlier versions read the file differently. Or why there is none.
+    A request is (task, path, seconds, what the task needs). For ``decode`` that includes the number of the memory to
+    write to, and the answer is the shape of the frames and the decoder that read them; for ``index`` and ``confirm`` it
+    is the frame index; for ``compare`` how earlier versions read the file differently. Or why there is none.
     """
     while True:
         try:
@@ -68,8 +69,8 @@ def serve(memory: SharedMemory, requests: IO[bytes], answers: IO[bytes]) -> None
             if task == "compare":
                 send(answers, ("text", read_differently(Path(path), *needs)))
             elif task == "decode":
-                decoded = decode(Path(path), *needs)
-                memory.write(decoded.frames)
+                index, wanted, memory = needs
+                decoded = decode(Path(path), index, wanted, memories[memory].allocate)
                 send(answers, ("frames", (decoded.frames.shape, decoded.decoder)))
             else:
                 send(answers, ("index", _INDEXING[task](Path(path), *needs)))
@@ -85,15 +86,13 @@ class SharedMemory:
         self._descriptor = descriptor
         self._map: mmap.mmap | None = None
 
-    def write(self, frames: Frames) -> None:
-        """Write frames to the start of the memory."""
-        size = frames.nbytes
+    def allocate(self, shape: tuple[int, ...]) -> Frames:
+        """Return the start of the memory as an array, whatever was there before."""
+        size = math.prod(shape)
         if self._map is None or not size <= len(self._map) <= max(size, KEPT):
-            if self._map is not None:
-                self._map.close()
             os.ftruncate(self._descriptor, size)
             self._map = mmap.mmap(self._descriptor, size)
-        self._map[:size] = np.ascontiguousarray(frames).data.cast("B")
+        return np.frombuffer(self._map, np.uint8, size).reshape(shape)
 
 
 def main() -> None:
@@ -103,7 +102,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    serve(SharedMemory(int(sys.argv[1])), sys.stdin.buffer, answers)
+    serve([SharedMemory(int(each)) for each in sys.argv[1:]], sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

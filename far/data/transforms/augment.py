@@ -55,7 +55,7 @@ def augmented(
     clip = clip.flip(-1) if flip and draws("flip").random() < 0.5 else clip
     for name in config.also:
         clip = AUGMENTATIONS[name](clip, draws(f"also {name}"))
-    return clip
+    return clip.contiguous()  # in planes, as batches are, and without what was cut off
 
 
 def crop_box(

@@ -71,24 +71,21 @@ def normalise(clip: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -
     return clip.contiguous().to(torch.float32, copy=True).mul_(scale).add_(shift)
 
 
-def normalised_batch(clips: Sequence[torch.Tensor], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return clips (3, T, H, W) of 0..255 as one normalised batch (B, 3, T, H, W).
-
-    Each clip goes from its bytes straight to its place in the batch; whatever lies between would cost as much again.
-    """
-    import torch
-
-    batch = torch.empty(len(clips), *clips[0].shape, device=clips[0].device)
-    if batch.device.type == "cpu":  # clip by clip, while it is in the cache
+def normalise_into(
+    batch: torch.Tensor, clips: Sequence[torch.Tensor], mean: Sequence[float], std: Sequence[float]
+) -> None:
+    """Write clips (3, T, H, W) of 0..255, normalised, to a float32 batch (B, 3, T, H, W) on their device."""
+    if (
+        batch.device.type == "cpu"
+    ):  # clip by clip, while it is in the cache; planes of bytes, then floats: half the time
         scale, shift = _affine(mean, std, batch.device)
         for place, clip in zip(batch, clips, strict=True):
-            place.copy_(clip).mul_(scale).add_(shift)
-        return batch
+            place.copy_(clip.contiguous()).mul_(scale).add_(shift)
+        return
     for place, clip in zip(batch, clips, strict=True):
         place.copy_(clip)
     for colour, m, s in zip(batch.unbind(1), mean, std, strict=True):  # numbers need no copy that waits for the device
         colour.mul_(1 / (255 * s)).add_(-m / s)
-    return batch
 
 
 def _affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from far.config.trial import DataConfig
 from far.data.decoding.cache import DecodedFrames, open_frames
-from far.data.decoding.decoder import DECODERS, Decoded, VideoError, decode
-from far.data.decoding.pool import Pool, UndecidedError, Worker
+from far.data.decoding.decoder import DECODERS, Decoded, VideoError, decode, open_decord
+from far.data.decoding.pool import MEMORIES, Pool, UndecidedError, Worker
 from far.data.decoding.scan import index_file
 from far.data.decoding.worker import receive, send
 from far.data.sources.demo_writer import write_video
@@ -74,6 +75,18 @@ def test_decoders_agree(tmp_path: Path, frames: np.ndarray) -> None:
     first, second = (decode(tmp_path / "a.mp4", replace(index, reader=name), np.arange(40)) for name in DECODERS)
     assert first.decoder != second.decoder
     assert np.array_equal(first.frames, second.frames)
+
+
+@pytest.mark.parametrize("g", ["1", "9", "250"])
+def test_passing_key_frames_reads_what_seeking_to_them_reads(tmp_path: Path, frames: np.ndarray, g: str) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, np.tile(frames, (2, 1, 1, 1)), 10, preset="medium", g=g, bf="2")
+    index = index_file(path)
+    assert (index.reader, index.count) == ("decord", 80)
+    rng = np.random.default_rng(0)
+    for wanted in ([79], [0, 1, 2, 79], range(0, 80, 3), *(rng.choice(80, 16, replace=False) for _ in range(4))):
+        numbers = np.unique(wanted)
+        assert np.array_equal(decode(path, index, numbers).frames, open_decord(path).get_batch(numbers).asnumpy())
 
 
 def test_the_next_decoder_reads_what_one_cannot(tmp_path: Path, frames: np.ndarray) -> None:
@@ -148,6 +161,24 @@ def test_a_worker_gives_the_same_frames(tmp_path: Path, frames: np.ndarray, pool
     for wanted in (np.arange(8000) % 40, np.arange(40), np.arange(9000) % 39):  # more than a worker keeps, and less
         got = pool.decode(tmp_path / "a b,c.mp4", index, wanted)
         assert np.array_equal(got.frames, direct.frames[wanted])
+
+
+def test_frames_stay_what_they_are_as_long_as_someone_has_a_part_of_them(
+    tmp_path: Path, frames: np.ndarray, pool: Pool
+) -> None:
+    write_video(tmp_path / "a.mp4", frames, 10)
+    index = pool.index(tmp_path / "a.mp4")
+    direct = decode(tmp_path / "a.mp4", index, np.arange(40)).frames
+
+    def read(start: int) -> np.ndarray:
+        return pool.decode(tmp_path / "a.mp4", index, np.arange(start, start + 4)).frames
+
+    kept = [torch.from_numpy(read(start)).permute(3, 0, 1, 2)[:, 1:] for start in range(MEMORIES + 2)]
+    place = kept.pop(0).data_ptr()
+    assert any(read(20 + n).ctypes.data == place - frames[0].nbytes for n in range(2))  # what was let go is used again
+    pool.close()  # its processes end, the frames do not
+    for start, part in enumerate(kept, 1):
+        assert np.array_equal(part.permute(1, 2, 3, 0), direct[start + 1 : start + 4])
 
 
 def test_a_missing_file_is_named(tmp_path: Path, pool: Pool) -> None:

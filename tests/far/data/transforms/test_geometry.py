@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from far.data.transforms.geometry import crop, resize, resize_to_cover, to_tensor
+from far.data.transforms.geometry import crop, normalise, normalise_into, resize, resize_to_cover, to_tensor
 
 
 def frames(height: int, width: int) -> torch.Tensor:
@@ -46,3 +46,14 @@ def test_three_crops_reach_from_end_to_end() -> None:
 def test_one_crop_is_the_centre() -> None:
     clip = frames(20, 30)
     assert torch.equal(crop(clip, (10, 10)), clip[..., 5:15, 10:20])
+
+
+def test_a_batch_is_normalised_as_each_clip_alone() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    clips = [crop(frames(20, 30), (10, 10)), frames(10, 10).contiguous(), frames(10, 20)[..., ::2]]
+    batch = torch.full((3, 3, 3, 10, 10), torch.nan)
+    normalise_into(batch, clips, mean, std)
+    for clip, normalised in zip(clips, batch, strict=True):
+        assert torch.equal(normalised, normalise(clip, mean, std))
+        expected = (clip / 255 - torch.tensor(mean).view(3, 1, 1, 1)) / torch.tensor(std).view(3, 1, 1, 1)
+        torch.testing.assert_close(normalised, expected)
