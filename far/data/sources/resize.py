@@ -306,13 +306,19 @@ def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Prog
             return True
         return result["kept"] == by_name[name].kept and tuple(result["state"]) == state_of(into / result["file"])
 
-    journal = Journal(into / _JOURNAL, {"version": VERSION, "short_side": short_side, **SETTINGS})
+    made_with = {"version": VERSION, "short_side": short_side, **SETTINGS}
+    files = [(name, path) for path, name in names.items()]
     folders = {job.stem.parent for job in jobs.values()}
     clear_abandoned(*folders)
     try:
         with encoders:
-            files = [(name, path) for path, name in names.items()]
-            results = journal.run(files, make, progress, hashed=False, holds=holds, stop=encoders.end)
+            for _ in range(
+                2
+            ):  # again what failed through no fault of the file: a process that was killed, or stood still
+                journal = Journal(into / _JOURNAL, made_with)
+                results = journal.run(files, make, progress, hashed=False, holds=holds, stop=encoders.end)
+                if not any("reason" in result for result in results.values()):
+                    break
     finally:
         clear_abandoned(*folders)
     larger = [name for name, job in by_name.items() if job.kept is None]

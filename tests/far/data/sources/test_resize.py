@@ -342,6 +342,23 @@ def test_a_process_that_hangs_or_crashes_takes_nothing_else_with_it(
         assert index_file(tmp_path / "made.mp4").count == 4
 
 
+def test_what_a_killed_process_was_at_is_done_by_another(workspace: Path, clips: Path) -> None:
+    def strike() -> bool:
+        places = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+        children = {int(pid) for place in places for pid in place.read_text().split()}
+        busy = [pid for pid in children if b"video_encoder" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        if busy:
+            os.kill(busy[0], signal.SIGKILL)
+        return bool(busy)
+
+    thread = threading.Thread(target=until, args=[strike])
+    thread.start()
+    manifest = farlab.prepare_data("folder", clips, resize=72)
+    thread.join()
+    made = account(manifest.note)
+    assert (made["reencoded"], [*made["not_reencoded"]]) == (5, ["val/b/cut", "val/b/none"])
+
+
 @given(st.integers(16, 8000), st.integers(16, 8000), st.integers(8, 2160))
 def test_the_short_side_is_as_asked_and_the_other_as_near_as_an_even_number_can_be(
     width: int, height: int, half: int
