@@ -154,6 +154,23 @@ def test_a_folder_that_is_removed_while_it_is_in_use(
     assert len(files(tmp_path)) == len(made.videos)
 
 
+@pytest.mark.usefixtures("way")
+def test_a_file_that_another_takes_the_place_of_serves_none_of_it(made: Manifest, tmp_path: Path) -> None:
+    source, video = opened(made, tmp_path), made.videos[0]
+    good = source.read(video, np.arange)
+    assert np.array_equal(source.read(video, np.arange), good)
+    (path,) = files(tmp_path)
+    other = tmp_path / "other"
+    other.write_bytes(bytes(SIZE))
+    other.replace(path)
+    for _ in range(3):
+        assert np.array_equal(source.read(video, np.arange), good)
+    restarted()
+    again = opened(made, tmp_path)
+    for decoded in (1, 1):
+        assert np.array_equal(again.read(video, np.arange), good) and again.decoded <= decoded
+
+
 def test_without_a_cache_nothing_is_written(made: Manifest, tmp_path: Path) -> None:
     source = opened(made, tmp_path / "none", budget=0)
     source.read(made.videos[0], np.arange)
