@@ -195,6 +195,8 @@ class Heartbeat:
     loss: float | None = None
     clips: Clips | None = None
     """Of this start's main process, so far."""
+    warnings: list[str] | None = None
+    """Of the process whose output goes to ``log.txt``, each once."""
 
 
 class DamagedRecordError(ValueError):

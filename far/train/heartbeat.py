@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,30 @@ from far.store.records import write_heartbeat
 
 INTERVAL = 1.0
 """Seconds between two writings of ``progress.json``."""
+
+
+class KeptWarnings(logging.Handler):
+    """Keeps each warning of this process, for a sweep that does not see what it prints.
+
+    Attributes:
+        texts: what it has warned of, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning; where no other handler does so, print it as Python would without this one."""
+        text = record.getMessage()
+        if text not in self.texts:
+            self.texts.append(text)
+        if not logging.root.handlers and logging.lastResort is not None:
+            logging.lastResort.handle(record)
+
+
+KEPT = KeptWarnings()
+"""Of this process; empty unless it is a handler of the logger ``far``."""
 
 
 class Heartbeat:
@@ -47,4 +72,4 @@ class Heartbeat:
         if self.paths.cancel.exists():
             raise CancelledError(f"trial {self.paths.key} was cancelled")
         place = {"phase": phase, "epoch": epoch, "epochs": self.epochs, "done": done, "total": total}
-        write_heartbeat(self.paths, **place, loss=loss, clips=self.clips())
+        write_heartbeat(self.paths, **place, loss=loss, clips=self.clips(), warnings=KEPT.texts)

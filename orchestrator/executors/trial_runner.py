@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import gc
+import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ from far.store.atomic import clear_abandoned, write_json
 from far.store.lock import FileLock, LockedError
 from far.store.paths import TrialPaths
 from far.store.records import Failure, has_result, with_start, write_spec
+from far.train.heartbeat import KEPT
 from far.train.interruption import Interruption
 from orchestrator.executors.attempts import (
     begin_attempt,
@@ -112,6 +114,7 @@ class TrialRunner:
         self._job, self.failed, self._prepared, self._has_plugins = job, False, False, False
         if self.capture:
             redirect(TrialPaths(job.directory).log)
+            logging.getLogger("far").addHandler(KEPT)
 
     def prepare(self) -> Readiness:
         """Take the trial's lock and record the attempt; ranks other than 0 need neither.

@@ -169,6 +169,7 @@ class Progress:
     ) -> None:
         self.trials, self.console, self.notes = list(trials), console, notes
         self._silence = Silence(waiting)
+        self._warnings: list[str] = []
         for trial in trials:
             trial.look()  # what an earlier sweep did is not news
         self._started = time.monotonic()
@@ -199,6 +200,7 @@ class Progress:
             while not self._stop.wait(INTERVAL):
                 for trial in self.trials:
                     trial.look()
+                    self._warned(trial)
                 self._silence.look(self.trials)
                 live.update(self._screen())
         for trial in self.trials:
@@ -211,7 +213,7 @@ class Progress:
         while not last:
             last = self._stop.wait(INTERVAL)
             for trial in self.trials:
-                for line in trial.look():
+                for line in [*trial.look(), *self._warned(trial)]:
                     done = sum(other.result is not None for other in self.trials)
                     clock = _duration(time.monotonic() - self._started)
                     self.console.print(
@@ -221,6 +223,12 @@ class Progress:
             if not last and (said := self._silence.look(self.trials)):
                 clock = _duration(time.monotonic() - self._started)
                 self.console.print(f"[{clock}] {said}", soft_wrap=True)
+
+    def _warned(self, trial: Watched) -> list[str]:
+        """Return a line for each warning of a trial that none has given before: most are of all trials."""
+        texts = [text for text in (trial.beat or {}).get("warnings") or () if text not in self._warnings]
+        self._warnings += texts
+        return [f"{trial.name}  warning: {text}" for text in texts]
 
     def _eta(self) -> str:
         done = sum(trial.fraction for trial in self.trials)
@@ -236,7 +244,8 @@ class Progress:
         counts = f"{done}/{len(self.trials)} trials, {_duration(time.monotonic() - self._started)}{self._eta()}"
         clips = sum_of_clips(trial.clips for trial in self.trials)
         said = f"clips: {in_words(clips)}" if clips else None
-        return "\n".join(filter(None, (counts, said, self._silence.line, self.notes())))
+        warnings = [f"warning: {text}" for text in self._warnings[:LISTED]]
+        return "\n".join(filter(None, (counts, said, *warnings, self._silence.line, self.notes())))
 
     def _screen(self) -> Group:
         """Return the summary, and of the trials what fits below it: those at work, those that failed, the latest."""

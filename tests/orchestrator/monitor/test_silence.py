@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from far.store.atomic import write_json
 from far.store.lock import FileLock
 from far.store.paths import TrialPaths
-from orchestrator.cli.console import make_console
+from far.train.heartbeat import Heartbeat, KeptWarnings
+from orchestrator.cli.console import PlainConsole, make_console
 from orchestrator.monitor.live import Progress, Silence, Watched
 
 
@@ -56,3 +58,26 @@ def test_a_lost_process_is_said_once(watched: Any) -> None:
         write_json(paths.trial, {"key": "k", "attempts": [{"lost": "it was killed"}, {"ended": "cancelled"}]})
     assert out.getvalue().count("one, seed 0  its process was lost: it was killed") == 1
     assert "cancelled" not in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_warning_of_trials_whose_output_is_not_seen_is_said_once(
+    watched: Any, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    kept, logger = KeptWarnings(), logging.getLogger("far")
+    monkeypatch.setattr("far.train.heartbeat.KEPT", kept)
+    monkeypatch.setattr(logger, "handlers", [kept])
+    out, trials = io.StringIO(), [watched("k1", "one"), watched("k2", "two")]
+    console = PlainConsole(file=out, width=100, height=30, force_terminal=True) if terminal else make_console(out)
+    with Progress(trials, console) as progress:
+        logging.getLogger("far.data").warning("%d videos are decoded every time", 5)
+        logging.getLogger("far.data").info("nothing of note")
+        for trial in trials:
+            logging.getLogger("far.data").warning("%d videos are decoded every time", 5)
+            Heartbeat(TrialPaths(trial.directory), 3).beat("train", 0, 1, 1)
+        deadline = time.monotonic() + 20
+        while "every time" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    said = progress._summary() if terminal else out.getvalue()  # a terminal is drawn again and again
+    assert said.count("warning: 5 videos are decoded every time") == 1
+    assert "nothing of note" not in out.getvalue()
