@@ -78,7 +78,7 @@ def frames_group(config: TrialConfig, data_hash: str) -> str:
     read = {key: getattr(data, key.removeprefix("data.")) for key in SAMPLERS.reads(data.sampling)}
     draws = 1 if augment.repeat_frames == "shared" else augment.repeats
     drawn = [data_hash, config.seed, data.sampling, read, config.model.clip[0], draws]
-    return hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(drawn, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _neighbourhood(trial: PlannedTrial) -> tuple[str, str]:

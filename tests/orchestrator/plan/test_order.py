@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from far.architecture.sampling import SAMPLERS, MvdSegments
 from far.config import TrialConfig, resolve
 from far.config.layers import parse_override
 from orchestrator.executors.base import Job, most_together
@@ -156,6 +158,19 @@ def test_what_decides_the_frames_that_are_drawn(settings: list[str], same: bool)
     assert frames_group(usual, "another") != frames_group(usual, "d")
     dense = made("data.sampling=dense")
     assert frames_group(dense, "d") != frames_group(made("data.sampling=dense", "data.stride=2"), "d")
+
+
+def test_a_sampler_of_ones_own_may_read_any_setting() -> None:
+    @dataclass(frozen=True)
+    class OfViews(MvdSegments):
+        views: Any = None
+
+    SAMPLERS.register("of-views")(OfViews)
+    try:
+        one, two = (made("data.sampling=of-views", f"data.views.clips={clips}") for clips in (1, 2))
+        assert frames_group(one, "d") != frames_group(two, "d")
+    finally:
+        SAMPLERS.unregister("of-views")
 
 
 def test_an_executor_that_does_not_say_runs_one_at_a_time(tmp_path: Path) -> None:
