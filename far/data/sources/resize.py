@@ -44,6 +44,8 @@ VERSION = 1
 _OWN = ".resized."
 _OWNER, _JOURNAL, _LOCK = (f"{_OWN}{kind}" for kind in ("json", "jsonl", "lock"))
 """Files in the folder of the resized videos: whose it is, what is done, and who is at it."""
+TRIES = 2
+"""Times that a file is tried whose encoder was killed or stood still, which may be no fault of the file."""
 _LONGEST = 200
 """Bytes of a file's name, which leaves room for suffixes."""
 
@@ -312,9 +314,7 @@ def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Prog
     clear_abandoned(*folders)
     try:
         with encoders:
-            for _ in range(
-                2
-            ):  # again what failed through no fault of the file: a process that was killed, or stood still
+            for _ in range(TRIES):
                 journal = Journal(into / _JOURNAL, made_with)
                 results = journal.run(files, make, progress, hashed=False, holds=holds, stop=encoders.end)
                 if not any("reason" in result for result in results.values()):
