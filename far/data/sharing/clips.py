@@ -33,6 +33,7 @@ COMING = 60.0
 """Seconds in which trials that are started together have all begun."""
 CHEAP = 0.002
 """Seconds of work below which a clip is rather made again than shared."""
+NOT_SHARED = "clips are not shared with other trials, so each decodes for itself (slower)"
 TRIED = 16
 """Clips after which it is known what one costs."""
 
@@ -91,7 +92,7 @@ class Sharing:
         """Share nothing from now on, and say so once."""
         if self.is_on:
             self.close()  # nobody is to keep anything for it
-            log.warning("clips are not shared with other trials, so each decodes for itself (slower): %s", why)
+            log.warning("%s: %s", NOT_SHARED, why)
 
     def close(self) -> None:
         """Be a reader no longer."""
@@ -198,10 +199,7 @@ class Lap(Generic[T]):
         clip = self._kind.pack(made)
         self._bytes = max(self._bytes, clip.nbytes)
         if 2 * clip.nbytes > self._window.size:
-            room = ByteSize(self._window.size).human_readable()
-            self._sharing.give_up(
-                f"the memory for them ({room}) does not hold two of {ByteSize(clip.nbytes).human_readable()}"
-            )
+            self._sharing.give_up(f"the memory for them does not hold two of {ByteSize(clip.nbytes).human_readable()}")
             return made, False
         everybody = [*readers, *self._window.others(), self._window.me]  # they decide what else may go
         return made, self._window.publish(name, clip, everybody, use)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ from pydantic import ByteSize
 
 from far.config.trial import TrialConfig
 from far.data.decoding.indexes import FILE_NAME
-from far.data.sharing.clips import Sharing
+from far.data.sharing.clips import NOT_SHARED, Sharing
 from far.data.sharing.groups import Groups, Sources, training_groups, view_groups
 from far.data.sharing.leftovers import PREFIX, places
 from far.data.sharing.window import Window
@@ -88,23 +89,32 @@ def open_passes(
     groups = (training_groups(config, sources), view_groups(one_view, sources, "val"), test)
     wants = {name for each in groups for name in (each.frames, each.clips)}
     try:
-        directory, size = _room(manifest, config.data.share_memory)
+        root, directory, size = _room(manifest, config.data.share_memory)
         window = Window(directory, size, trial, wants)
     except OSError as error:
-        log.warning("clips are not shared with other trials, so each decodes for itself (slower): %s", error)
+        log.warning("%s: %s", NOT_SHARED, error)
         return None
+    if size < config.data.share_memory:
+        # the same for all trials, so that a sweep says it once
+        has, asked = (ByteSize(n).human_readable() for n in (shutil.disk_usage(root).total, config.data.share_memory))
+        log.warning(
+            "%s (%s) has no room for data.share_memory (%s): half of what is free holds clips", root, has, asked
+        )
     sharing = Sharing(window, companions=companions, workers=config.run.workers)
     return Passes(sharing, sources, len(manifest.split("train")), len(manifest.split("val")))
 
 
-def _room(manifest: Manifest, wanted: int) -> tuple[Path, int]:
-    """Return the directory of a data set's window, and how many bytes its clips may take: half of what there is."""
+def _room(manifest: Manifest, wanted: int) -> tuple[Path, Path, int]:
+    """Return where a data set's window lies, its directory, and what its clips may take: half of the bytes there are.
+
+    Raises:
+        OSError: there is no room at all.
+    """
     root = next((place for place in places() if os.access(place, os.W_OK | os.X_OK)), places()[0])
     name = hashlib.sha256(manifest.content_hash.encode()).hexdigest()[:12]
     directory = root / f"{PREFIX}{name}"
     taken = sum(path.stat().st_size for path in directory.glob("clips/*")) if directory.exists() else 0
     size = min(wanted, (shutil.disk_usage(root).free + taken) // 2)
-    if size < wanted:
-        sizes = [ByteSize(each).human_readable() for each in (size, wanted)]
-        log.warning("%s has room for %s of shared clips, not for the %s of data.share_memory", root, *sizes)
-    return directory, size
+    if size <= 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
+    return root, directory, size

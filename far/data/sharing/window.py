@@ -122,6 +122,7 @@ class Window:
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise PermissionError(f"{self.directory} is not a folder of this user's")
         with contextlib.ExitStack() as undo:
+            undo.callback(remove, self.directory)
             try:
                 lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:

@@ -176,11 +176,34 @@ def test_other_code_or_another_library_shares_nothing(few: Manifest, trial: Tria
 def test_a_small_memory_is_said_and_used(
     few: Manifest, trial: TrialConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 64 << 20}))
+    usage = type("Usage", (), {"free": 60 << 20, "total": 64 << 20})
+    monkeypatch.setattr(passes_module.shutil, "disk_usage", lambda _: usage)
     passes = opened(few, trial, "t")
-    assert passes.sharing.window.size == 32 << 20
-    assert "has room for 32.0MiB of shared clips, not for the 1.0GiB of data.share_memory" in caplog.text
+    assert passes.sharing.window.size == 30 << 20
+    assert "(64.0MiB) has no room for data.share_memory (1.0GiB): half of what is free" in caplog.text
     passes.close()
+
+
+def test_memory_that_is_full_is_said_in_one_line_and_nothing_is_left(
+    few: Manifest,
+    trial: TrialConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    for name, what in (("disk_usage", (passes_module.shutil, lambda _: type("Usage", (), {"free": 0}))),
+                       ("write", (passes_module.os, full))):  # fmt: skip
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(what[0], name, what[1])
+            assert open_passes(few, trial, trial="t", code={}, versions=[]) is None
+        (line,) = caplog.messages
+        assert "clips are not shared with other trials" in line
+        assert "No space left on device" in line
+        assert not list(tmp_path.iterdir())
 
 
 def test_no_memory_at_all_is_said_and_nothing_shared(
