@@ -57,7 +57,7 @@ def main() -> None:
     for name, batches in readings(manifest):
         digest = hashlib.sha256()
         for clips in batches:
-            digest.update(clips.contiguous().view(torch.uint8).numpy())
+            digest.update(clips.contiguous().view(torch.uint8).numpy().data)
         print(f"{digest.hexdigest()[:16]}  {name}", flush=True)
 
 

@@ -331,13 +331,16 @@ class TrainStream(_Stream):
         augment = self.config.recipe.augment
         if not augment.mixes:
             return clips.to(self.dtype), [p for p, _ in places], [1.0] * len(places)
-        mixed = clips.new_empty(len(places), *clips.shape[1:], dtype=self.dtype)
+        mixed = self._memory.empty((len(places), *clips.shape[1:]), clips.device, self.dtype)
         partners, shares = [], []
         for number, (p, view) in enumerate(places):
             rng = numpy_rng(self.config.seed, "mix", epoch, step, p // augment.mix_group)
             mix = mixup.draw(augment, *self._size, rng) if (p ^ 1, view) in rows else None
             own = clips[rows[p, view]]
-            mixed[number] = own if mix is None else mixup.blend(own, clips[rows[p ^ 1, view]], mix)
+            if mix is None:
+                mixed[number] = own
+            else:
+                mixup.blend_into(mixed[number], own, clips[rows[p ^ 1, view]], mix)
             partners.append(p if mix is None else p ^ 1)
             shares.append(1.0 if mix is None else mix.share)
         return mixed, partners, shares

@@ -22,12 +22,12 @@ class RecycledMemory:
         self._blocks: list[tuple[torch.Tensor, weakref.ref[np.ndarray]]] = []
         self._lock = threading.Lock()
 
-    def empty(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-        """Return a tensor of whatever values."""
+    def empty(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return a tensor of whatever values; of another type than float32 it has memory of its own."""
         import torch
 
-        if device.type != "cpu":  # where PyTorch itself keeps memory
-            return torch.empty(shape, device=device)
+        if device.type != "cpu" or dtype not in (None, torch.float32):  # elsewhere PyTorch itself keeps memory
+            return torch.empty(shape, device=device, dtype=dtype)
         size = math.prod(shape)
         with self._lock:
             idle = [n for n, (block, user) in enumerate(self._blocks) if user() is None and block.numel() >= size]

@@ -51,14 +51,16 @@ def draw(config: AugmentConfig, height: int, width: int, rng: np.random.Generato
     return Mix(1 - (bottom - top) * (right - left) / (height * width), (top, bottom, left, right))
 
 
-def blend(clip: torch.Tensor, partner: torch.Tensor, mix: Mix) -> torch.Tensor:
-    """Return a clip (3, T, H, W) mixed with its partner's."""
-    if mix.box is None:
-        return clip * mix.share + partner * (1 - mix.share)
-    top, bottom, left, right = mix.box
-    mixed = clip.clone()
-    mixed[..., top:bottom, left:right] = partner[..., top:bottom, left:right]
-    return mixed
+def blend_into(mixed: torch.Tensor, clip: torch.Tensor, partner: torch.Tensor, mix: Mix) -> None:
+    """Write a clip (3, T, H, W) mixed with its partner's to ``mixed``, of whatever floating type."""
+    if mix.box is not None:
+        top, bottom, left, right = mix.box
+        mixed.copy_(clip)
+        mixed[..., top:bottom, left:right] = partner[..., top:bottom, left:right]
+        return
+    at_once = 1 if clip.device.type == "cpu" else clip.shape[1]  # a frame stays in the processor's cache
+    for target, own, other in zip(*(each.split(at_once, dim=1) for each in (mixed, clip, partner)), strict=True):
+        target.copy_(own * mix.share + other * (1 - mix.share))
 
 
 def soft_targets(

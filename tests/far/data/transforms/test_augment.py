@@ -203,13 +203,22 @@ def test_mixing_draws_follow_their_definition() -> None:
     assert stats.kstest(shares, stats.beta(0.8, 0.8).cdf).pvalue > 1e-3
 
 
+def test_mixed_clips_are_rounded_once_from_float32() -> None:
+    own, other = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 4, 8, 6), np.float32))
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        mixed = torch.full_like(own, torch.nan, dtype=dtype)
+        mixup.blend_into(mixed, own, other, mixup.Mix(0.3))
+        assert torch.equal(mixed, (own * 0.3 + other * (1 - 0.3)).to(dtype))
+
+
 def test_cutmix_shares_are_the_pixels() -> None:
     config = AugmentConfig(cutmix=1.0)
     ones, zeros = torch.ones(3, 2, 48, 32), torch.zeros(3, 2, 48, 32)
     for n in range(200):
         mix = mixup.draw(config, 48, 32, numpy_rng(4, "cut", n))
         assert mix is not None
-        mixed = mixup.blend(ones, zeros, mix)
+        mixed = torch.empty_like(ones)
+        mixup.blend_into(mixed, ones, zeros, mix)
         assert float(mixed.mean()) == pytest.approx(mix.share, abs=1e-6)  # cut in (H, W), never in (T, H)
         assert torch.equal(mixed[:, 0], mixed[:, 1])
 
