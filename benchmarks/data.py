@@ -4,7 +4,7 @@
   bare decord ``get_batch`` with the same frame numbers on the same files, which take turns: median of the turns and
   their range; goal 0.95. *loader_cpu* is the ratio of processor times, for machines that others use as well.
 - *cached*: the same once decoded videos lie in the cache on disk, over those that the loader decodes; no goal, the disk
-  decides.
+  decides. *cached_cpu* is the ratio of processor times.
 - *augmented*: the same with the paper's augmentation, per decoded video (two clips each); no goal, it is arithmetic.
 - *waiting*: share of the demo's training time that the training loop waits for data, from the second epoch on (the
   first decodes): goal at most 0.05.
@@ -153,6 +153,7 @@ def loading(manifest: Manifest, turns: int) -> dict[str, float]:
         "loader_most": float(ratios.max()),
         "loader_cpu": float(np.median(np.divide(cpu["decord_clips_s"], cpu["loader_clips_s"]))),
         "cached": float(np.median(np.divide(rates["cached_clips_s"], rates["loader_clips_s"]))),
+        "cached_cpu": float(np.median(np.divide(cpu["loader_clips_s"], cpu["cached_clips_s"]))),
         "augmented": float(np.median(np.divide(rates["augmented_videos_s"], rates["decord_clips_s"]))),
     }
 
