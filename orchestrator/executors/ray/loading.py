@@ -31,10 +31,14 @@ def load_ahead(jobs: Sequence[Job], nodes: Sequence[Node], concurrent: int | Non
         concurrent: largest number of trials at once; None: as many as fit.
 
     Returns:
-        What ``ray.wait`` waits for; a trial that starts before takes another process.
+        What ``ray.wait`` waits for; a trial that starts before takes another process. Nothing where fewer trials run
+        at once than there is room for.
     """
     like = jobs[0]
-    number = min(sum(job.devices for job in jobs[:concurrent]), places(like, nodes))
+    number = sum(job.devices for job in jobs[:concurrent])
+    if number < places(like, nodes):
+        return []  # Ray would start another process beside these, and give a trial that one
+    number = places(like, nodes)
     task = ray.remote(load).options(num_cpus=like.cpus, max_retries=0)
     return [task.remote(any(node.get("GPU", 0.0) > 0 for node in nodes)) for _ in range(number)]
 
