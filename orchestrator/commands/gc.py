@@ -55,8 +55,8 @@ def gc(
 ) -> int:
     """Show what of the store can go, with its bytes; with --apply, remove it. Running trials are left alone.
 
-    Results that a study names always stay. Trials, checkpoints and earlier results go only where they are named:
-    nobody can tell whether they are still wanted. Exit 3 if something could not be removed.
+    Results that a study names always stay. Decoded videos, checkpoints, trials and earlier results go only where they
+    are named: nobody can tell whether they are still wanted. Exit 3 if something could not be removed.
 
     Examples:
         farlab gc

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from far.data.decoding.disk_budget import FOLDER, SUFFIX
+from far.data.decoding.disk_budget import FOLDER, is_counted
 from far.errors import FarError
 from far.store.atomic import is_abandoned
 from far.store.paths import TrialPaths
@@ -164,16 +164,21 @@ def _artifacts(workspace: Workspace) -> Iterator[Item]:
 
 def _frames(workspace: Workspace) -> Iterator[Item]:
     """Yield the folders of decoded videos: of the workspace's data sets, and those that configurations name."""
-    folders = set(workspace.settings.data_root.glob(f"*/{FOLDER}"))
+    data_sets = [path for path in workspace.settings.data_root.glob("*") if path.is_dir()]
+    names = {FOLDER}
     for _, config in configs(workspace):
-        named = ((config or {}).get("data") or {}).get("cache_folder")
-        with suppress(OSError, RuntimeError, ValueError):  # no user of this name, or no name for a folder
-            if named and (folder := Path(str(named)).expanduser()).is_absolute() and folder.is_dir():
-                folders.add(folder)
+        if named := ((config or {}).get("data") or {}).get("cache_folder"):
+            names.add(str(named))
+    folders = set()
+    for name in names:
+        for data_set in data_sets:  # to whose folder a relative one is relative
+            with suppress(OSError, RuntimeError, ValueError):  # no user of this name, or no name for a folder
+                if (folder := data_set / Path(name).expanduser()).is_dir():
+                    folders.add(folder.resolve())
     for folder in sorted(folders):
         size = 0
-        for path in folder.glob(f"*{SUFFIX}"):
+        for path in folder.iterdir():
             with suppress(FileNotFoundError):
-                size += path.stat().st_size
+                size += path.stat().st_size if is_counted(path.name) else 0
         if size:
             yield Item("frames", f"in {folder}", folder, size)

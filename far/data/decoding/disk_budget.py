@@ -15,6 +15,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,7 +30,8 @@ from far.store.atomic import FULL, is_abandoned, parse_json, scratch_path
 FOLDER = ".frames"
 """Folder next to a data set's manifest where decoded videos are kept, unless the configuration names another."""
 SUFFIX = ".rgb"
-"""Of the files that count."""
+_COUNTED = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}")
+"""Names of the files that count, and may be removed: others in the folder are somebody's own."""
 PARTIAL, _LEDGER = "partial", ".usage.json"
 PATIENCE = 2.0
 """Seconds to wait for the lock, which others hold for milliseconds: one that holds it for longer has been stopped."""
@@ -64,7 +66,7 @@ _FIELDS = {field.name for field in fields(_Ledger)}
 
 
 class Budget:
-    """Bytes that the files of a folder may take.
+    """Bytes that the files of a folder may take which are named by 32 hexadecimal digits and ``SUFFIX``.
 
     Args:
         folder: made if it is not there.
@@ -178,7 +180,7 @@ class Budget:
             with suppress(FileNotFoundError):
                 total += entry.stat(follow_symlinks=False).st_size
         for entry in os.scandir(self._folder):
-            if entry.name.endswith(SUFFIX):
+            if is_counted(entry.name):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     files.append((status.st_mtime_ns, entry.name, status.st_size))
@@ -235,6 +237,11 @@ class Budget:
 def _reserved(disk: os.statvfs_result) -> int:
     """Return the bytes of a file system that are left free."""
     return min(int(RESERVE * disk.f_blocks * disk.f_frsize), MOST_RESERVED)
+
+
+def is_counted(name: str) -> bool:
+    """Return whether a file of this name is one of a budget's folder that counts."""
+    return _COUNTED.fullmatch(name) is not None
 
 
 def is_full(error: OSError) -> bool:

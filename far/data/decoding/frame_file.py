@@ -7,7 +7,6 @@ another machine has removed it, that is an error of one read, but a map would ki
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import zlib
 from pathlib import Path
@@ -71,8 +70,7 @@ class FrameFile:
             stored = os.pread(descriptor, shape[0] * _CHECKSUM.itemsize, shape[0] * self._frame)
             self._checksums = np.frombuffer(stored, _CHECKSUM)
             if mapped:
-                content = mmap.mmap(descriptor, shape[0] * self._frame, prot=mmap.PROT_READ)
-                self._pages = np.frombuffer(content, np.uint8).reshape(shape)
+                self._pages = _mapped(descriptor, shape)
         finally:
             os.close(descriptor)
         if math.prod(shape) <= SMALL:
@@ -111,6 +109,22 @@ class FrameFile:
         finally:
             os.close(descriptor)
         return frames
+
+
+def _mapped(descriptor: int, shape: tuple[int, ...]) -> Frames:
+    """Return frames that lie at the beginning of an open file; the descriptor may be closed afterwards.
+
+    Raises:
+        OSError: it cannot be mapped.
+    """
+    import torch
+
+    try:
+        # NumPy's maps, and Python's, each keep a descriptor open, of which a process often has no more than 1,024
+        pages = torch.from_file(f"/proc/self/fd/{descriptor}", shared=False, size=math.prod(shape), dtype=torch.uint8)
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+    return pages.numpy().reshape(shape)
 
 
 def is_local(folder: Path) -> bool:

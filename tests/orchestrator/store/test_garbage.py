@@ -226,14 +226,17 @@ def test_decoded_videos_go_where_they_are_named_and_are_decoded_again(
     manifest = open_manifest(data, workspace.settings.data_root)
     named = tmp_path / "scratch"
     finish(workspace.store, "1" * 16, {"data": {"cache_folder": str(named)}})
-    sources = [open_frames(manifest, data.model_copy(update={"cache_folder": place})) for place in (None, str(named))]
+    finish(workspace.store, "2" * 16, {"data": {"cache_folder": "../near"}})  # to the data set
+    places = (None, str(named), "../near")
+    sources = [open_frames(manifest, data.model_copy(update={"cache_folder": place})) for place in places]
     frames = [source.read(manifest.videos[0], np.arange) for source in sources]
     (named / "notes.txt").write_text("somebody's own")
-    size = next(named.glob("*.rgb")).stat().st_size
+    (named / "notes.rgb").write_text("somebody's own as well")
+    size = next(named.glob("?" * 32 + ".rgb")).stat().st_size
     assert said(capsys, "--apply")["bytes"]["frames"] == 0
-    assert said(capsys)["bytes"]["frames"] == 2 * size
-    assert said(capsys, "frames", "--apply")["bytes"]["frames"] == 2 * size
-    assert said(capsys)["bytes"]["frames"] == 0 and (named / "notes.txt").exists()
+    assert said(capsys)["bytes"]["frames"] == 3 * size
+    assert said(capsys, "frames", "--apply")["bytes"]["frames"] == 3 * size
+    assert said(capsys)["bytes"]["frames"] == 0 and len(list(named.glob("notes.*"))) == 2
     again = [source.read(manifest.videos[0], np.arange) for source in sources]
     assert all(np.array_equal(one, other) for one, other in zip(frames, again, strict=True))
 

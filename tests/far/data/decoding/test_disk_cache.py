@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -90,7 +91,7 @@ def check_frames(source: FrameSource, manifest: Manifest, expected: dict[str, np
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.rgb"))
+    return sorted(folder.glob(f"{'[0-9a-f]' * 32}.rgb"))
 
 
 @pytest.mark.usefixtures("way")
@@ -169,6 +170,16 @@ def test_a_file_that_another_takes_the_place_of_serves_none_of_it(made: Manifest
     again = opened(made, tmp_path)
     for decoded in (1, 1):
         assert np.array_equal(again.read(video, np.arange), good) and again.decoded <= decoded
+
+
+def test_maps_of_files_keep_no_descriptors(made: Manifest, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
+    source = opened(made, tmp_path)
+    check_frames(source, made, expected)
+    restarted()
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    check_frames(source := opened(made, tmp_path), made, expected)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before and source.decoded == 0
 
 
 def test_without_a_cache_nothing_is_written(made: Manifest, tmp_path: Path) -> None:
@@ -276,12 +287,15 @@ def test_what_was_not_used_for_longest_goes_but_nothing_in_use(made: Manifest, t
 
 
 def test_a_smaller_budget_is_kept_at_once(made: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "scan.rgb").write_bytes(bytes(20 * SIZE))  # somebody's own, which nobody may remove
+    os.utime(tmp_path / "scan.rgb", (0, 0))
     source = opened(made, tmp_path, 20 * SIZE)
     for video in made.videos:
         source.read(video, np.arange)
     assert held(tmp_path) == 20 * SIZE
     opened(made, tmp_path, 8 * SIZE)
     assert 0 < held(tmp_path) <= 8 * SIZE
+    assert (tmp_path / "scan.rgb").exists()
 
 
 @settings(max_examples=60, deadline=None)
