@@ -44,6 +44,11 @@ def sampler(data: Any) -> Sampler:
     return kind(**{field.name: getattr(data, field.name) for field in fields(kind)})
 
 
+def settings_read(data: Any) -> dict[str, Any]:
+    """Return the settings of a data section that its sampler reads, by dotted key."""
+    return {key: getattr(data, key.removeprefix("data.")) for key in SAMPLERS.reads(data.sampling)}
+
+
 @SAMPLERS.register("segments-mvd")
 @dataclass(frozen=True)
 class MvdSegments:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from far.architecture.sampling import SAMPLERS
+from far.architecture.sampling import settings_read
 
 if TYPE_CHECKING:
     from far.config import TrialConfig
@@ -75,9 +75,8 @@ def frames_group(config: TrialConfig, data_hash: str) -> str:
         data_hash: content hash of its data set.
     """
     data, augment = config.data, config.recipe.augment
-    read = {key: getattr(data, key.removeprefix("data.")) for key in SAMPLERS.reads(data.sampling)}
     draws = 1 if augment.repeat_frames == "shared" else augment.repeats
-    drawn = [data_hash, config.seed, data.sampling, read, config.model.clip[0], draws]
+    drawn = [data_hash, config.seed, data.sampling, settings_read(data), config.model.clip[0], draws]
     return hashlib.sha256(json.dumps(drawn, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -148,15 +148,15 @@ class Lap(Generic[T]):
 
     def _obtained(self, place: int) -> T:
         """Take a clip from the window, or make it if nobody does, or wait for it and make others meanwhile."""
-        if place in self._kept:
-            return self._kept.pop(place)
         name, began, looks = name_of(self._kind.group, self._start + place), time.monotonic(), 0
         while readers := self._readers():
+            if place in self._kept:
+                break
             clip = self._window.take(name)
             if clip is not None:
                 return self._taken(name, clip, readers)
             with self._window.claim(name) as is_mine:
-                if is_mine:
+                if is_mine and place not in self._kept:
                     clip = self._window.take(name)  # which was put there between
                     return self._offered(place, name, readers)[0] if clip is None else self._kind.unpack(clip)
             if time.monotonic() - began > max(PATIENCE, 20 * self._cost):
@@ -164,7 +164,7 @@ class Lap(Generic[T]):
             if looks % HELP_EVERY or not self._help(place, readers):
                 time.sleep(POLL)
             looks += 1
-        return self._timed(place)
+        return self._kept.pop(place) if place in self._kept else self._timed(place)
 
     def _taken(self, name: str, clip: Clip, readers: Sequence[Reader]) -> T:
         if next_use(name, readers) == float("inf"):

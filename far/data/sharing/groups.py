@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from far.architecture.sampling import SAMPLERS
+from far.architecture.sampling import SAMPLERS, settings_read
 from far.config.augmentation import AUGMENTATIONS
 from far.config.trial import TrialConfig
 
@@ -73,13 +73,13 @@ def training_groups(config: TrialConfig, sources: Sources) -> Groups:
 
 def view_groups(config: TrialConfig, sources: Sources, split: str) -> Groups:
     """Return the groups of a split's views, which have no draws."""
-    return _named(
-        config, {**sources.frames(), **_sampling(config), "split": split, "views": config.data.views.clips}, {}
-    )
+    frames = {**sources.frames(), **_sampling(config), "split": split, "views": config.data.views.clips}
+    return _named(config, frames, {"steps_code": sources.parts(*VIEWS_CODE)})
 
 
 def _sampling(config: TrialConfig) -> dict[str, Any]:
-    return {"sampling": config.data.sampling, "stride": config.data.stride, "length": config.model.clip[0]}
+    read = settings_read(config.data)
+    return {"sampling": config.data.sampling, "settings": read, "length": config.model.clip[0]}
 
 
 def _named(config: TrialConfig, frames: Mapping[str, Any], clips: Mapping[str, Any]) -> Groups:

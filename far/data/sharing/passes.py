@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from far.config.trial import TrialConfig
 from far.data.decoding.indexes import FILE_NAME
 from far.data.sharing.clips import NOT_SHARED, Sharing
 from far.data.sharing.groups import Groups, Sources, training_groups, view_groups
-from far.data.sharing.leftovers import PREFIX, places
+from far.data.sharing.leftovers import CLIPS, PREFIX, places
 from far.data.sharing.window import Window
 from far.data.sources.manifest import Manifest
 from far.store.atomic import file_sha256
@@ -113,8 +114,16 @@ def _room(manifest: Manifest, wanted: int) -> tuple[Path, Path, int]:
     root = next((place for place in places() if os.access(place, os.W_OK | os.X_OK)), places()[0])
     name = hashlib.sha256(manifest.content_hash.encode()).hexdigest()[:12]
     directory = root / f"{PREFIX}{name}"
-    taken = sum(path.stat().st_size for path in directory.glob("clips/*")) if directory.exists() else 0
-    size = min(wanted, (shutil.disk_usage(root).free + taken) // 2)
+    size = min(wanted, (shutil.disk_usage(root).free + _taken(directory)) // 2)
     if size <= 0:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
     return root, directory, size
+
+
+def _taken(directory: Path) -> int:
+    """Return the bytes of the clips that are in a window; other processes add and remove some meanwhile."""
+    total = 0
+    for path in directory.glob(f"{CLIPS}/*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total

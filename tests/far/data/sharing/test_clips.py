@@ -212,6 +212,24 @@ def test_room_is_not_made_of_what_only_others_want(tmp_path: Path) -> None:
         each.close()
 
 
+def test_what_one_thread_made_ahead_without_room_for_it_another_does_not_make_again(tmp_path: Path) -> None:
+    made = Counter[int]()
+    trial, companion = (Trial(tmp_path / "w", name, made) for name in ("one", "two"))
+    lap = Lap(trial.sharing, Kind(GROUP, trial.clip, np.asarray, np.asarray), start=0, order=range(8))
+    read: list[np.ndarray] = []
+    with companion.sharing.window.claim(f"{GROUP}-{5:012d}") as is_mine:  # as the thread has that makes it
+        assert is_mine
+        thread = threading.Thread(target=lambda: read.append(lap.read(5)))
+        thread.start()
+        while not made:  # it has met the claim, and makes what comes after
+            time.sleep(0.001)
+        lap._kept[5] = np.full(5000, 5, np.uint8)
+    thread.join(10)
+    assert read[0][0] == 5 and made[5] == 0
+    for each in (trial, companion):
+        each.sharing.close()
+
+
 def test_work_that_costs_nothing_is_not_shared(tmp_path: Path) -> None:
     trials = [Trial(tmp_path / "w", f"t{n}", Counter()) for n in range(2)]
     calls: list[int] = []

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from far.architecture.sampling import SAMPLERS, MvdSegments
 from far.config.trial import AugmentConfig, DataConfig, DemoConfig, TrialConfig
 from far.data import Manifest, open_manifest
 from far.data.decoding.cache import DecodedFrames
@@ -171,6 +174,43 @@ def test_other_code_or_another_library_shares_nothing(few: Manifest, trial: Tria
         groups.append(passes.of_training(trial, 0)[0].frames)
         passes.close()
     assert len(set(groups)) == 3
+
+
+def test_views_that_other_code_resizes_are_others(few: Manifest, trial: TrialConfig) -> None:
+    passes = [
+        open_passes(few, trial, trial=each, code={"far.data.transforms.geometry": each}, versions=[]) for each in "ab"
+    ]
+    one, two = (each.of_validation(trial, 1, False)[0] for each in passes if each is not None)
+    assert one.frames == two.frames and one.clips != two.clips
+    for each in passes:
+        assert each is not None
+        each.close()
+
+
+def test_a_sampler_of_ones_own_may_read_any_setting(few: Manifest, trial: TrialConfig) -> None:
+    @dataclass(frozen=True)
+    class OfViews(MvdSegments):
+        views: Any = None
+
+    SAMPLERS.register("of-views")(OfViews)
+    try:
+        groups = set()
+        for clips in (1, 2):
+            views = trial.data.views.model_copy(update={"clips": clips})
+            data = trial.data.model_copy(update={"sampling": "of-views", "views": views})
+            passes = opened(few, trial.model_copy(update={"data": data}), "t")
+            groups.add(passes.of_training(trial.model_copy(update={"data": data}), 0)[0].frames)
+            passes.close()
+        assert len(groups) == 2
+    finally:
+        SAMPLERS.unregister("of-views")
+
+
+def test_clips_that_go_while_a_trial_joins_are_no_trouble(few: Manifest, trial: TrialConfig, tmp_path: Path) -> None:
+    first = opened(few, trial, "t")
+    (first.sharing.window.directory / leftovers.CLIPS / "gone").symlink_to(tmp_path / "nowhere")  # listed, and gone
+    opened(few, trial, "u").close()
+    first.close()
 
 
 def test_a_small_memory_is_said_and_used(
