@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import select
 import signal
 import subprocess
@@ -30,19 +31,22 @@ class _Encoder:
             env=child_environment(),
         )
         self.files = 0
+        assert self._process.stdout
+        # of what comes at once it reads one message, so that `select` sees the next
+        self._answers = io.BufferedReader(io.FileIO(self._process.stdout.fileno(), closefd=False), buffer_size=1)
 
     def ask(self, source: Path, *request: Any) -> str:
         """Return the answer to a request, or raise it; if it hung or crashed, the process is dead after that."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         self.files += 1
         try:
             send(self._process.stdin, (source, *request))
             answer: Any = None
             while answer is None:  # a sign of life
-                if not select.select([self._process.stdout], [], [], STALLED)[0]:
+                if not select.select([self._answers], [], [], STALLED)[0]:
                     self.close()
                     raise UndecidedError(source, f"re-encoding it stood still for {STALLED:g} s")
-                answer = receive(self._process.stdout)
+                answer = receive(self._answers)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             code = self._process.wait()
             kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory

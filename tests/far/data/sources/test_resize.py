@@ -345,6 +345,26 @@ def test_a_process_that_hangs_or_crashes_takes_nothing_else_with_it(
         assert index_file(tmp_path / "made.mp4").count == 4
 
 
+TWO_AT_ONCE = """
+import pickle, struct, sys
+sys.stdin.buffer.read(4)
+said = (struct.pack("<I", len(body)) + body for body in map(pickle.dumps, (None, "core 1")))
+sys.stdout.buffer.write(b"".join(said))
+sys.stdout.flush()
+sys.stdin.buffer.read()
+"""
+
+
+def test_an_answer_that_comes_together_with_a_sign_of_life_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_pool, "STALLED", 10.0)
+    monkeypatch.setattr(encoder_pool, "python_command", lambda *_: [sys.executable, "-c", TWO_AT_ONCE])
+    with EncoderPool() as pool:
+        index: Any = None
+        assert pool.write_smaller(tmp_path / "a.mp4", index, tmp_path / "b.mp4", (32, 32)) == "core 1"
+
+
 def test_what_a_killed_process_was_at_is_done_by_another(workspace: Path, clips: Path) -> None:
     def strike() -> bool:
         places = Path(f"/proc/{os.getpid()}/task").glob("*/children")
