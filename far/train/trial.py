@@ -30,7 +30,7 @@ from far.evaluate.predict import Evaluation
 from far.model.drop_path import keep_factors
 from far.model.interaction import check_convolutions
 from far.randomness import key_of
-from far.store.attempts import Attempt, Clips
+from far.store.attempts import Attempt, Clips, sum_of_clips
 from far.store.paths import TrialPaths
 from far.store.records import append_epoch, write_epochs, write_result
 from far.train import checkpoint
@@ -372,7 +372,7 @@ class TrialRun:
         predictions, scores = self.validation.on_all_views(
             self.engine, self.epochs_done, partial(self._on_batch, "test")
         )
-        self.account.attempts[-1]["clips"] = self._clips()
+        self.account.attempts[-1]["clips"] = sum_of_clips(gathered(self._clips(), self.world))
         result = self.account.finished(
             scores,
             self.manifest,

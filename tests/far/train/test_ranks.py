@@ -43,6 +43,7 @@ def test_two_ranks_train_and_evaluate(tiny_config: TrialConfig, tiny_data: Path,
     paths = TrialPaths(directory)
     result = read_json(paths.result)
     assert (result["state"], result["evaluated"], result["execution"]["world_size"]) == ("finished", 11, 2)
+    assert result["clips"]["delivered"] == result["steps"] * settings["recipe"]["batch_size"] + 11 + 11  # of both
     assert pd.read_parquet(paths.predictions)["id"].is_unique
     assert load_trained(directory).epochs == 1
     assert done.stdout.count("epoch 1/1") == 1
