@@ -75,9 +75,8 @@ def normalise_into(
     batch: torch.Tensor, clips: Sequence[torch.Tensor], mean: Sequence[float], std: Sequence[float]
 ) -> None:
     """Write clips (3, T, H, W) of 0..255, normalised, to a float32 batch (B, 3, T, H, W) on their device."""
-    if (
-        batch.device.type == "cpu"
-    ):  # clip by clip, while it is in the cache; planes of bytes, then floats: half the time
+    if batch.device.type == "cpu":
+        # clip by clip, while it is in the cache; put into planes as bytes, then made floats, it takes half the time
         scale, shift = _affine(mean, std, batch.device)
         for place, clip in zip(batch, clips, strict=True):
             place.copy_(clip.contiguous()).mul_(scale).add_(shift)
