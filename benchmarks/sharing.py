@@ -1,7 +1,7 @@
 """What trials gain that read the same clips at once: ``python benchmarks/sharing.py [--trials 4] [--turns 3]``.
 
-The decode-bound case: so many processes read the same generated VP9 videos (4 s, 240 lines, 16 frames a clip) with one
-seed, as trials of a sweep do, without a network, without a cache on disk. In turns, each of
+The decode-bound case: several processes read the same generated VP9 videos (4 s, 240 lines, 16 frames per clip) with
+one seed, as trials of a sweep do, without a network, without a cache on disk. In turns, each of
 
 - *unshared*: all of them with ``data.share: off``
 - *shared*: all of them with ``data.share: auto``
@@ -112,9 +112,9 @@ def turn(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
         return float(max(each["ended"] for each in trials) - min(each["began"] for each in trials))
 
     return {
-        "decodings a video and epoch, unshared": total(unshared, "decoded") / distinct,
-        "decodings a video and epoch, shared": total(shared, "decoded") / distinct,
-        "decode CPU a trial, shared / alone": total(shared, "decode_cpu") / many / total(off, "decode_cpu"),
+        "decodings per video and epoch, unshared": total(unshared, "decoded") / distinct,
+        "decodings per video and epoch, shared": total(shared, "decoded") / distinct,
+        "decode CPU per trial, shared / alone": total(shared, "decode_cpu") / many / total(off, "decode_cpu"),
         "clips/s in all, unshared": distinct * many / seconds(unshared),
         "clips/s in all, shared": distinct * many / seconds(shared),
         "clips/s in all, shared / unshared": seconds(unshared) / seconds(shared),

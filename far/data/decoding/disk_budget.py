@@ -42,7 +42,7 @@ RESERVE, MOST_RESERVED = 0.05, 10 << 30
 _PAUSE = 60.0
 """Seconds after which a disk that is full once more means that more has to go."""
 _SLACK = 20
-"""The part of the budget that is made free at a time is one in so many: looking at the files takes time."""
+"""A twentieth of the budget is freed at a time, since looking at all files takes time."""
 
 
 @dataclass

@@ -47,7 +47,7 @@ class Passes:
         return training_groups(config, self.sources), epoch * self._epoch
 
     def of_validation(self, config: TrialConfig, epochs: int, is_test: bool) -> tuple[Groups, int]:
-        """Return the groups of the views after so many epochs, and where on the line they begin."""
+        """Return the groups of the views after ``epochs`` epochs of training, and where on the line they begin."""
         start = epochs * self._epoch - (0 if is_test else self.validation)
         return view_groups(config, self.sources, "val"), start
 

@@ -147,7 +147,7 @@ def earlier_resize(directory: Path) -> int | None:
     """Return the short side that a manifest's data set was resized to, 0 if it was not, None if there is none."""
     try:
         return int(account(read_header(directory).note).get("short_side", 0))
-    except DataError:  # none, or damaged: it is written anew
+    except DataError:  # none, or damaged: it is written again
         return None
 
 
