@@ -164,7 +164,8 @@ def _artifacts(workspace: Workspace) -> Iterator[Item]:
 
 def _frames(workspace: Workspace) -> Iterator[Item]:
     """Yield the folders of decoded videos: of the workspace's data sets, and those that configurations name."""
-    data_sets = [path for path in workspace.settings.data_root.glob("*") if path.is_dir()]
+    root = workspace.settings.data_root
+    data_sets = [path for path in root.glob("*") if path.is_dir()] or [root]
     names = {FOLDER}
     for _, config in configs(workspace):
         if named := ((config or {}).get("data") or {}).get("cache_folder"):
@@ -177,7 +178,7 @@ def _frames(workspace: Workspace) -> Iterator[Item]:
                     folders.add(folder.resolve())
     for folder in sorted(folders):
         size = 0
-        for path in folder.iterdir():
+        for path in folder.glob("*"):  # nothing where it cannot be read
             with suppress(FileNotFoundError):
                 size += path.stat().st_size if is_counted(path.name) else 0
         if size:
