@@ -66,7 +66,7 @@ class Reader(Protocol):
 DECODERS: Registry[Callable[[Path, FrameIndex], Reader]] = Registry("video decoder")
 
 _NEAR = 6
-"""Frames from here to a key frame up to which decord decodes them sooner than it seeks there."""
+"""Frames from here to the last key frame before the one wanted, up to which decord reads on sooner than it seeks."""
 
 
 def new_array(shape: tuple[int, ...]) -> Frames:
@@ -107,7 +107,7 @@ class DecordReader:
         """Make a frame the next to be read."""
         keys = self._reader.get_key_indices()
         passed = keys[bisect_right(keys, self._position) : bisect_right(keys, number)]
-        if passed and passed[0] - self._position > _NEAR:
+        if passed and passed[-1] - self._position > _NEAR:
             self._reader.seek_accurate(number)
             return
         for key in passed:  # skipping over a key frame is seeking as well
