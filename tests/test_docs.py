@@ -24,6 +24,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "reference" / "commands.html").read_text(encoding="utf-8")
     assert all(f"farlab {name}" in page for name in farlab.build_app().commands)
+    settings = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\| `data\.(?:share|cache)\w*` \|.*\| never \|", settings, re.MULTILINE)) == 4  # in no key
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import ByteSize
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import farlab
+from far.config.identity import is_counted
 from far.config.trial import TrialConfig
 from far.strict import Added, ReadBy, Strict
 from orchestrator.study.json_schema import study_schema
@@ -123,7 +125,7 @@ def _settings(section: type[Strict], path: tuple[str, ...], schema: dict[str, An
         if inspect.isclass(kind) and issubclass(kind, Strict):
             yield from _settings(kind, (*path, name), schema)
             continue
-        yield f"`{key}`", _values(schema.get(key, {})), _default(field), _counted(path, field), notes.get(name, "")
+        yield f"`{key}`", _values(schema.get(key, {})), _default(field), _counted(key, field), notes.get(name, "")
 
 
 def _values(described: dict[str, Any]) -> str:
@@ -158,11 +160,13 @@ def _default(field: Any) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, Strict):
         return "see its keys"
+    if isinstance(value, ByteSize):
+        return f"`{value.human_readable()}`"
     return "" if value is None or value == "" else f"`{str(value).replace('True', 'true').replace('False', 'false')}`"
 
 
-def _counted(path: Sequence[str], field: Any) -> str:
-    if path[0] == "run":
+def _counted(key: str, field: Any) -> str:
+    if not is_counted(key):
         return "never"
     marks = [mark for mark in field.metadata if isinstance(mark, Added | ReadBy)]
     said = [f"unless `{mark.before}`" if isinstance(mark, Added) else f"by {mark.registry.axis}" for mark in marks]

@@ -67,4 +67,4 @@ class DataConfig(Strict):
     cache: Annotated[Bytes, Uncounted()] = ByteSize(2 << 30)
     """Disk space for decoded videos, which all trials read instead of decoding them again; 0: none."""
     cache_folder: Annotated[str | None, Uncounted()] = None
-    """Where decoded videos are kept; by default next to the data set's manifest."""
+    """Folder of the decoded videos, relative to that of the data set's manifest; default: ``.frames`` in it."""

@@ -152,7 +152,7 @@ def earlier_resize(directory: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class Made:
+class ResizedFile:
     """The file that stands for an original.
 
     Attributes:
@@ -242,7 +242,7 @@ def resize_videos(
     return {"instead": {path: each.path for path, each in made.items()}, "note": note}
 
 
-def _account(made: Mapping[str, Made], short_side: int, content_hash: str) -> dict[str, object]:
+def _account(made: Mapping[str, ResizedFile], short_side: int, content_hash: str) -> dict[str, object]:
     """Return what the manifest says of how its videos were resized.
 
     Args:
@@ -286,7 +286,7 @@ def _check_sizes(jobs: Iterable[_Job], short_side: int, root: Path) -> None:
         raise _refused("--resize", f"{none} (the largest: {largest}): choose less, or leave it out")
 
 
-def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Progress) -> dict[Path, Made]:
+def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Progress) -> dict[Path, ResizedFile]:
     names = {path: str(job.stem.relative_to(into)) for path, job in jobs.items()}
     by_name = {name: jobs[path] for path, name in names.items()}
     encoders = EncoderPool()
@@ -326,9 +326,9 @@ def _made(jobs: Mapping[Path, _Job], short_side: int, into: Path, progress: Prog
         reasons = some((f"{one_line(name)}: {results[name]['reason']}" for name in larger), shown=3)
         raise DataError(f"none of the {counted(len(larger), 'larger video')} can be re-encoded: {reasons}")
     return {
-        path: Made(_take_over(path, jobs[path]), reason=result["reason"])
+        path: ResizedFile(_take_over(path, jobs[path]), reason=result["reason"])
         if "reason" in (result := results[name])
-        else Made(into / result["file"], result["encoder"], result["kept"] or "")
+        else ResizedFile(into / result["file"], result["encoder"], result["kept"] or "")
         for path, name in names.items()
     }
 

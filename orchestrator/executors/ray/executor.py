@@ -115,7 +115,7 @@ class RayTuneExecutor:
 
     def _fit(self, queue: Queue, stop: StopRequest) -> None:
         with collector.paused():
-            from orchestrator.executors.ray.tuning import Feed, Losses, make_tuner, reason  # noqa: PLC0415  (0.8 s)
+            from orchestrator.executors.ray.tuning import JobSearcher, Losses, make_tuner, reason  # noqa: PLC0415  (0.8 s)
 
         # Tune's own files are worthless afterwards, and must not meet the disk that the store has filled.
         with tempfile.TemporaryDirectory(
@@ -123,7 +123,7 @@ class RayTuneExecutor:
         ) as scratch:
             self._losses = Losses(stop, is_ours=self._scratch is not None)
             tuner = make_tuner(
-                Feed(queue, stop, self._nodes, self.concurrent),
+                JobSearcher(queue, stop, self._nodes, self.concurrent),
                 self._losses,
                 scratch,
                 save=lambda: self._save_running(stop),

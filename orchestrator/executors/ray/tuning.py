@@ -17,17 +17,17 @@ from orchestrator.executors.ray.losses import Losses, reason
 from orchestrator.executors.ray.trainable import TrialTrainable
 from orchestrator.store.remote import RemoteStore, RemoteStoreError
 
-__all__ = ["Feed", "Losses", "make_tuner", "reason"]
+__all__ = ["JobSearcher", "Losses", "make_tuner", "reason"]
 
 MOST_FAILURES = 100
 """Restarts of one trial that Tune may make; ``retry`` in the study ends it long before."""
 
 
-def make_tuner(feed: Feed, losses: Losses, scratch: str, save: Callable[[], None]) -> tune.Tuner:
-    """Return what runs the trials of a feed.
+def make_tuner(searcher: JobSearcher, losses: Losses, scratch: str, save: Callable[[], None]) -> tune.Tuner:
+    """Return what runs the trials of a searcher.
 
     Args:
-        feed: where the trials come from.
+        searcher: where the trials come from.
         losses: Tune's scheduler.
         scratch: folder for Tune's own files.
         save: called before everything is stopped, unless an exception was faster.
@@ -35,9 +35,9 @@ def make_tuner(feed: Feed, losses: Losses, scratch: str, save: Callable[[], None
     return tune.Tuner(
         TrialTrainable,
         tune_config=tune.TuneConfig(
-            search_alg=feed,
+            search_alg=searcher,
             scheduler=losses,
-            num_samples=len(feed.queue),
+            num_samples=len(searcher.queue),
             reuse_actors=True,
             trial_dirname_creator=_name,
             trial_name_creator=_name,
@@ -45,7 +45,7 @@ def make_tuner(feed: Feed, losses: Losses, scratch: str, save: Callable[[], None
         run_config=tune.RunConfig(
             name="tune",
             storage_path=scratch,
-            stop=_Stopper(feed, save),
+            stop=_Stopper(searcher, save),
             # Whether a lost trial is started again is decided by its own record; this only bounds it.
             failure_config=tune.FailureConfig(max_failures=MOST_FAILURES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -54,7 +54,7 @@ def make_tuner(feed: Feed, losses: Losses, scratch: str, save: Callable[[], None
     )
 
 
-class Feed(Searcher):
+class JobSearcher(Searcher):
     """Gives Tune the next job when there is room for it, so that a budget or a search decides as late as possible."""
 
     def __init__(self, queue: Queue, stop: StopRequest, nodes: Sequence[Node], concurrent: int | None) -> None:
@@ -103,33 +103,33 @@ class _Stopper(tune.Stopper):
     """Stops a trial when the queue says so, and everything when the sweep is to stop.
 
     Args:
-        feed: where the trials come from.
+        searcher: where the trials come from.
         save: called before everything is stopped, unless an exception was faster.
     """
 
-    def __init__(self, feed: Feed, save: Callable[[], None]) -> None:
-        self._feed, self._save = feed, save
+    def __init__(self, searcher: JobSearcher, save: Callable[[], None]) -> None:
+        self._searcher, self._save = searcher, save
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if result.get("stop") is not None:
-            self._feed.stop.request(result["stop"])
+            self._searcher.stop.request(result["stop"])
             return True
-        record, job = result.get("record"), self._feed.jobs.get(trial_id)
+        record, job = result.get("record"), self._searcher.jobs.get(trial_id)
         if job is None or not record or result.get("done"):
             return False
-        if not self._feed.queue.epoch(job, record):
+        if not self._searcher.queue.epoch(job, record):
             return False
 
         write_failure(job.directory, Failure(kind="pruned", message="stopped early by the search"), "partial")
         return True
 
     def stop_all(self) -> bool:
-        if self._feed.stop:
+        if self._searcher.stop:
             self._save()
-        return bool(self._feed.stop)
+        return bool(self._searcher.stop)
 
 
 def _fetch(job: Job) -> None:
