@@ -46,7 +46,7 @@ class FrameFile:
     Args:
         path: the file.
         shape: of all its frames, (N, H, W, 3).
-        mapped: whether it is mapped.
+        mapped: whether it is mapped, if there is memory for it.
 
     Attributes:
         used: when it was last used, as its modification time says, in nanoseconds.
@@ -111,19 +111,18 @@ class FrameFile:
         return frames
 
 
-def _mapped(descriptor: int, shape: tuple[int, ...]) -> Frames:
-    """Return frames that lie at the beginning of an open file; the descriptor may be closed afterwards.
+def _mapped(descriptor: int, shape: tuple[int, ...]) -> Frames | None:
+    """Return a map of frames (N, H, W, 3) at the beginning of an open file, None where there is no memory for it.
 
-    Raises:
-        OSError: it cannot be mapped.
+    The descriptor may be closed afterwards.
     """
     import torch
 
     try:
         # NumPy's maps, and Python's, each keep a descriptor open, of which a process often has no more than 1,024
         pages = torch.from_file(f"/proc/self/fd/{descriptor}", shared=False, size=math.prod(shape), dtype=torch.uint8)
-    except RuntimeError as error:
-        raise OSError(str(error)) from None
+    except RuntimeError:  # the kernel counts all private maps where it is told to (vm.overcommit_memory=2)
+        return None
     return pages.numpy().reshape(shape)
 
 

@@ -195,19 +195,25 @@ class Window:
     # -- clips --
 
     def take(self, name: str) -> Clip | None:
-        """Return a clip that is in the window as a private map of it: what is written there nobody else sees."""
+        """Return a clip that is in the window as a private map of it: what is written there nobody else sees.
+
+        Where it cannot be mapped, it is copied.
+        """
         import torch
 
         path = self._clips / name
         try:
             with path.open("rb") as stream:
                 shape, size = json.loads(stream.read(_HEADER)), os.fstat(stream.fileno()).st_size
-            # NumPy's maps, and Python's, each keep a descriptor, of which a process has few
-            whole = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-            return whole.numpy()[_HEADER:].reshape(shape)
+                try:
+                    # NumPy's maps, and Python's, each keep a descriptor, of which a process has few
+                    values = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).numpy()[_HEADER:]
+                except RuntimeError:  # it went at this moment, or the kernel has no memory left for private maps
+                    values = np.fromfile(stream, np.uint8)
+            return values.reshape(shape)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, RuntimeError):  # no whole clip, or it went at this moment
+        except (ValueError, TypeError):  # no whole clip
             self.discard(name)
             return None
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +181,19 @@ def test_maps_of_files_keep_no_descriptors(made: Manifest, expected: dict[str, n
     before = len(list(Path("/proc/self/fd").iterdir()))
     check_frames(source := opened(made, tmp_path), made, expected)
     assert len(list(Path("/proc/self/fd").iterdir())) == before and source.decoded == 0
+
+
+def test_where_nothing_can_be_mapped_files_are_read(
+    made: Manifest, expected: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to mmap 101376 bytes: Cannot allocate memory (12)")
+
+    check_frames(opened(made, tmp_path), made, expected)
+    restarted()
+    monkeypatch.setattr(torch, "from_file", refused)
+    check_frames(source := opened(made, tmp_path), made, expected)
+    assert source.decoded == 0
 
 
 def test_without_a_cache_nothing_is_written(made: Manifest, tmp_path: Path) -> None:

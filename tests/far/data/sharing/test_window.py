@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,19 @@ def test_a_window_that_killed_readers_left_is_begun_anew(tmp_path: Path) -> None
         assert all(put(window, place) for place in range(8))
         with opened(tmp_path / "w", "two") as other:
             assert other.take(name_of(GROUP, 7)) is not None, "who joins living readers finds their clips"
+
+
+def test_a_clip_that_cannot_be_mapped_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to mmap 128 bytes: Cannot allocate memory (12)")
+
+    with opened(tmp_path / "w", "one") as window:
+        assert put(window, 1)
+        monkeypatch.setattr(torch, "from_file", refused)
+        for _ in range(2):
+            clip = window.take(name_of(GROUP, 1))
+            assert clip is not None and np.array_equal(clip, np.roll(CLIP, 1))
+            clip[:] = 0
 
 
 def test_maps_of_clips_keep_no_files_open(tmp_path: Path) -> None:
