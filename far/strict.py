@@ -84,6 +84,12 @@ class Strict(BaseModel):
         """Return the class that a section with these values has: its own, unless the section is a union."""
         return cls
 
+    @classmethod
+    def uncounted(cls) -> set[str]:
+        """Return the section's settings that change no number."""
+        marked = ((name, described.metadata) for name, described in cls.model_fields.items())
+        return {name for name, marks in marked if any(isinstance(mark, Uncounted) for mark in marks)}
+
     def counted(self, exclude: Collection[str] = ()) -> dict[str, Any]:
         """Return the settings as plain data, without those that came later and are as before, or that change nothing.
 

@@ -219,7 +219,7 @@ class _Contents:
         """Return the identity, and whether it is the final one."""
         data = self._once("data " + config.data.model_dump_json(), lambda: self._manifest(config.data))
         weights = self._once("init " + config.init.model_dump_json(), lambda: self.weights(config.init))
-        stand_in = f"to be generated: {config.data.model_dump_json()}"
+        stand_in = f"to be generated: {config.data.model_dump_json(exclude=config.data.uncounted())}"
         return identity(config, data_hash=data or stand_in, weights_hash=weights), data is not None
 
     def _once(self, name: str, compute: Callable[[], str | None]) -> str | None:

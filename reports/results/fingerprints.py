@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from far.config import InitConfig
+from far.config import DataConfig, InitConfig
 from far.data.sources.demo_writer import directory_of
 from far.data.sources.manifest import FILE_NAME
 from far.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
-    from far.config import DataConfig, InitConfig
     from orchestrator.workspace.workspace import Workspace
 
 MOST_READ = 200
@@ -59,8 +58,14 @@ class DataContent:
                 content = result.get("data_hash") if result else None
                 settings = (self._store.trial(key).get("config") or {}).get("data") if content else None
                 if content and settings:
-                    self._of_trials.setdefault(json.dumps(settings, sort_keys=True), set()).add(content)
-        return self._of_trials.get(json.dumps(data.model_dump(mode="json"), sort_keys=True), set())
+                    self._of_trials.setdefault(_of_data(settings), set()).add(content)
+        return self._of_trials.get(_of_data(data.model_dump(mode="json")), set())
+
+
+def _of_data(settings: Mapping[str, Any]) -> str:
+    """Return what decides a data set, of settings that may be of an earlier version, or of another machine."""
+    whole = {**DataConfig().model_dump(mode="json"), **settings}
+    return json.dumps({name: whole[name] for name in whole.keys() - DataConfig.uncounted()}, sort_keys=True)
 
 
 class WeightsContent:
