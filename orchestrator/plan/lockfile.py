@@ -17,6 +17,7 @@ from typing import Any
 from far import __version__
 from far.config import TrialConfig
 from far.config.differences import differences, shown
+from far.config.identity import is_counted
 from far.config.layers import Layer, Source, flatten
 from far.errors import ConfigError
 from far.plugins import Plugin, PluginCode
@@ -273,7 +274,9 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     said += [f"row '{name}' removed" for name in old if name not in new]
     for name in new:
         if name in old:
-            moves = ", ".join(map(str, differences(old[name]["config"], new[name]["config"])))
+            moved = differences(old[name]["config"], new[name]["config"])
+            # What an earlier version did not know, and changes no number, is no change of the study.
+            moves = ", ".join(str(each) for each in moved if each.first is not None or is_counted(each.key))
             if moves:
                 said.append(f"row '{name}': {moves}")
             elif old[name]["trials"] != new[name]["trials"] and before.get("seeds") == now.get("seeds"):

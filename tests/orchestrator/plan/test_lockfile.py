@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from textwrap import dedent
 
@@ -69,6 +70,17 @@ def test_a_new_submission_says_what_changed_and_keeps_the_old(submit) -> None:
     assert "seeds [0, 1] -> [0]" in told
     assert "row '1:1'" not in told
     assert len(list((submit.path.parent / "history").iterdir())) == 1
+
+
+def test_settings_that_came_later_and_change_no_number_are_no_change(submit) -> None:
+    submit(TEXT)
+    header, _, whole = submit.path.read_text().partition("{")
+    tree = json.loads("{" + whole)
+    for row in tree["rows"].values():
+        for name in ("share", "share_memory", "cache", "cache_folder"):
+            del row["config"]["data"][name]
+    submit.path.write_text(header + json.dumps(tree))
+    assert submit(TEXT)[1] == []
 
 
 def test_the_file_is_yaml_too(submit) -> None:
