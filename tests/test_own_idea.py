@@ -18,7 +18,7 @@ prepare_environment(None)
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "own_idea"
 SMALL = [
-    "model.depth=1", "model.clip=[4, 32, 32]", "model.tubelet=[2, 8, 8]", "recipe.epochs=1", "recipe.batch_size=4",
+    "model.depth=1", "model.clip=[4, 32, 32]", "model.tubelet=[2, 8, 8]", "recipe.epochs=3", "recipe.batch_size=4",
     "recipe.warmup_epochs=0", "recipe.lr_reference_batch=4",
 ]  # fmt: skip
 """What makes a trial of the example one of half a second."""

@@ -1,4 +1,4 @@
-"""Trials on Ray Tune: the executor. Tune is imported when the trials' processes have begun to load what they need."""
+"""Trials on Ray Tune: the executor. Tune is imported when there is something to run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from orchestrator.executors.base import (
 )
 from orchestrator.executors.failure import write_failure
 from orchestrator.executors.ray.cluster import cluster, watched_daemons
-from orchestrator.executors.ray.loading import load_ahead
 from orchestrator.executors.ray.nodes import nodes_of
 from orchestrator.executors.ray.notice import save_running
 from orchestrator.executors.signals import wake_main_thread
@@ -55,7 +54,6 @@ class RayTuneExecutor:
         self._scratch: Path | None = None
         self._losses: Losses | None = None
         self._is_open = False
-        self._loading: list[Any] = []
 
     @contextlib.contextmanager
     def opened(self, stop: StopRequest) -> Iterator[None]:
@@ -78,10 +76,8 @@ class RayTuneExecutor:
             self._is_open = False
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs that no node can hold; see ``Executor.check``. Processes for the others begin to load."""
+        """Refuse jobs that no node can hold; see ``Executor.check``."""
         refuse_unfit(jobs, self._nodes)
-        if jobs and self._scratch is not None:
-            self._loading = load_ahead(jobs, self._nodes, self.concurrent)
 
     def together(self, job: Job) -> int:
         """Return how many trials like this one the fullest node may hold; see ``Executor.together``."""
@@ -128,9 +124,6 @@ class RayTuneExecutor:
                 scratch,
                 save=lambda: self._save_running(stop),
             )
-            loading, self._loading = self._loading, []
-            if loading:
-                ray.wait(loading, num_returns=len(loading), timeout=LOADING)
             try:
                 results: Any = tuner.fit()
             finally:
@@ -154,8 +147,6 @@ class RayTuneExecutor:
             save_running([trial.config["job"].key for trial in running])
 
 
-LOADING = 60.0
-"""Seconds that processes have to import what trials need before others are started."""
 ASK = 5.0
 """Seconds that Ray has to say what is free."""
 

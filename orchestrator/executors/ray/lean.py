@@ -13,7 +13,7 @@ AGENT_PORTS = ("METRICS_AGENT_PORT_NAME", "METRICS_EXPORT_PORT_NAME", "DASHBOARD
 """What the agent of Ray's page says about where it listens; where it has no page to serve it says -1."""
 PROCESSES = "--num_prestart_python_workers="
 NO_PROCESSES = f"{PROCESSES}0"
-"""Else one is started for each core, and waited for; the trials' are started when it is known what they are."""
+"""Else one is started for each core, and waited for; the trials' are started when Tune asks for them."""
 AGENT, NO_AGENT = "--dashboard_agent_command=", "sleep 2147483647"
 """The node manager ends when its agent does."""
 

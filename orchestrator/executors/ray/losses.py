@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,25 @@ class Losses(FIFOScheduler):
             if trial.status == Trial.PENDING:  # not by `stop_trial`, which prints
                 tune_controller._set_trial_status(trial, Trial.TERMINATED)
                 tune_controller.search_alg.on_trial_complete(trial.trial_id)
-        return super().choose_trial_to_run(tune_controller)
+        return _without_process(tune_controller, self.trials) or super().choose_trial_to_run(tune_controller)
+
+
+def _without_process(tune_controller: Any, trials: Sequence[Trial]) -> Trial | None:
+    """Return the first trial that waits and for which no process is being started, if there is one.
+
+    Whatever is chosen is given a process that has ended its trial, and Tune ends the one that was being started for it.
+    Where trials take less time than the start of a process, no second one would ever come up.
+    """
+    actor_of: dict[Trial, Any] = getattr(tune_controller, "_trial_to_actor", {})
+    manager: Any = getattr(tune_controller, "_actor_manager", None)
+    for trial in trials:
+        if trial.status == Trial.PENDING and not (trial in actor_of and manager.is_actor_started(actor_of[trial])):
+            return trial
+    return None
 
 
 def _take_waiting_processes(tune_controller: Any, trial: Trial) -> None:
-    """Let trials have the processes that wait for work and have loaded what they need.
+    """Let trials have processes of the cluster as they are.
 
     Tune asks for an environment with some of this process's variables, for which another interpreter is started, twice;
     the processes of a cluster that was started here have them all.

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ from far.errors import OutOfMemoryError
 from far.store.atomic import read_json, write_json
 from far.store.paths import TrialPaths
 from orchestrator.executors.attempts import losses, reduce_micro_batch, too_often
-from orchestrator.executors.base import Job
-from orchestrator.executors.ray.losses import account, reason
+from orchestrator.executors.base import Job, StopRequest
+from orchestrator.executors.ray.losses import Losses, account, reason
 from orchestrator.study.schema import RetryConfig
 
 RETRY = "retry: {lost: 1, wait_seconds: 0.1}\n"
@@ -76,6 +77,26 @@ def test_a_micro_batch_that_is_part_of_the_trial_is_not_halved(job: Job, statist
     write_json(paths.trial, {**record, "identity": identity, "attempts": [{"micro_batch": 8}]})
     assert reduce_micro_batch(job, OutOfMemoryError("no room")) == (statistics is None)
     assert read_json(paths.trial)["config"]["run"]["micro_batch"] == smaller
+
+
+def test_a_process_that_is_free_takes_a_trial_that_no_other_is_being_started_for() -> None:
+    class Trial:
+        status = "PENDING"
+
+    running, starting, next_, last = Trial(), Trial(), Trial(), Trial()
+    running.status = "RUNNING"
+    controller = SimpleNamespace(
+        get_trials=lambda: [running, starting, next_, last],
+        _trial_to_actor={running: "actor 1", starting: "actor 2", next_: "actor 3"},
+        _actor_manager=SimpleNamespace(is_actor_started=lambda actor: actor != "actor 3"),
+        trial_executor=SimpleNamespace(has_resources_for_trial=lambda trial: True),
+    )
+    chosen = Losses(StopRequest())
+    assert chosen.choose_trial_to_run(controller) is next_
+    next_.status = "RUNNING"
+    assert chosen.choose_trial_to_run(controller) is last
+    last.status = "TERMINATED"
+    assert chosen.choose_trial_to_run(controller) is starting  # it is all that is left
 
 
 def test_reasons_are_one_line() -> None:
