@@ -63,6 +63,11 @@ class AugmentConfig(Strict):
     """Further steps after crop and flip, in this order (``far.config.augmentation``)."""
 
     @property
+    def cuts(self) -> int:
+        """How many sets of frames are drawn of a video: one for all of its clips, or one for each."""
+        return 1 if self.repeat_frames == "shared" else self.repeats
+
+    @property
     def mixes(self) -> bool:
         """Whether clips are blended, so that targets are soft."""
         return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)

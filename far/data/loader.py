@@ -271,8 +271,7 @@ class TrainStream(_Stream):
 
     def _frames(self, video: Video, epoch: int) -> Frames:
         """Decode a video once, for all of its clips."""
-        augment = self.config.recipe.augment
-        cuts = range(1 if augment.repeat_frames == "shared" else augment.repeats)
+        cuts = range(self.config.recipe.augment.cuts)
 
         def pick(count: int) -> np.ndarray:
             draws = [self._draws(video, epoch, cut)("frames") for cut in cuts]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from far.architecture.sampling import settings_read
+from far.data.sharing.groups import frames_group
 
 if TYPE_CHECKING:
-    from far.config import TrialConfig
     from orchestrator.executors.base import Job
     from orchestrator.plan.plan import Plan, PlannedTrial
 
@@ -65,19 +62,6 @@ def with_companions(
 def companions(job: Job, size: int, together: Together) -> int:
     """Return how many other trials of a group of ``size`` may run next to a job."""
     return max(0, min(size, together(job)) - 1)
-
-
-def frames_group(config: TrialConfig, data_hash: str) -> str:
-    """Return the name of the trials that train on the same frames of the same videos in the same order.
-
-    Args:
-        config: a trial's.
-        data_hash: content hash of its data set.
-    """
-    data, augment = config.data, config.recipe.augment
-    draws = 1 if augment.repeat_frames == "shared" else augment.repeats
-    drawn = [data_hash, config.seed, data.sampling, settings_read(data), config.model.clip[0], draws]
-    return hashlib.sha256(json.dumps(drawn, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _neighbourhood(trial: PlannedTrial) -> tuple[str, str]:

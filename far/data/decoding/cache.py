@@ -33,7 +33,7 @@ _OLD = re.compile(r"\.frames-[0-9a-f]{16}(-[0-9a-f]{16})?\.bin(\.[0-9a-f]{8}\.pa
 
 
 class FrameSource(Protocol):
-    """Where clips come from; what serves one decoding to several trials is another implementation of it."""
+    """Where a trial's frames come from, where no other trial has them (``far.data.sharing``)."""
 
     @property
     def decoded(self) -> int:

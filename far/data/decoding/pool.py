@@ -19,7 +19,7 @@ import signal
 import subprocess
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ class UndecidedError(VideoError):
 
 
 class KilledError(UndecidedError):
-    """The decoder was killed, by the kernel for want of memory or by a person: the file may have no part in it."""
+    """The process was killed, by the kernel for want of memory or by a person: the file may have no part in it."""
 
 
 class _Memory:
@@ -86,21 +86,59 @@ class _Memory:
         os.close(self.descriptor)
 
 
-class Worker:
-    """One decoding process and the memory that it shares with this one."""
+class KillableProcess:
+    """A process that works on one file after another and can be ended at any moment.
 
-    def __init__(self) -> None:
-        self._memories = [_Memory() for _ in range(MEMORIES)]
-        descriptors = [memory.descriptor for memory in self._memories]
+    Args:
+        module: that it runs; what that prints goes nowhere.
+        work: what it does to a file, for messages: it is the decoder, or the encoder.
+        descriptors: files that it is given, and told the numbers of.
+    """
+
+    def __init__(self, module: str, work: str, descriptors: Sequence[int] = ()) -> None:
         self._process = subprocess.Popen(
-            python_command("-m", "far.data.decoding.worker", *map(str, descriptors)),
+            python_command("-m", module, *map(str, descriptors)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=descriptors,
             env=child_environment(),
         )
+        self._work = work
         self.files = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it lives and is not due for replacement."""
+        return self._process.poll() is None and self.files < RETIRE_AFTER
+
+    def crashed(self, path: Path) -> VideoError:
+        """Return the error for a file in whose midst the process ended."""
+        code = self._process.wait()
+        kind = KilledError if code == -signal.SIGKILL else VideoError
+        return kind(path, f"the {self._work} crashed on it (exit status {code})")
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        with suppress(OSError):
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process and close its pipes; for the thread that uses it."""
+        self.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+
+
+class Worker(KillableProcess):
+    """One decoding process and the memory that it shares with this one."""
+
+    def __init__(self) -> None:
+        self._memories = [_Memory() for _ in range(MEMORIES)]
+        super().__init__("far.data.decoding.worker", "decoder", [memory.descriptor for memory in self._memories])
 
     def decode(self, path: Path, index: FrameIndex, wanted: NDArray[np.int64], timeout: float) -> Decoded:
         """Return frames of one file, or raise ``VideoError``; if it hung or crashed, the worker is dead after that."""
@@ -133,29 +171,16 @@ class Worker:
                 raise VideoError(path, content)
             return content
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            code = self._process.wait()
-            kind = KilledError if code == -signal.SIGKILL else VideoError
-            raise kind(path, f"the decoder crashed on it (exit status {code})") from None
+            raise self.crashed(path) from None
         except VideoError:
             raise
         except BaseException:  # left in the middle of an exchange: of no more use
             self.close()
             raise
 
-    @property
-    def usable(self) -> bool:
-        """Whether it lives and is not due for replacement."""
-        return self._process.poll() is None and self.files < RETIRE_AFTER
-
     def close(self) -> None:
-        """End the process, whatever it is doing."""
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
+        """End the process and give its memory back."""
+        super().close()
         while self._memories:
             self._memories.pop().close()
 

@@ -95,14 +95,20 @@ class SharedMemory:
         return np.frombuffer(self._map, np.uint8, size).reshape(shape)
 
 
-def main() -> None:
-    """Serve on stdin and stdout; whatever the libraries print goes nowhere."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+def answer_stream() -> IO[bytes]:
+    """Return standard output for answers alone: whatever libraries print goes to standard error instead.
+
+    Ctrl-C, which goes to the whole group, is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    serve([SharedMemory(int(each)) for each in sys.argv[1:]], sys.stdin.buffer, answers)
+    os.dup2(2, 1)
+    return answers
+
+
+def main() -> None:
+    """Serve on stdin and stdout."""
+    serve([SharedMemory(int(each)) for each in sys.argv[1:]], sys.stdin.buffer, answer_stream())
 
 
 if __name__ == "__main__":

@@ -64,8 +64,7 @@ class Sources:
 def training_groups(config: TrialConfig, sources: Sources) -> Groups:
     """Return the groups of training clips; trials of one seed draw the same frames, in the same order."""
     augment = config.recipe.augment.model_dump(mode="json")
-    cuts = 1 if augment["repeat_frames"] == "shared" else augment["repeats"]
-    frames = {**sources.frames(), **_sampling(config), "split": "train", "seed": config.seed, "cuts": cuts}
+    frames = {**sources.frames(), **_drawn(config)}
     steps = {name: value for name, value in augment.items() if not name.startswith(AFTER_SHARING)}
     code = sources.parts(*CLIPS_CODE)
     return _named(config, frames, {"steps": steps, "flip": config.data.flip, "steps_code": code})
@@ -75,6 +74,23 @@ def view_groups(config: TrialConfig, sources: Sources, split: str) -> Groups:
     """Return the groups of a split's views, which have no draws."""
     frames = {**sources.frames(), **_sampling(config), "split": split, "views": config.data.views.clips}
     return _named(config, frames, {"steps_code": sources.parts(*VIEWS_CODE)})
+
+
+def frames_group(config: TrialConfig, content: str) -> str:
+    """Return the name of the trials that train on the same frames of the same videos in the same order.
+
+    Where code, index and versions are the same, as in one sweep, these have one group in :func:`training_groups`.
+
+    Args:
+        config: a trial's.
+        content: hash of its data set.
+    """
+    return _name({"content": content, **_drawn(config)})
+
+
+def _drawn(config: TrialConfig) -> dict[str, Any]:
+    """Return the settings that decide which frames training draws."""
+    return {**_sampling(config), "split": "train", "seed": config.seed, "cuts": config.recipe.augment.cuts}
 
 
 def _sampling(config: TrialConfig) -> dict[str, Any]:

@@ -6,18 +6,15 @@ Started as ``python -m far.data.sources.clip_writer``. It ends with its stdin, s
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from far.data.decoding.worker import receive, send
+from far.data.decoding.worker import answer_stream, receive, send
 from far.data.sources.demo_writer import write_clips
 
 
 def main() -> None:
     """Write clips until the parent goes; an error is the answer to its request."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever libraries print is no answer
+    answers = answer_stream()
     while True:
         try:
             request = receive(sys.stdin.buffer)

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import io
 import select
-import signal
-import subprocess
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from far.data.decoding.decoder import VideoError
 from far.data.decoding.frame_index import FrameIndex
-from far.data.decoding.pool import RETIRE_AFTER, UndecidedError
+from far.data.decoding.pool import KillableProcess, UndecidedError
 from far.data.decoding.worker import receive, send
 from far.data.sources.video_encoder import STALLED
-from far.interpreter import child_environment, python_command
 
 
-class _Encoder:
+class _Encoder(KillableProcess):
     """One encoding process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            python_command("-m", "far.data.sources.video_encoder"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=child_environment(),
-        )
-        self.files = 0
+        super().__init__("far.data.sources.video_encoder", "encoder")
         assert self._process.stdout
         # of what comes at once it reads one message, so that `select` sees the next
         self._answers = io.BufferedReader(io.FileIO(self._process.stdout.fileno(), closefd=False), buffer_size=1)
@@ -48,31 +36,10 @@ class _Encoder:
                     raise UndecidedError(source, f"re-encoding it stood still for {STALLED:g} s")
                 answer = receive(self._answers)
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            code = self._process.wait()
-            kind = UndecidedError if code == -signal.SIGKILL else VideoError  # e.g. by the kernel, out of memory
-            raise kind(source, f"the encoder crashed on it (exit status {code})") from None
+            raise self.crashed(source) from None
         if isinstance(answer, BaseException):
             raise answer
         return str(answer)
-
-    @property
-    def usable(self) -> bool:
-        """Whether it lives and is not due for replacement."""
-        return self._process.poll() is None and self.files < RETIRE_AFTER
-
-    def kill(self) -> None:
-        """End the process, whatever it is doing."""
-        with suppress(OSError):
-            self._process.kill()
-
-    def close(self) -> None:
-        """End the process and close its pipes; for the thread that uses it."""
-        self.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if stream:
-                    stream.close()
 
 
 class EncoderPool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from far.data.decoding.decoder import VideoError, decoded_frames, explain, open_video, orientation
 from far.data.decoding.frame_index import FrameIndex
 from far.data.decoding.scan import confirmed
-from far.data.decoding.worker import receive, send
+from far.data.decoding.worker import answer_stream, receive, send
 from far.errors import FarError
 from far.store.atomic import write_atomic
 
@@ -205,12 +205,7 @@ def _checked(source: Path, made: Path, times: list[Fraction]) -> str:
 
 def main() -> None:
     """Encode until the parent goes; an error is the answer to its request."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
-    answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # whatever libraries print is no answer
-    os.dup2(nowhere, 2)
-    last = 0.0
+    answers, last = answer_stream(), 0.0
 
     def beat() -> None:
         nonlocal last

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from far.architecture.sampling import SAMPLERS, MvdSegments
 from far.config import TrialConfig, resolve
 from far.config.layers import parse_override
+from far.data.sharing.groups import frames_group
 from orchestrator.executors.base import Job, most_together
 from orchestrator.executors.local import LocalExecutor
-from orchestrator.plan.order import frames_group, priority_order, side_by_side, with_companions
+from orchestrator.plan.order import priority_order, side_by_side, with_companions
 from orchestrator.plan.plan import Plan, PlannedTrial, make_plan
 from orchestrator.store.store import Store
 from orchestrator.study import load_study

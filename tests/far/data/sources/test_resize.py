@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import farlab
 from far.data import Manifest
+from far.data.decoding import pool as decoder_pool
 from far.data.decoding.cache import DecodedFrames
 from far.data.decoding.decoder import VideoError
 from far.data.decoding.pool import UndecidedError
@@ -359,7 +360,7 @@ def test_an_answer_that_comes_together_with_a_sign_of_life_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder_pool, "STALLED", 10.0)
-    monkeypatch.setattr(encoder_pool, "python_command", lambda *_: [sys.executable, "-c", TWO_AT_ONCE])
+    monkeypatch.setattr(decoder_pool, "python_command", lambda *_: [sys.executable, "-c", TWO_AT_ONCE])
     with EncoderPool() as pool:
         index: Any = None
         assert pool.write_smaller(tmp_path / "a.mp4", index, tmp_path / "b.mp4", (32, 32)) == "core 1"
